@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED)
+
+install: $(INSTALLED) ## Make .venv and install the package with its exact versions
+
+quickstart: $(INSTALLED) ## Install, then run all three recipes on synthetic speech, offline
+	HF_HUB_OFFLINE=1 $(BIN)/hf-ser quickstart --output-dir quickstart
+
+test: $(INSTALLED) ## Run the linters, the types and the tests (no network, no GPU)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+
+test-slow: $(INSTALLED) ## Run the tests that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+coverage: $(INSTALLED) ## Run the tests and show the lines they miss
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow' --cov --cov-report=term
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+cards: $(INSTALLED) ## Render the golden model cards again
+	$(BIN)/python tests/hub/golden.py
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) quickstart build dist .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: help install quickstart test test-slow coverage format cards clean

@@ -1,0 +1,7 @@
+"""`python -m hf_ser` is `hf-ser`."""
+
+import sys
+
+from hf_ser.cli import main
+
+sys.exit(main())

@@ -1,0 +1,160 @@
+"""Collate clips into the tensors an encoder reads, each clip normalised on its own before any padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_ser.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+__all__ = ["Collator", "minimum_samples"]
+
+
+def minimum_samples(config: PretrainedConfig, training: bool) -> int:
+    """Return the shortest clip that an encoder takes, in samples.
+
+    The feature encoder's convolutions need their receptive field `R = 1 + sum_i (k_i - 1) * prod_{j<i} s_j`
+    for one frame, and `prod_i s_i` samples for each more. SpecAugment, which is on in training only, needs more
+    frames than one of its masks is long.
+
+    Args:
+        config: Of a HuBERT, wav2vec 2.0 or WavLM model (`conv_kernel`, `conv_stride`), or of Whisper, whose
+            input is padded to 30 s anyway.
+        training: Whether the model is in training mode.
+
+    Raises:
+        InputError: The architecture reads neither waveforms nor Whisper's features.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> minimum_samples(HubertConfig(), training=False), minimum_samples(HubertConfig(), training=True)
+        (400, 3600)
+    """
+    if config.model_type == "whisper":
+        return 1
+    if not hasattr(config, "conv_kernel"):
+        raise InputError(
+            f"architecture '{config.model_type}' reads no waveform; choose a HuBERT, wav2vec 2.0, WavLM or Whisper"
+        )
+    strides = list(config.conv_stride)
+    receptive_field = 1 + sum((kernel - 1) * prod(strides[:index]) for index, kernel in enumerate(config.conv_kernel))
+    frames = 1
+    if training and config.apply_spec_augment and config.mask_time_prob > 0:
+        frames = config.mask_time_length + 1
+    return int(receptive_field + (frames - 1) * prod(strides))
+
+
+class Collator:
+    """Collate items into a batch of tensors; picklable, so that worker processes can hold it.
+
+    For an encoder of waveforms, clips under its minimum are extended with zeros, which count as part of the
+    clip. The feature extractor then normalises if its own configuration says so, each clip over its own
+    samples: an attention mask is always made, for without one it would normalise over the padding too, and the
+    encoder would attend to it. For Whisper, log-mel features of the extractor's full length come without a
+    mask, since the model takes none.
+
+    Args:
+        feature_extractor: The encoder's own, a `Wav2Vec2FeatureExtractor` or `WhisperFeatureExtractor`.
+        config: Of the model.
+        training: Whether batches are for training mode.
+
+    Raises:
+        InputError: The feature extractor does not fit the architecture.
+
+    Example:
+        >>> import numpy as np
+        >>> from transformers import HubertConfig, Wav2Vec2FeatureExtractor
+        >>> collate = Collator(Wav2Vec2FeatureExtractor(), HubertConfig(), training=False)
+        >>> clips = [np.ones(100, np.float32), np.ones(1000, np.float32)]
+        >>> batch = collate([{"samples": clip, "labels": label} for label, clip in enumerate(clips)])
+        >>> {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        {'input_values': (2, 1000), 'attention_mask': (2, 1000), 'labels': (2,)}
+        >>> batch["attention_mask"].sum(dim=1).tolist()
+        [400, 1000]
+    """
+
+    def __init__(self, feature_extractor: Any, config: PretrainedConfig, training: bool) -> None:
+        expected = "input_features" if config.model_type == "whisper" else "input_values"
+        self._minimum = minimum_samples(config, training)
+        if feature_extractor.model_input_names[0] != expected:
+            raise InputError(
+                f"{type(feature_extractor).__name__} does not fit architecture '{config.model_type}'; "
+                "load the preprocessor of the same checkpoint"
+            )
+        self._feature_extractor = feature_extractor
+        self._is_whisper = config.model_type == "whisper"
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return the batch of some items.
+
+        Args:
+            items: Each with `samples`, float32 of shape `(samples,)`, and perhaps `labels`, an integer, and
+                `sampling_rate`, in hz, which is then compared with the feature extractor's. Other keys are
+                left out.
+
+        Returns:
+            `input_values` and `attention_mask` `(batch, samples)`, or `input_features` `(batch, mel bins,
+            frames)`; `labels` `(batch,)`, int64, where the items have them.
+
+        Raises:
+            InputError: A clip is empty, has another sampling rate, or is longer than Whisper's input.
+        """
+        import torch
+
+        rate = self._feature_extractor.sampling_rate
+        clips = []
+        for index, item in enumerate(items):
+            samples = item["samples"]
+            if samples.ndim != 1 or not len(samples):
+                raise InputError(f"clip {index} of the batch: samples must be (samples,), not {samples.shape}")
+            if item.get("sampling_rate", rate) != rate:
+                raise InputError(
+                    f"clip {index} of the batch has {item['sampling_rate']} hz, the encoder takes {rate} hz; "
+                    f"decode it at {rate} hz"
+                )
+            clips.append(np.pad(samples, (0, max(0, self._minimum - len(samples)))))
+        if self._is_whisper:
+            batch = {"input_features": torch.from_numpy(self._log_mel(clips))}
+        else:
+            encoded = self._feature_extractor(
+                clips, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
+            )
+            batch = {"input_values": encoded["input_values"], "attention_mask": encoded["attention_mask"]}
+        if items and "labels" in items[0]:
+            batch["labels"] = torch.tensor([item["labels"] for item in items], dtype=torch.long)
+        return batch
+
+    def _log_mel(self, clips: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Return what the extractor returns when it pads to its full length, without the work.
+
+        Every frame of the padding is the same, so one of them is computed and repeated: on clips of a few
+        seconds that takes a twentieth of the time.
+        """
+        extractor = self._feature_extractor
+        longest = max(len(clip) for clip in clips)
+        if longest > extractor.n_samples:
+            raise InputError(
+                f"a clip of {longest} samples is longer than the {extractor.n_samples} that Whisper takes; "
+                "cut it into segments"
+            )
+        # The last frame's window, mirrored at the end of the signal, must see nothing but padding.
+        reach = longest + 2 * extractor.n_fft
+        length = min(-(-reach // extractor.hop_length) * extractor.hop_length, extractor.n_samples)
+        features = extractor(
+            clips,
+            sampling_rate=extractor.sampling_rate,
+            padding="max_length",
+            max_length=length,
+            return_tensors="np",
+        )["input_features"]
+        missing = extractor.nb_max_frames - features.shape[2]
+        padded: npt.NDArray[np.float32] = np.pad(features, ((0, 0), (0, 0), (0, missing)), mode="edge")
+        return padded

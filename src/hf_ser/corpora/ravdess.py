@@ -1,0 +1,116 @@
+"""RAVDESS: 24 actors, two sentences, eight emotions; the part of it that is speech without video.
+
+A name is seven two-digit fields, modality-channel-emotion-intensity-statement-repetition-actor, as its
+publication defines them (https://doi.org/10.5281/zenodo.1188976). Copies in the wild append the emotion
+(`03-01-02-01-01-01-01_calm.wav`) and mix in songs and videos; augmented copies append anything else.
+"""
+
+import re
+
+from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
+from hf_ser.labels import canonical_emotion
+
+__all__ = ["RAVDESS"]
+
+_NAME = re.compile(r"([0-9]{2})" + r"-([0-9]{2})" * 6 + r"(?:_(.+))?", re.DOTALL)
+_EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happy",
+    "04": "sad",
+    "05": "angry",
+    "06": "fear",
+    "07": "disgust",
+    "08": "surprise",
+}
+_INTENSITIES = {"01": "normal", "02": "strong"}
+_SENTENCES: dict[str, str | None] = {
+    "01": "Kids are talking by the door",
+    "02": "Dogs are sitting by the door",
+}
+_REPETITIONS = ("01", "02")
+_ACTORS = tuple(f"{number:02d}" for number in range(1, 25))
+# The ages of the single actors are not published, only their range of 21 to 33 years.
+_SPEAKERS = {f"ravdess_{actor}": Speaker("male" if int(actor) % 2 else "female", None) for actor in _ACTORS}
+
+
+def _read_name(stem: str, folder: str) -> Clip | str | None:
+    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    named = _NAME.fullmatch(stem)
+    if named is None:
+        return None
+    modality, channel, emotion, intensity, statement, repetition, actor, suffix = named.groups()
+    # The sound track of a video is the audio-only clip once more: taking both would double the corpus.
+    if modality in ("01", "02"):
+        return f"RAVDESS video recording (modality {modality}), not an audio-only one"
+    if channel == "02":
+        return "RAVDESS song (vocal channel 02), not speech"
+    for name, code, known in (
+        ("modality", modality, ("03",)),
+        ("vocal channel", channel, ("01",)),
+        ("emotion", emotion, _EMOTIONS),
+        ("intensity", intensity, _INTENSITIES),
+        ("statement", statement, _SENTENCES),
+        ("repetition", repetition, _REPETITIONS),
+        ("actor", actor, _ACTORS),
+    ):
+        if code not in known:
+            return f"RAVDESS has no {name} {code}"
+    if emotion == "01" and intensity == "02":
+        return "RAVDESS has no strong neutral"
+    if suffix is not None and canonical_emotion(suffix) != _EMOTIONS[emotion]:
+        return f"the suffix _{suffix} is not the emotion {_EMOTIONS[emotion]!r} that the RAVDESS name codes"
+    speaker = f"ravdess_{actor}"
+    return Clip(
+        corpus="ravdess",
+        clip_id=f"ravdess/03-01-{emotion}-{intensity}-{statement}-{repetition}-{actor}",
+        speaker=speaker,
+        sex=_SPEAKERS[speaker].sex,
+        age=_SPEAKERS[speaker].age,
+        emotion=_EMOTIONS[emotion],
+        sentence=statement,
+        intensity=_INTENSITIES[intensity],
+    )
+
+
+RAVDESS = Corpus(
+    name="ravdess",
+    title="Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS)",
+    speakers=_SPEAKERS,
+    counts={
+        "angry": 192,
+        "calm": 192,
+        "disgust": 192,
+        "fear": 192,
+        "happy": 192,
+        "neutral": 96,
+        "sad": 192,
+        "surprise": 192,
+    },
+    sentences=_SENTENCES,
+    licence=Licence(
+        id="cc-by-nc-sa-4.0",
+        name="Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International",
+        url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
+        redistribution=True,
+        non_commercial=True,
+    ),
+    citation="""\
+@article{livingstone2018ravdess,
+  author  = {Livingstone, Steven R. and Russo, Frank A.},
+  title   = {The {Ryerson} Audio-Visual Database of Emotional Speech and Song ({RAVDESS}): A dynamic,
+             multimodal set of facial and vocal expressions in {North American} {English}},
+  journal = {PLOS ONE},
+  volume  = {13},
+  number  = {5},
+  pages   = {e0196391},
+  year    = {2018},
+  doi     = {10.1371/journal.pone.0196391}
+}""",
+    homepage="https://zenodo.org/records/1188976",
+    doi="10.5281/zenodo.1188976",
+    archive_url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+    examples=("03-01-05-01-02-01-09.wav",),
+    read_name=_read_name,
+)
+"""The 1,440 audio-only speech clips of RAVDESS."""

@@ -1,0 +1,98 @@
+"""SAVEE: four male speakers, seven emotions.
+
+The official layout is `AudioData/DC/a01.wav`: emotion letters and sentence number, the speaker told by the
+folder alone (http://kahlan.eps.surrey.ac.uk/savee/). Repacked copies are flat: `DC_a01.wav`. The letters are
+those of the official Info.txt, where `a` is anger and `sa` and `su` are sadness and surprise.
+
+Of the 15 sentences of each emotion, 3 are common to all emotions and 2 come again among the 30 neutral ones.
+Which number holds which words is not published, so a code stands for one emotion's numbered sentence, and two
+codes can be the same words.
+"""
+
+import re
+
+from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
+
+__all__ = ["SAVEE"]
+
+# In the alternation `sa` and `su` stand before the single letters: a sad clip is no 's' and no angry one.
+_NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)([0-9]{2})", re.ASCII | re.IGNORECASE)
+_EMOTIONS = {
+    "a": "angry",
+    "d": "disgust",
+    "f": "fear",
+    "h": "happy",
+    "n": "neutral",
+    "sa": "sad",
+    "su": "surprise",
+}
+_SENTENCES: dict[str, str | None] = {
+    f"{code}{number:02d}": None for code in _EMOTIONS for number in range(1, 31 if code == "n" else 16)
+}
+# The ages of the single speakers are not published, only their range of 27 to 31 years.
+_SPEAKERS = {f"savee_{initials}": Speaker("male", None) for initials in ("DC", "JE", "JK", "KL")}
+
+
+def _read_name(stem: str, folder: str) -> Clip | str | None:
+    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    named = _NAME.fullmatch(stem)
+    if named is None:
+        return None
+    initials = (named.group(1) or folder).upper()
+    code = named.group(2).lower()
+    sentence = f"{code}{named.group(3)}"
+    speaker = f"savee_{initials}"
+    if speaker not in _SPEAKERS:
+        return f"a SAVEE name without its speaker: the folder is {folder!r}, not DC, JE, JK or KL"
+    if sentence not in _SENTENCES:
+        return f"SAVEE has no sentence {sentence}"
+    return Clip(
+        corpus="savee",
+        clip_id=f"savee/{initials}_{sentence}",
+        speaker=speaker,
+        sex=_SPEAKERS[speaker].sex,
+        age=_SPEAKERS[speaker].age,
+        emotion=_EMOTIONS[code],
+        sentence=sentence,
+        intensity="unspecified",
+    )
+
+
+SAVEE = Corpus(
+    name="savee",
+    title="Surrey Audio-Visual Expressed Emotion database (SAVEE)",
+    speakers=_SPEAKERS,
+    counts={
+        "angry": 60,
+        "disgust": 60,
+        "fear": 60,
+        "happy": 60,
+        "neutral": 120,
+        "sad": 60,
+        "surprise": 60,
+    },
+    sentences=_SENTENCES,
+    licence=Licence(
+        id="other",
+        name="No licence text; given by the University of Surrey to registered users for research",
+        url=None,
+        redistribution=False,
+        non_commercial=True,
+    ),
+    citation="""\
+@incollection{haq2010multimodal,
+  author    = {Haq, Sanaul and Jackson, Philip J. B.},
+  title     = {Multimodal Emotion Recognition},
+  booktitle = {Machine Audition: Principles, Algorithms and Systems},
+  editor    = {Wang, Wenwu},
+  publisher = {IGI Global},
+  pages     = {398--423},
+  year      = {2010}
+}""",
+    homepage="http://kahlan.eps.surrey.ac.uk/savee/",
+    doi=None,
+    archive_url=None,
+    examples=("DC_a01.wav", "DC/a01.wav"),
+    read_name=_read_name,
+)
+"""The 480 audio clips of SAVEE."""

@@ -1,0 +1,1 @@
+"""Data sets: read, split by speaker, and proved."""

@@ -1,0 +1,81 @@
+"""95 % intervals: Wilson's for one recall, a cluster bootstrap over speakers for everything else."""
+
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["bootstrap_counts", "percentile_interval", "wilson_interval"]
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(successes: float, trials: float) -> tuple[float, float] | None:
+    """Return Wilson's 95 % score interval of a proportion.
+
+    With p = successes / trials and z = 1.96, the interval is
+    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+    (Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927). It takes
+    trials as independent: clips of one speaker are not, so it is an optimistic one where speakers are few.
+
+    Args:
+        successes: Number of successes.
+        trials: Number of trials.
+
+    Returns:
+        Lower and upper bound, or None without trials.
+
+    Example:
+        >>> [round(bound, 3) for bound in wilson_interval(35, 39)]
+        [0.764, 0.959]
+    """
+    if not trials:
+        return None
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    proportion = successes / trials
+    centre = proportion + z**2 / (2 * trials)
+    spread = z * sqrt(proportion * (1 - proportion) / trials + z**2 / (4 * trials**2))
+    scale = 1 + z**2 / trials
+    # No success and no failure put a bound at exactly 0 or 1, and rounding can carry it 1e-17 beyond.
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def bootstrap_counts(
+    counts: ArrayLike, resamples: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw speakers with replacement, and return the confusion counts of every draw.
+
+    A speaker's clips stay together, since what makes a speaker hard is common to all of them (cluster
+    bootstrap: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). A draw of
+    speakers only weighs their confusion counts, so no clip is looked at twice.
+
+    Args:
+        counts: Confusion counts per speaker, shape `(speakers, classes, classes)`.
+        resamples: Number of draws.
+        generator: Source of the draws.
+
+    Returns:
+        Confusion counts per draw, shape `(resamples, classes, classes)`.
+
+    Example:
+        >>> per_speaker = [[[2, 0], [0, 2]], [[1, 1], [1, 1]]]
+        >>> bootstrap_counts(per_speaker, 3, np.random.default_rng(0)).sum(axis=(1, 2)).tolist()
+        [8.0, 8.0, 8.0]
+    """
+    cells = np.asarray(counts, dtype=np.float64)
+    speakers = len(cells)
+    weights = generator.multinomial(speakers, np.full(speakers, 1 / speakers), size=resamples)
+    return np.tensordot(weights.astype(np.float64), cells, axes=1)
+
+
+def percentile_interval(draws: ArrayLike) -> tuple[float, float]:
+    """Return the bounds between which the middle 95 % of the draws lie (percentile bootstrap).
+
+    Example:
+        >>> [round(bound, 3) for bound in percentile_interval(range(201))]
+        [5.0, 195.0]
+    """
+    tail = 50 * (1 - CONFIDENCE)
+    lower, upper = np.percentile(np.asarray(draws, dtype=np.float64), [tail, 100 - tail])
+    return float(lower), float(upper)

@@ -1,0 +1,226 @@
+"""From scores to the figures of `metrics.json`: pooled, per corpus, and as a mean over corpora."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hf_ser.errors import InputError
+from hf_ser.evaluation.intervals import bootstrap_counts, percentile_interval, wilson_interval
+from hf_ser.evaluation.metrics.accuracy import accuracy_score
+from hf_ser.evaluation.metrics.confusion import confusion_counts
+from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
+from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
+from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
+from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+
+__all__ = ["evaluate_scores"]
+
+MINIMUM_SPEAKERS = 3
+FEW_SPEAKERS = 10
+
+
+def evaluate_scores(
+    scores: ArrayLike,
+    references: ArrayLike,
+    labels: Sequence[str],
+    corpora: Sequence[str],
+    speakers: Sequence[str],
+    seed: int,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Measure scores against references: all clips pooled, each corpus, and the mean over corpora.
+
+    The decision for a clip is its highest score, the first one among equals. UAR and macro F1 are means over
+    the classes that have clips in the references, so a corpus without calm is not charged for it.
+
+    The 95 % intervals come from drawing speakers with replacement within each corpus. Fewer than 3 speakers
+    tell nothing about the next one: such a part's intervals are None, as are those of the mean over corpora
+    when one corpus is such a part, since the mean weighs every corpus alike. `intervals_note` says so,
+    and where an interval is given but too narrow. Percentile intervals are, with few speakers: of speakers
+    simulated around a known UAR, they held it in 81 % of cases with 4 speakers, 90 % with 10, 92 % with 20.
+
+    Args:
+        scores: Shape `(clips, classes)`, higher for more likely; probabilities, for the micro EER.
+        references: True class indices, shape `(clips,)`.
+        labels: Name of each class, in the order of the columns of the scores.
+        corpora: Name of each clip's corpus.
+        speakers: Name of each clip's speaker.
+        seed: Seed of the draws; the same clips in another order give the same intervals.
+        resamples: Number of draws.
+
+    Returns:
+        `pooled`, `corpora` (by name, in order of appearance) and `mean_over_corpora`, ready for JSON:
+        fractions from 0 to 1, None where a figure is undefined (a class without clips, say).
+
+    Raises:
+        InputError: The arguments do not fit together, or a score is NaN.
+
+    Example:
+        >>> result = evaluate_scores(
+        ...     [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ["calm", "sad"],
+        ...     corpora=["ravdess"] * 3, speakers=["ravdess_01", "ravdess_02", "ravdess_02"], seed=0)
+        >>> result["pooled"]["uar"], result["pooled"]["confusion"]
+        (0.75, [[1, 1], [0, 1]])
+        >>> result["pooled"]["intervals"]["uar"], result["pooled"]["intervals_note"]
+        (None, 'no interval: 2 speakers, and drawing speakers tells nothing below 3')
+    """
+    table, truth = np.asarray(scores, dtype=np.float64), np.asarray(references)
+    if table.ndim != 2 or table.shape[1] != len(labels):
+        raise InputError(
+            f"scores have shape {table.shape}; give (clips, {len(labels)}), a column for each label"
+        )
+    lengths = {
+        "scores": len(table),
+        "references": len(truth),
+        "corpora": len(corpora),
+        "speakers": len(speakers),
+    }
+    if len(set(lengths.values())) > 1 or not len(table):
+        raise InputError(f"lengths differ or are 0: {lengths}; give one entry per clip in each")
+    if resamples < 1:
+        raise InputError(f"resamples is {resamples}; give at least 1 (1000 is usual)")
+    decisions = table.argmax(axis=1)
+    try:
+        pooled = _measure(table, truth, decisions, labels, len(set(zip(corpora, speakers, strict=True))))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+    corpus_of, speaker_of = np.asarray(corpora), np.asarray(speakers)
+    generator = np.random.default_rng(seed)
+    measures: dict[str, dict[str, Any]] = {}
+    draws: dict[str, NDArray[np.float64]] = {}
+    for corpus in sorted(set(corpora)):
+        rows = corpus_of == corpus
+        per_speaker = np.stack(
+            [
+                confusion_counts(decisions[rows & mine], truth[rows & mine], len(labels))
+                for mine in (speaker_of == speaker for speaker in np.unique(speaker_of[rows]))
+            ]
+        )
+        draws[corpus] = bootstrap_counts(per_speaker, resamples, generator)
+        measures[corpus] = _measure(table[rows], truth[rows], decisions[rows], labels, len(per_speaker))
+    sizes = {corpus: measures[corpus]["speakers"] for corpus in dict.fromkeys(corpora)}
+
+    for corpus, size in sizes.items():
+        measures[corpus] |= _intervals(_figures(draws[corpus]), *_pooled_note({corpus: size}))
+    pooled |= _intervals(_figures(sum(draws.values(), np.zeros(()))), *_pooled_note(sizes))
+    figures = [_figures(drawn) for drawn in draws.values()]
+    mean_figures = {name: np.mean([figure[name] for figure in figures], axis=0) for name in figures[0]}
+    return {
+        "pooled": pooled,
+        "corpora": {corpus: measures[corpus] for corpus in sizes},
+        "mean_over_corpora": _mean(list(measures.values())) | _intervals(mean_figures, *_mean_note(sizes)),
+    }
+
+
+def _measure(
+    scores: NDArray[np.float64],
+    references: NDArray[Any],
+    decisions: NDArray[Any],
+    labels: Sequence[str],
+    speakers: int,
+) -> dict[str, Any]:
+    counts = confusion_counts(decisions, references, len(labels))
+    macro, micro, eer = one_vs_rest_eer(scores, references)
+    precision, recall, f1 = precision_recall_f1(counts)
+    support, hits = counts.sum(axis=1), counts.diagonal()
+    return {
+        "clips": int(counts.sum()),
+        "speakers": speakers,
+        "accuracy": float(accuracy_score(counts)),
+        "uar": float(unweighted_average_recall(counts)),
+        "f1": {name: float(value) for name, value in f1_averages(counts).items()},
+        "eer": {"macro": _defined(macro), "micro": micro},
+        "paper_eer": _defined(paper_equal_error_rate(counts)),
+        "per_class": {
+            label: {
+                "support": int(support[index]),
+                "precision": _defined(precision[index]),
+                "recall": _defined(recall[index]),
+                "f1": _defined(f1[index]),
+                "eer": _defined(eer[index]),
+                "recall_interval": _listed(wilson_interval(int(hits[index]), int(support[index]))),
+            }
+            for index, label in enumerate(labels)
+        },
+        "confusion": counts.tolist(),
+    }
+
+
+def _figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    return {
+        "accuracy": accuracy_score(counts),
+        "uar": unweighted_average_recall(counts),
+        "f1_macro": f1_averages(counts)["macro"],
+    }
+
+
+def _intervals(draws: Mapping[str, NDArray[np.float64]], usable: bool, note: str | None) -> dict[str, Any]:
+    bounds = {name: list(percentile_interval(values)) if usable else None for name, values in draws.items()}
+    return {"intervals": bounds, "intervals_note": note}
+
+
+def _pooled_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
+    total = sum(speakers.values())
+    if total < MINIMUM_SPEAKERS:
+        return False, (
+            f"no interval: {_plural(total)}, and drawing speakers tells nothing below {MINIMUM_SPEAKERS}"
+        )
+    if thin := _thin(speakers):
+        return True, f"too narrow: {thin} cannot show how speakers differ"
+    if total < FEW_SPEAKERS:
+        return True, f"too narrow: {_plural(total)} are few to draw from"
+    return True, None
+
+
+def _mean_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
+    if thin := _thin(speakers):
+        return False, f"no interval: {thin} cannot show how speakers differ, and each corpus weighs alike"
+    few = {corpus: size for corpus, size in speakers.items() if size < FEW_SPEAKERS}
+    if few:
+        listed = ", ".join(f"{corpus} ({_plural(size)})" for corpus, size in few.items())
+        return True, f"too narrow: few speakers to draw from in {listed}"
+    return True, None
+
+
+def _thin(speakers: Mapping[str, int]) -> str:
+    return " and ".join(
+        f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < MINIMUM_SPEAKERS
+    )
+
+
+def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def mean(*path: str) -> float | None:
+        values = []
+        for measure in measures:
+            value: Any = measure
+            for key in path:
+                value = value[key]
+            if value is None:
+                return None
+            values.append(value)
+        return float(np.mean(values))
+
+    return {
+        "corpora": len(measures),
+        "accuracy": mean("accuracy"),
+        "uar": mean("uar"),
+        "f1": {name: mean("f1", name) for name in ("micro", "macro", "weighted")},
+        "eer": {name: mean("eer", name) for name in ("macro", "micro")},
+        "paper_eer": mean("paper_eer"),
+    }
+
+
+def _plural(speakers: int) -> str:
+    return f"{speakers} speaker" if speakers == 1 else f"{speakers} speakers"
+
+
+def _defined(value: float | NDArray[np.float64]) -> float | None:
+    number = float(value)
+    return None if np.isnan(number) else number
+
+
+def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else list(bounds)

@@ -1,0 +1,1 @@
+"""What is shared beyond this machine: cards, repositories."""

@@ -1,0 +1,1 @@
+"""Speech encoders with a classification head, and the recipes that fine-tune them."""

@@ -1,0 +1,281 @@
+"""The three recipes of the paper: what trains, with which adapter, at which learning rates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hf_ser.errors import InputError
+from hf_ser.models.encoders import PARTS, architecture_of, part_of
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig
+
+__all__ = ["RECIPES", "Recipe", "adapt", "learning_rate_groups", "recipe", "trainable_parameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to fine-tune an encoder, declared in full.
+
+    Attributes:
+        name: `full`, `lora_qkv` or `lora_classifier`.
+        summary: One sentence on it.
+        trains: The parts of the base model (see `hf_ser.models.encoders.PARTS`) that train.
+        lora: Arguments of `peft.LoraConfig`; empty for a recipe without an adapter.
+        learning_rate: The rate that `TrainingArguments` starts from.
+        learning_rate_scale: Part to the factor on that rate; 1 where it is silent. LoRA weights count
+            with the part that they adapt.
+        epochs: Passes over the training clips.
+        batch_size: Clips a step, over all processes' accumulation.
+        warmup: Share of the steps over which the rate rises.
+        weight_decay: Decoupled weight decay (AdamW).
+        normalize_features: Whether the pooled features are standardised by their statistics over the
+            training clips; folded into the projector when the model is saved.
+        head_start: `logistic_regression` sets a new head by logistic regression on the pooled features of
+            the training clips (a head taken over by name is kept); `checkpoint` leaves the head as it was
+            opened.
+        head_dropout: Dropout probability on the classifier's input, in training.
+        freeze_feature_encoder: Keeps the convolutional feature encoder as it is, though `trains` names it.
+        encoder_settings: Fields of the encoder's configuration to set, such as `hidden_dropout`,
+            `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`; what is not
+            named stays as the checkpoint has it.
+
+    Example:
+        >>> recipe("full", freeze_feature_encoder=True).freeze_feature_encoder
+        True
+    """
+
+    name: str
+    summary: str
+    trains: tuple[str, ...]
+    lora: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float = 1e-4
+    learning_rate_scale: Mapping[str, float] = field(default_factory=dict)
+    epochs: float = 10
+    batch_size: int = 16
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    normalize_features: bool = True
+    head_start: str = "logistic_regression"
+    head_dropout: float = 0.0
+    freeze_feature_encoder: bool = False
+    encoder_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.head_start not in ("logistic_regression", "checkpoint"):
+            raise InputError(f"head_start '{self.head_start}' is unknown; choose logistic_regression or checkpoint")
+        if not 0.0 <= self.head_dropout < 1.0:
+            raise InputError(f"head_dropout {self.head_dropout} is outside [0, 1)")
+        if unknown := sorted({*self.trains, *self.learning_rate_scale} - set(PARTS)):
+            raise InputError(f"recipe '{self.name}' names the part '{unknown[0]}'; parts are {', '.join(PARTS)}")
+
+    @property
+    def trained_parts(self) -> tuple[str, ...]:
+        """The parts whose own weights train, with the feature encoder left out where it is frozen."""
+        frozen = {"feature_encoder"} if self.freeze_feature_encoder else set()
+        return tuple(part for part in self.trains if part not in frozen)
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        """Whether nothing before the head trains, so that each clip needs to pass the encoder only once."""
+        return not set(self.trains) - {"head"} and self.lora.get("target_modules") in (
+            None,
+            ("projector", "classifier"),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the declaration as JSON-ready values."""
+        values = dataclasses.asdict(self)
+        values["trains"] = list(self.trains)
+        values["lora"] = {key: list(v) if isinstance(v, tuple) else v for key, v in self.lora.items()}
+        return values
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "full": Recipe(
+        name="full",
+        summary="Everything trains, the convolutional feature encoder too.",
+        trains=("feature_encoder", "feature_projection", "encoder", "layer_weights", "head"),
+        learning_rate=1e-3,
+        learning_rate_scale={"feature_encoder": 0.002, "feature_projection": 0.002, "encoder": 0.02},
+        epochs=10,
+    ),
+    "lora_qkv": Recipe(
+        name="lora_qkv",
+        summary="LoRA on the query, key and value projections; the head trains and is saved with the adapter.",
+        trains=("head",),
+        lora={
+            "r": 16,
+            "lora_alpha": 32,
+            "lora_dropout": 0.0,
+            "target_modules": ("q_proj", "k_proj", "v_proj"),
+            "modules_to_save": ("projector", "classifier"),
+        },
+        learning_rate=1e-3,
+        learning_rate_scale={"encoder": 0.5},
+        epochs=10,
+    ),
+    "lora_classifier": Recipe(
+        name="lora_classifier",
+        summary="LoRA on the head's two layers; encoder and base head are frozen, the base head is saved too.",
+        trains=(),
+        lora={
+            "r": 16,
+            "lora_alpha": 32,
+            "lora_dropout": 0.0,
+            "target_modules": ("projector", "classifier"),
+            "modules_to_save": ("projector.base_layer", "classifier.base_layer"),
+        },
+        learning_rate=1e-3,
+        epochs=30,
+        batch_size=64,
+        head_start="checkpoint",
+    ),
+}
+
+
+def recipe(name: str | Recipe, **overrides: Any) -> Recipe:
+    """Return a recipe by name, with some of its fields replaced.
+
+    Raises:
+        InputError: The name or a field is unknown.
+
+    Example:
+        >>> recipe("lora_qkv", head_dropout=0.1).lora["r"]
+        16
+        >>> recipe("lora_kqv")
+        Traceback (most recent call last):
+        ...
+        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv or lora_classifier
+    """
+    if isinstance(name, str):
+        if name not in RECIPES:
+            raise InputError(f"recipe '{name}' is unknown; choose full, lora_qkv or lora_classifier")
+        name = RECIPES[name]
+    fields = {entry.name for entry in dataclasses.fields(Recipe)}
+    if unknown := sorted(set(overrides) - fields):
+        raise InputError(f"recipe '{name.name}' has no field '{unknown[0]}'; fields are {', '.join(sorted(fields))}")
+    return dataclasses.replace(name, **overrides)
+
+
+def adapt(model: Any, chosen: Recipe) -> Any:
+    """Make exactly what the recipe names trainable; wrap the model by PEFT where it has an adapter.
+
+    Args:
+        model: A `*ForSequenceClassification` model of `transformers`.
+        chosen: The recipe.
+
+    Returns:
+        The model itself, or a `peft.PeftModel` around it.
+
+    Raises:
+        InputError: LoRA on this architecture's attention would train nothing (WavLM).
+    """
+    architecture = architecture_of(model.config)
+    # The head computes the plain mean of the batch; without this, Trainer (transformers 5) divides by
+    # a count of items that the model ignores, and the loss grows with accumulation steps and processes.
+    model.accepts_loss_kwargs = False
+    if not chosen.lora:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(part_of(name, architecture) in chosen.trained_parts)
+        return model
+
+    targets = tuple(chosen.lora["target_modules"])
+    if architecture.attention_bypasses_modules and set(targets) & set(architecture.attention_projections):
+        raise InputError(
+            f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
+            f"{', '.join(architecture.attention_projections)} past their LoRA modules, so no lora_B gets a gradient; "
+            "use recipe full or lora_classifier, or another encoder"
+        )
+    from peft import LoraConfig, get_peft_model
+
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.lora.items()}
+    adapted = get_peft_model(model, LoraConfig(**settings))
+    for name, parameter in adapted.named_parameters():
+        if ".modules_to_save." in name:
+            parameter.requires_grad_("head" in chosen.trained_parts)
+    return adapted
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Count the parameters that train.
+
+    Example:
+        >>> import torch
+        >>> trainable_parameters(torch.nn.Linear(3, 2))
+        8
+    """
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def learning_rate_groups(
+    model: nn.Module,
+    chosen: Recipe,
+    config: PretrainedConfig,
+    learning_rate: float,
+    weight_decay: float,
+    decayed: set[str],
+) -> list[dict[str, Any]]:
+    """Return the optimiser's parameter groups: one for each part, with and without weight decay.
+
+    Args:
+        model: The adapted model.
+        chosen: The recipe, whose `learning_rate_scale` multiplies the rate of each part.
+        config: The base model's configuration.
+        learning_rate: The rate of `TrainingArguments`.
+        weight_decay: The weight decay of `TrainingArguments`.
+        decayed: Names of the parameters that decay.
+    """
+    architecture = architecture_of(config)
+    groups: dict[tuple[str, bool], list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((part_of(name, architecture), name in decayed), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * chosen.learning_rate_scale.get(part, 1.0),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) -> int:
+    """Run one backward pass and check that every `lora_B` gets a gradient that is not zero.
+
+    Args:
+        model: The adapted model.
+        batch: Collated inputs with labels.
+        chosen: The recipe, named in the error.
+
+    Returns:
+        The number of `lora_B` weights that were proved alive.
+
+    Raises:
+        InputError: A `lora_B` gets no gradient; the message names it.
+    """
+    import torch
+
+    was_training = model.training
+    model.eval()
+    with torch.enable_grad():
+        model(**batch).loss.backward()
+    dead = [
+        name
+        for name, parameter in model.named_parameters()
+        if "lora_B" in name and (parameter.grad is None or not bool(parameter.grad.abs().max() > 0))
+    ]
+    alive = sum("lora_B" in name for name, _ in model.named_parameters()) - len(dead)
+    model.zero_grad(set_to_none=True)
+    model.train(was_training)
+    if dead:
+        raise InputError(
+            f"recipe '{chosen.name}': {len(dead)} adapters get no gradient and would never train, {dead[0]} first; "
+            "use recipe full or lora_classifier for this encoder"
+        )
+    return alive

@@ -1,0 +1,134 @@
+"""Write a tiny encoder with random weights, for trying the library offline; it knows nothing of speech."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hf_ser.errors import InputError
+
+__all__ = ["TINY_ARCHITECTURES", "write_tiny_encoder"]
+
+TINY_ARCHITECTURES: tuple[str, ...] = ("hubert", "hubert_group_norm", "wav2vec2", "wavlm", "whisper")
+"""What `write_tiny_encoder` can write: `hubert` is shaped as HuBERT-large, `hubert_group_norm` as HuBERT-base."""
+
+_README = """\
+---
+library_name: transformers
+---
+# A tiny encoder with random weights
+
+Shaped as `{architecture}`, written by `hf_ser.quickstart.write_tiny_encoder` with seed {seed}. It was never trained: results
+with it show that the software runs and are evidence of nothing else.
+"""
+
+# One size for all: a linear probe on the pooled features must be able to work, and an epoch must take a second.
+_HIDDEN_SIZE = 64
+_CONV_CHANNELS = 48
+_TRANSFORMER: dict[str, Any] = {
+    "hidden_size": _HIDDEN_SIZE,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 4 * _HIDDEN_SIZE,
+    "hidden_dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+    "final_dropout": 0.0,
+    "layerdrop": 0.0,
+    "apply_spec_augment": False,
+    "classifier_proj_size": 32,
+}
+# Kernels and strides stay those of the real encoders: 400 samples for the first frame, 320 for each more.
+_WAVEFORM: dict[str, Any] = {
+    **_TRANSFORMER,
+    "conv_dim": (_CONV_CHANNELS,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+_LARGE: dict[str, Any] = {**_WAVEFORM, "feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
+_WHISPER_SECONDS = 2
+_WHISPER: dict[str, Any] = {
+    "d_model": _HIDDEN_SIZE,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 4 * _HIDDEN_SIZE,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 4 * _HIDDEN_SIZE,
+    "vocab_size": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "max_source_positions": 50 * _WHISPER_SECONDS,
+    "dropout": 0.0,
+    "classifier_proj_size": 32,
+}
+
+
+def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architecture: str = "hubert") -> Path:
+    """Write a tiny encoder and its preprocessor, as a checkpoint without a head.
+
+    `AutoModelForAudioClassification.from_pretrained(folder, num_labels=8)` newly initialises a head on it. All
+    dropouts and SpecAugment are off in its configuration. The Whisper takes 2 s instead of 30 s.
+
+    Args:
+        folder: Where to write; made if missing, files of the same names are replaced.
+        seed: Seed of the weights; torch's own generator is left as it was.
+        architecture: One of `TINY_ARCHITECTURES`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: The architecture is unknown, or `folder` is a file.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = write_tiny_encoder(f"{parent}/tiny")
+        ...     json.loads((folder / "config.json").read_text())["architectures"]
+        ['HubertModel']
+    """
+    import torch
+    from transformers.utils import logging
+
+    if architecture not in TINY_ARCHITECTURES:
+        raise InputError(f"architecture '{architecture}' is unknown; choose {', '.join(TINY_ARCHITECTURES)}")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder to write the tiny encoder to")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, feature_extractor = _build(architecture)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    feature_extractor.save_pretrained(folder)
+    readme = _README.format(architecture=model.config.model_type, seed=seed)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    return folder
+
+
+def _build(architecture: str) -> tuple[Any, Any]:
+    """Return a newly initialised model without a head, and its feature extractor."""
+    import transformers
+
+    if architecture == "whisper":
+        # The classification model has no decoder, so its checkpoints hold the encoder alone; see `_encoder_only`.
+        model = transformers.WhisperModel(transformers.WhisperConfig(**_WHISPER))
+        return model, transformers.WhisperFeatureExtractor(chunk_length=_WHISPER_SECONDS)
+    feature_extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    if architecture == "hubert":
+        return transformers.HubertModel(transformers.HubertConfig(**_LARGE)), feature_extractor
+    if architecture == "hubert_group_norm":
+        return transformers.HubertModel(transformers.HubertConfig(**_WAVEFORM)), feature_extractor
+    if architecture == "wav2vec2":
+        return transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**_LARGE)), feature_extractor
+    return transformers.WavLMModel(transformers.WavLMConfig(**_LARGE)), feature_extractor

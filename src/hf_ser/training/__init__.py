@@ -1,0 +1,1 @@
+"""The main job: fine-tune, evaluate and document a model."""

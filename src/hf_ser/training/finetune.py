@@ -1,0 +1,140 @@
+"""The main job."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_ser.audio.augment import Augmentation
+from hf_ser.dataset.source import open_source
+from hf_ser.errors import InputError
+from hf_ser.models.recipes import Recipe
+from hf_ser.models.recipes import recipe as find_recipe
+from hf_ser.training.arguments import PAPER_ARGUMENTS, for_this_job, training_arguments
+from hf_ser.training.folder import OutputFolder
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import TrainingArguments
+
+__all__ = ["FinetuneResult", "finetune"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneResult:
+    """A finished run.
+
+    Attributes:
+        output_dir: Holds the model or adapter, labels, preprocessor, `metrics.json`, `predictions.csv`,
+            `report.md`, `confusion.png`, `run.json` and the model card.
+        metrics: What `metrics.json` holds.
+        run: What `run.json` holds.
+    """
+
+    output_dir: Path
+    metrics: Mapping[str, Any]
+    run: Mapping[str, Any]
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """The pooled metrics of the test part: `uar`, `accuracy`, `f1`, `eer`, `intervals` and more."""
+        pooled: Mapping[str, Any] = self.metrics["test"]["pooled"]
+        return pooled
+
+
+def finetune(
+    model: str | Path,
+    dataset: str | Path | Dataset | DatasetDict,
+    *,
+    output_dir: str | Path,
+    recipe: str | Recipe = "lora_qkv",
+    protocol: str | None = None,
+    args: TrainingArguments | None = None,
+    paper: bool = False,
+    augmentation: Augmentation | None = None,
+    segment_seconds: float = 10.0,
+    patience: int | None = 5,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_speaker_overlap: bool = False,
+    keep_checkpoints: bool = False,
+    cache_features: bool = True,
+    revision: str | None = None,
+) -> FinetuneResult:
+    """Fine-tune a speech encoder to recognise emotion, evaluate it by speakers it never heard, document it.
+
+    The checkpoint with the best unweighted average recall (UAR) on the validation part is kept; the test part
+    is read once, at the end.
+
+    Args:
+        model: A folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder.
+        dataset: A folder that holds the corpora, a data set built by this library, a Hub id, a `Dataset`, or
+            a `DatasetDict` with parts of its own.
+        output_dir: Absent or empty; see `FinetuneResult` for what it holds afterwards.
+        recipe: `full`, `lora_qkv`, `lora_classifier`, or a `Recipe`.
+        protocol: How the data set is split; `speaker_independent` unless `paper` says otherwise.
+        args: Training knobs; None takes the recipe's own (see `training_arguments`). Never changed.
+        paper: The paper's setting: its random split, which shares speakers, Adam at 1e-5 for every part and
+            50 epochs, the head as the checkpoint brings it.
+        augmentation: Pitch shift, time stretch and noise for training clips; None for none.
+        segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
+        patience: Evaluations without a better UAR after which training stops; None never stops early.
+        resume: Go on with the unfinished run in `output_dir`.
+        overwrite: Remove the run that `output_dir` holds.
+        allow_speaker_overlap: Accept a data set whose own parts share speakers.
+        keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
+        cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        revision: Branch, tag or commit of the model on the Hub.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: Something given cannot be used; nothing is left behind half-written.
+
+    Example:
+        >>> from hf_ser import finetune
+        >>> finetune("hubert-tiny", "corpora", recipe="lora_kqv", output_dir="out")
+        Traceback (most recent call last):
+        ...
+        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv or lora_classifier
+    """
+    chosen = find_recipe(recipe)
+    if paper:
+        if protocol not in (None, "paper"):
+            raise InputError(f"paper=True means protocol 'paper', not '{protocol}'; give one of them")
+        if args is not None:
+            raise InputError("paper=True sets the training arguments; give args, or paper, not both")
+        protocol = "paper"
+        chosen = find_recipe(chosen, head_start="checkpoint", learning_rate=1e-5, learning_rate_scale={})
+        args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
+    if segment_seconds <= 0:
+        raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
+    folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
+    source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
+    arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
+    from hf_ser.training.records import recorded_arguments
+
+    settings = {
+        "model": str(model),
+        "revision": revision,
+        "data": source.fingerprint,
+        "protocol": source.protocol,
+        "recipe": chosen.as_dict(),
+        "arguments": {key: value for key, value in recorded_arguments(arguments).items() if "dataloader" not in key},
+        "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
+        "segment_seconds": segment_seconds,
+        "patience": patience,
+    }
+    options = {} if revision is None else {"revision": revision}
+    from hf_ser.models.features import FeatureStore
+    from hf_ser.training.run import Run
+
+    store = FeatureStore.default() if cache_features else FeatureStore(None)
+    with folder.claimed(settings):
+        run = Run(str(model), source, chosen, arguments, folder, settings, options, store)
+        metrics, record = run.execute(augmentation, keep_checkpoints=keep_checkpoints)
+    return FinetuneResult(folder.path, metrics, record)

@@ -1,0 +1,112 @@
+"""What a run records of itself and of the machine, so that its card states facts."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from hf_ser._version import __version__
+
+if TYPE_CHECKING:
+    from hf_ser.dataset.source import Source
+
+__all__ = ["describe_parts", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
+
+_PACKAGES = (
+    "accelerate",
+    "audiomentations",
+    "datasets",
+    "evaluate",
+    "huggingface_hub",
+    "numpy",
+    "peft",
+    "scikit-learn",
+    "soundfile",
+    "soxr",
+    "torch",
+    "transformers",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this library, Python and the packages that decide a result.
+
+    Example:
+        >>> versions()["hf_ser"] == __version__
+        True
+    """
+    found = {"hf_ser": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        found[name] = metadata.version(name)
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor, its threads in use and the accelerators.
+
+    Example:
+        >>> hardware()["threads"] > 0
+        True
+    """
+    import torch
+
+    found: dict[str, Any] = {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+        found["accelerators"] = torch.cuda.device_count()
+    return found
+
+
+def peak_memory_bytes() -> dict[str, int]:
+    """Return the most memory that this process held: resident on the host, allocated on the device.
+
+    Example:
+        >>> peak_memory_bytes()["host"] > 1_000_000
+        True
+    """
+    import torch
+
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.max_memory_allocated()
+    return found
+
+
+def recorded_arguments(arguments: Any) -> dict[str, Any]:
+    """Return the training arguments that differ from their defaults, without tokens and folders.
+
+    Example:
+        >>> from transformers import TrainingArguments
+        >>> recorded_arguments(TrainingArguments("out", seed=7, use_cpu=True))["seed"]
+        7
+    """
+    from transformers import TrainingArguments
+
+    values, defaults = arguments.to_dict(), TrainingArguments(output_dir="", use_cpu=True).to_dict()
+    left_out = {"output_dir", "hub_token", "push_to_hub_token", "logging_dir", "run_name"}
+    return {
+        key: value
+        for key, value in sorted(values.items())
+        if key not in left_out and "token" not in key and (value != defaults.get(key) or key == "seed")
+    }
+
+
+def describe_parts(source: Source) -> dict[str, Any]:
+    """Return clips, speakers and counts by corpus and label of each part of a data set."""
+    described = {}
+    for part, rows in source.parts.items():
+        counts: dict[str, dict[str, int]] = {}
+        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
+            label = source.labels[emotion]
+            of_corpus = counts.setdefault(corpus, dict.fromkeys(source.labels, 0))
+            of_corpus[label] += 1
+        described[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
+    return described

@@ -1,0 +1,241 @@
+"""The steps of one run, in order, and what it writes at the end."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import EarlyStoppingCallback
+
+from hf_ser._version import __version__
+from hf_ser.evaluation.plots import plot_confusion
+from hf_ser.evaluation.report import evaluate_scores, render_report
+from hf_ser.hub.card import render_model_card
+from hf_ser.models.checkpoint import save_model
+from hf_ser.models.head import plain_model
+from hf_ser.training.folder import OutputFolder, write_json
+from hf_ser.training.items import ClipItems, FeatureItems, collate_features
+from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
+from hf_ser.training.scoring import Collators, ValidationMetrics, clip_scores
+from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
+from hf_ser.training.trainer import EmotionTrainer, PooledHead
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from hf_ser.audio.augment import Augmentation
+    from hf_ser.dataset.source import Source
+    from hf_ser.models.features import FeatureStore
+    from hf_ser.models.recipes import Recipe
+
+__all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
+
+_HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_macro")
+
+
+class Run:
+    """One run, from an opened data set to a filled folder.
+
+    Args:
+        model_name: Folder or Hub id of the encoder.
+        source: The data set.
+        chosen: The recipe.
+        arguments: The training arguments of `for_this_job`.
+        folder: The claimed output folder.
+        settings: What the folder wrote down of the run.
+        options: Options of `from_pretrained`.
+        store: Keeps pooled features.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        source: Source,
+        chosen: Recipe,
+        arguments: TrainingArguments,
+        folder: OutputFolder,
+        settings: dict[str, Any],
+        options: dict[str, Any],
+        store: FeatureStore,
+    ) -> None:
+        self.model_name = model_name
+        self.source = source
+        self.chosen = chosen
+        self.arguments = arguments
+        self.folder = folder
+        self.settings = settings
+        self.options = options
+        self.store = store
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def _clock(self, step: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - begin, 3)
+
+    def execute(
+        self, augmentation: Augmentation | None, *, keep_checkpoints: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Prepare, train, evaluate and write; return the contents of `metrics.json` and `run.json`."""
+        arguments, chosen, source = self.arguments, self.chosen, self.source
+        patience = self.settings["patience"]
+        prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
+        if prepared.evaluation_batch_size is not None:
+            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
+            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
+        clips = {
+            part: ClipItems(
+                rows,
+                segment_seconds=self.settings["segment_seconds"],
+                sampling_rate=int(prepared.feature_extractor.sampling_rate),
+                augmentation=augmentation if part == "train" else None,
+                seed=arguments.seed,
+            )
+            for part, rows in source.parts.items()
+        }
+        checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
+        with self._clock("preparation"):
+            pooled = self._prepare(prepared, clips["train"], checkpoint)
+            items: dict[str, Any] = {"train": pooled or clips["train"]}
+            for part in ("validation", "test"):
+                items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
+        trainer = EmotionTrainer(
+            recipe=chosen,
+            model=PooledHead(prepared.model) if chosen.encoder_is_frozen else prepared.model,
+            args=arguments,
+            train_dataset=items["train"],
+            eval_dataset=items["validation"],
+            data_collator=collate_features
+            if pooled
+            else Collators(prepared.collate_training, prepared.collate_evaluation),
+            processing_class=prepared.feature_extractor,
+            compute_metrics=ValidationMetrics(items["validation"].clip_index, source.parts["validation"]["emotion"]),
+            callbacks=[] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)],
+        )
+        with self._clock("training"):
+            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with self._clock("evaluation"):
+            scores = {
+                part: clip_scores(trainer, items[part], len(source.parts[part])) for part in ("validation", "test")
+            }
+        metrics = self._metrics(scores)
+        run = self._record(trainer, prepared, outcome.training_loss)
+        if arguments.should_save:
+            with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
+                save_model(trainer.emotion_model, staged, prepared.feature_extractor)
+                self._write(staged, metrics, run, scores["test"])
+        return metrics, run
+
+    def _prepare(self, prepared: Prepared, train: ClipItems, checkpoint: Path | None) -> FeatureItems | None:
+        return prepare_model(
+            prepared,
+            self.chosen,
+            train,
+            batch_size=self.arguments.per_device_eval_batch_size,
+            workers=self.arguments.dataloader_num_workers,
+            seed=self.arguments.seed,
+            device=self.arguments.device,
+            store=self.store,
+            checkpoint=checkpoint,
+            progress=not self.arguments.disable_tqdm,
+        )
+
+    def _pooled(self, prepared: Prepared, items: ClipItems, part: str) -> FeatureItems:
+        features = pooled_features(
+            prepared,
+            items,
+            self.store,
+            part=part,
+            batch_size=self.arguments.per_device_eval_batch_size,
+            workers=self.arguments.dataloader_num_workers,
+            progress=not self.arguments.disable_tqdm,
+        )
+        return FeatureItems(features, items)
+
+    def _metrics(self, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        metrics: dict[str, Any] = {"labels": list(self.source.labels)}
+        for part, values in scores.items():
+            rows = self.source.parts[part]
+            metrics[part] = evaluate_scores(
+                values,
+                np.asarray(rows["emotion"]),
+                labels=self.source.labels,
+                corpora=list(rows["corpus"]),
+                speakers=list(rows["speaker"]),
+                seed=self.arguments.seed,
+            )
+        return metrics
+
+    def _write(self, staged: Path, metrics: dict[str, Any], run: dict[str, Any], scores: np.ndarray) -> None:
+        write_json(staged / "metrics.json", metrics)
+        _write_predictions(staged / "predictions.csv", self.source, scores)
+        (staged / "report.md").write_text(render_report(run, metrics))
+        title = f"{self.chosen.name}, {self.source.protocol}, test part"
+        plot_confusion(metrics["test"]["pooled"]["confusion"], self.source.labels, staged / "confusion.png", title)
+        (staged / "README.md").write_text(render_model_card(run, metrics))
+        write_json(staged / "run.json", run)
+
+    def _record(self, trainer: Any, prepared: Prepared, training_loss: float) -> dict[str, Any]:
+        evaluations = [entry for entry in trainer.state.log_history if "eval_uar" in entry]
+        best = max(evaluations, key=lambda entry: entry["eval_uar"])
+        base = plain_model(trainer.emotion_model)
+        arguments, source = self.arguments, self.source
+        return {
+            "hf_ser": __version__,
+            "model": {
+                "name": self.model_name,
+                "revision": getattr(base.config, "_commit_hash", None) or self.options.get("revision"),
+                "architecture": type(base).__name__,
+                "saved": "adapter" if self.chosen.lora else "checkpoint",
+                **prepared.facts,
+            },
+            "recipe": self.chosen.as_dict(),
+            "head": prepared.head,
+            "protocol": source.protocol,
+            "labels": list(source.labels),
+            "dataset": {
+                "name": source.name,
+                "fingerprint": source.fingerprint,
+                "clips": sum(len(rows) for rows in source.parts.values()),
+                "parts": describe_parts(source),
+                "proof": source.proof.as_dict(),
+            },
+            **{key: self.settings[key] for key in ("arguments", "augmentation", "segment_seconds", "patience")},
+            "seeds": {
+                "weights": arguments.seed,
+                "order": arguments.seed if arguments.data_seed is None else arguments.data_seed,
+                "augmentation": arguments.seed,
+                "bootstrap": arguments.seed,
+            },
+            "versions": versions(),
+            "hardware": hardware(),
+            "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
+            "steps": trainer.state.global_step,
+            "training_loss": training_loss,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
+            "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
+            "resumed": self.folder.resume,
+        }
+
+
+def _write_predictions(file: Path, source: Source, scores: np.ndarray) -> None:
+    """Write one line a test clip, so that any figure can be computed again."""
+    rows = source.parts["test"]
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["clip_id", "corpus", "speaker", "emotion", "predicted", *source.labels])
+        columns = zip(rows["clip_id"], rows["corpus"], rows["speaker"], rows["emotion"], scores, strict=True)
+        for clip_id, corpus, speaker, emotion, values in columns:
+            predicted = source.labels[int(values.argmax())]
+            shares = [f"{value:.6f}" for value in values]
+            writer.writerow([clip_id, corpus, speaker, source.labels[emotion], predicted, *shares])

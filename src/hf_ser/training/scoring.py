@@ -1,0 +1,79 @@
+"""From the logits of segments to the scores of clips, while training and at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_ser.audio.segment import average_by_clip
+from hf_ser.evaluation.metrics.accuracy import accuracy_score
+from hf_ser.evaluation.metrics.confusion import confusion_counts
+from hf_ser.evaluation.metrics.f1 import f1_averages
+from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Collators", "ValidationMetrics", "clip_scores"]
+
+
+class Collators:
+    """The two collators behind the one that Trainer knows; the items say which is due.
+
+    Args:
+        training: Makes batches of training items.
+        evaluation: Makes batches of the others.
+    """
+
+    def __init__(self, training: Any, evaluation: Any) -> None:
+        self._training = training
+        self._evaluation = evaluation
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Collate items that are all for training, or all not."""
+        batch: dict[str, Any] = (self._training if items[0]["training"] else self._evaluation)(items)
+        return batch
+
+
+class ValidationMetrics:
+    """UAR, accuracy and macro F1 of clips from the logits of their segments.
+
+    Args:
+        clip_index: `(segments,)` clip of each segment.
+        references: `(clips,)` label identifiers.
+    """
+
+    def __init__(self, clip_index: NDArray[np.int64], references: ArrayLike) -> None:
+        self._clip_index = clip_index
+        self._references = np.asarray(references)
+
+    def __call__(self, prediction: Any) -> dict[str, float]:
+        """Measure a `transformers.EvalPrediction`."""
+        scores = segment_to_clip(prediction.predictions, self._clip_index, len(self._references))
+        counts = confusion_counts(scores.argmax(axis=1), self._references, scores.shape[1])
+        return {
+            "uar": float(unweighted_average_recall(counts)),
+            "accuracy": float(accuracy_score(counts)),
+            "f1_macro": float(f1_averages(counts)["macro"]),
+        }
+
+
+def segment_to_clip(predictions: Any, clip_index: NDArray[np.int64], clips: int) -> NDArray[np.float64]:
+    """Return the mean class probabilities of each clip `(clips, labels)` from logits of segments.
+
+    Example:
+        >>> segment_to_clip(np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 0]), 1).round(2)
+        array([[0.7, 0.3]])
+    """
+    logits = predictions[0] if isinstance(predictions, tuple) else predictions
+    shifted = np.asarray(logits, dtype=np.float64)
+    probabilities = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    averaged: NDArray[np.float64] = average_by_clip(probabilities, clip_index, clips)
+    return averaged
+
+
+def clip_scores(trainer: Any, items: Any, clips: int) -> NDArray[np.float64]:
+    """Pass items through the model and return class probabilities `(clips, labels)`."""
+    return segment_to_clip(trainer.predict(items).predictions, items.clip_index, clips)

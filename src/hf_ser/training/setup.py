@@ -1,0 +1,250 @@
+"""From a checkpoint and a recipe to a model that is ready to train, proved and measured."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_ser.audio.collate import Collator
+from hf_ser.models.encoders import open_encoder, open_feature_extractor, record_layer_drop
+from hf_ser.models.features import FeatureStore, encoder_fingerprint, extract_pooled_features
+from hf_ser.models.head import (
+    FeatureStatistics,
+    attach,
+    fold_statistics,
+    plain_model,
+    start_head,
+    unfold_weights,
+)
+from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.training.items import ClipItems, FeatureItems
+
+__all__ = ["Prepared", "measure_dropout", "prepare_model"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A model ready to train.
+
+    Attributes:
+        model: The adapted model.
+        feature_extractor: The encoder's preprocessor.
+        collate_training: Makes training batches.
+        collate_evaluation: Makes evaluation batches.
+        evaluation_batch_size: 1 where the encoder's output depends on padding, else None.
+        head: What the head started from.
+        facts: Parameters and other facts for the record.
+        encoder: Fingerprint of the encoder, once pooled features were asked for.
+    """
+
+    model: Any
+    feature_extractor: Any
+    collate_training: Collator
+    collate_evaluation: Collator
+    evaluation_batch_size: int | None
+    head: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    encoder: str = ""
+
+
+def depends_on_padding(config: Any) -> bool:
+    """Return whether an encoder's output changes with padding even under an attention mask.
+
+    The feature encoder of the base models normalises each channel over the whole padded clip.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> depends_on_padding(HubertConfig(feat_extract_norm="group"))
+        True
+    """
+    return getattr(config, "feat_extract_norm", "layer") == "group"
+
+
+def open_for_training(
+    name: str, labels: tuple[str, ...], chosen: Recipe, seed: int, options: dict[str, Any]
+) -> Prepared:
+    """Open the checkpoint and its preprocessor; nothing is trained or adapted yet."""
+    model, head = open_encoder(name, labels, seed=seed, settings=chosen.encoder_settings, **options)
+    record_layer_drop(model)
+    feature_extractor = open_feature_extractor(name, **options)
+    return Prepared(
+        model=model,
+        feature_extractor=feature_extractor,
+        collate_training=Collator(feature_extractor, model.config, training=True),
+        collate_evaluation=Collator(feature_extractor, model.config, training=False),
+        evaluation_batch_size=1 if depends_on_padding(model.config) else None,
+        head=head,
+    )
+
+
+def pooled_features(
+    prepared: Prepared,
+    items: ClipItems,
+    store: FeatureStore,
+    *,
+    part: str,
+    batch_size: int,
+    workers: int,
+    progress: bool,
+) -> torch.Tensor:
+    """Return the pooled features `(segments, hidden)` of unaugmented segments, from the store where it has them."""
+    if not prepared.encoder:
+        prepared.encoder = encoder_fingerprint(prepared.model, prepared.feature_extractor)
+    return store.get(
+        [prepared.encoder, *items.content_key()],
+        lambda: extract_pooled_features(
+            prepared.model,
+            items,
+            prepared.collate_evaluation,
+            batch_size=prepared.evaluation_batch_size or batch_size,
+            workers=workers,
+            description=f"pooled features of the {part} clips",
+            progress=progress,
+        ),
+    )
+
+
+def prepare_model(
+    prepared: Prepared,
+    chosen: Recipe,
+    train: ClipItems,
+    *,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    device: torch.device,
+    store: FeatureStore,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> FeatureItems | None:
+    """Start the head, apply the recipe and prove that it trains, in place.
+
+    Args:
+        prepared: What `open_for_training` returned.
+        chosen: The recipe.
+        train: The training segments.
+        batch_size: Segments a batch in the pass over them.
+        workers: Processes that decode.
+        seed: Seed of the head's start and of the adapter's weights.
+        device: Where the model runs.
+        store: Keeps pooled features for other runs.
+        checkpoint: A checkpoint that training resumes from; its weights replace the start, so that the pass
+            over the training clips is left out where only the start needs it.
+        progress: Whether to show a bar.
+
+    Returns:
+        The training segments as pooled features, where the recipe freezes the encoder.
+
+    Raises:
+        InputError: The recipe would train nothing in this encoder.
+    """
+    model = prepared.model.to(device)
+    statistics, features = None, None
+    needs_start = checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression")
+    if needs_start or chosen.encoder_is_frozen:
+        features = pooled_features(
+            prepared, train, store, part="training", batch_size=batch_size, workers=workers, progress=progress
+        )
+    if features is not None and chosen.normalize_features:
+        statistics = FeatureStatistics.of(features)
+    elif chosen.normalize_features:
+        hidden = model.projector.in_features
+        statistics = FeatureStatistics(torch.zeros(hidden), torch.ones(hidden))
+    kept = prepared.head["kept_labels"]
+    if kept and statistics is not None and features is not None:
+        unfold_weights(model, statistics)
+    if features is not None and checkpoint is None and chosen.head_start == "logistic_regression":
+        standard = statistics if statistics is not None else FeatureStatistics.of(features)
+        prepared.head |= start_head(model, standard(features), train.labels, kept_labels=kept, seed=seed)
+        if statistics is None and not kept:
+            fold_statistics(model, standard)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted = adapt(model, chosen)
+    if statistics is not None or chosen.head_dropout:
+        attach(adapted, statistics, chosen.head_dropout)
+    prepared.model = adapted.to(device)
+    prepared.facts["parameters"] = sum(parameter.numel() for parameter in plain_model(model).parameters())
+    prepared.facts["trainable_parameters"] = trainable_parameters(adapted)
+    probe = [train[item] for item in range(max(0, len(train) - 8), len(train))]
+    if chosen.lora:
+        batch = {key: value.to(device) for key, value in prepared.collate_evaluation(probe).items()}
+        prepared.facts["adapters_alive"] = prove_adapter_alive(adapted, batch, chosen)
+    if not chosen.encoder_is_frozen:
+        measured = measure_dropout(adapted, prepared.collate_training(probe), device)
+        if measured:
+            prepared.facts["dropout"] = measured
+    if chosen.encoder_is_frozen and not train.is_augmented and features is not None:
+        return FeatureItems(features, train)
+    return None
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """SpecAugment draws from numpy, dropout from torch: leave both as they were."""
+    import numpy as np
+
+    state = np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        np.random.set_state(state)
+
+
+_NOISE_FIELDS = (
+    "hidden_dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "feat_proj_dropout",
+    "layerdrop",
+    "encoder_layerdrop",
+    "dropout",
+)
+
+
+def measure_dropout(model: Any, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, Any]:
+    """Compare the loss of one batch with and without what training mode switches on.
+
+    Some encoders do not survive dropout in their hidden states; a recipe's dropout is measured before it is
+    believed. The figures go into the record, and a warning is logged where the loss more than doubles.
+
+    Returns:
+        The rates and both losses; empty where nothing is switched on.
+    """
+    config = plain_model(model).config
+    rates = {name: float(getattr(config, name, 0.0) or 0.0) for name in _NOISE_FIELDS}
+    if getattr(config, "apply_spec_augment", False):
+        rates["mask_time_prob"] = float(config.mask_time_prob)
+        rates["mask_feature_prob"] = float(config.mask_feature_prob)
+    rates = {name: rate for name, rate in rates.items() if rate > 0.0}
+    if not rates:
+        return {}
+    batch = {key: value.to(device) for key, value in batch.items()}
+    was_training = model.training
+    losses = {}
+    with torch.no_grad(), _random_state_kept():
+        for mode in (False, True):
+            model.train(mode)
+            losses[mode] = sum(float(model(**batch).loss) for _ in range(4 if mode else 1)) / (4 if mode else 1)
+    model.train(was_training)
+    if losses[True] > 2.0 * losses[False] + 0.1:
+        logger.warning(
+            "training mode raises the loss of a batch from %.2f to %.2f (%s): this encoder may not survive it; "
+            "set the rates to 0 by encoder_settings of the recipe",
+            losses[False],
+            losses[True],
+            ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
+        )
+    return {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}

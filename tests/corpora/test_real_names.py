@@ -1,0 +1,106 @@
+"""The parsers against the real corpora: their manifest, their metadata and their files."""
+
+import csv
+import gzip
+from collections import Counter
+
+import pytest
+
+from hf_ser.corpora import CORPORA, discover, parse
+from hf_ser.labels import canonical_emotion
+
+pytestmark = pytest.mark.shared
+
+SAVEE_LETTERS = {
+    "a": "angry",
+    "d": "disgust",
+    "f": "fear",
+    "h": "happy",
+    "n": "neutral",
+    "sa": "sad",
+    "su": "surprise",
+}
+
+
+@pytest.fixture
+def manifest(shared):
+    with gzip.open(shared / "manifest.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest):
+    counts = {name: Counter() for name in CORPORA}
+    clip_ids = set()
+    for row in manifest:
+        clip = parse(row["path"])
+        assert clip is not None, row["path"]
+        counts[clip.corpus][clip.emotion] += 1
+        clip_ids.add(clip.clip_id)
+        code = row["emotion"]
+        expected = SAVEE_LETTERS[code] if row["corpus"] == "savee" else canonical_emotion(code)
+        # The manifest cuts the talker out of the name, so it has the one misnamed file under "OA".
+        speaker = {"OA": "OAF"}.get(row["speaker"], row["speaker"])
+        assert (clip.corpus, clip.emotion, clip.speaker) == (
+            row["corpus"],
+            expected,
+            f"{row['corpus']}_{speaker}",
+        )
+    assert counts == {name: corpus.counts for name, corpus in CORPORA.items()}
+    assert len(clip_ids) == len(manifest) == 12_162
+
+
+def test_speakers_and_sentences_are_those_of_the_manifest(manifest):
+    clips = [parse(row["path"]) for row in manifest]
+    for name, corpus in CORPORA.items():
+        of_corpus = [clip for clip in clips if clip.corpus == name]
+        assert {clip.speaker for clip in of_corpus} == set(corpus.speakers)
+        assert {clip.sentence for clip in of_corpus} == set(corpus.sentences)
+
+
+def test_manifest_is_the_published_set(manifest, published_names):
+    built = {parse(name).clip_id for names in published_names.values() for name in names}
+    assert built == {parse(row["path"]).clip_id for row in manifest}
+
+
+def test_crema_d_demographics(shared):
+    with (shared / "crema_d_meta" / "VideoDemographics.csv").open(encoding="utf-8", newline="") as file:
+        published = {
+            f"crema_d_{row['ActorID']}": (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)
+        }
+    speakers = CORPORA["crema_d"].speakers
+    assert {name: (speaker.sex, speaker.age) for name, speaker in speakers.items()} == published
+
+
+def test_crema_d_sentence_names(shared):
+    with (shared / "crema_d_meta" / "SentenceFilenames.csv").open(encoding="utf-8", newline="") as file:
+        names = [row["Filename"] for row in csv.DictReader(file)]
+    assert [parse(f"{name}.wav").clip_id for name in names] == [f"crema_d/{name}" for name in names]
+
+
+def test_every_original_is_found(shared):
+    discovery = discover(shared / "originals")
+    assert len(discovery.found) == 44
+    assert (discovery.ignored, discovery.duplicates) == ((), ())
+    assert Counter(clip.corpus for _, clip in discovery.found) == {
+        "crema_d": 15,
+        "ravdess": 11,
+        "tess": 11,
+        "savee": 7,
+    }
+
+
+def test_every_re_encoded_clip_is_found(shared):
+    discovery = discover(shared / "corpora")
+    assert len(discovery.found) == 10_774
+    assert (discovery.ignored, discovery.duplicates) == ((), ())
+    assert [
+        path.parent.name for path, clip in discovery.found if clip.clip_id == "tess/OAF_bite_neutral"
+    ] == ["OAF_neutral"]
+
+
+def test_all_of_it_with_the_originals_as_a_second_copy(shared):
+    discovery = discover(shared)
+    originals = {clip.clip_id for _, clip in discover(shared / "originals").found}
+    corpora = {clip.clip_id for _, clip in discover(shared / "corpora").found}
+    assert {clip.clip_id for _, clip in discovery.found} == originals | corpora
+    assert {clip_id for _, _, clip_id in discovery.duplicates} == originals & corpora

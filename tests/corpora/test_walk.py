@@ -1,0 +1,232 @@
+"""Finding clips below a folder: nested copies, foreign recordings, links, order."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hf_ser.corpora import discover
+from hf_ser.errors import InputError
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Create empty files below a fresh folder and return that folder."""
+
+    def create(*names: str) -> Path:
+        root = tmp_path / "root"
+        root.mkdir(exist_ok=True)
+        for name in names:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return root
+
+    return create
+
+
+def relative(discovery):
+    """The three lists of a discovery with paths relative to its root."""
+    root = discovery.root
+    return (
+        [(path.relative_to(root).as_posix(), clip.clip_id) for path, clip in discovery.found],
+        {path.relative_to(root).as_posix(): reason for path, reason in discovery.ignored},
+        [
+            (path.relative_to(root).as_posix(), kept.relative_to(root).as_posix(), clip_id)
+            for path, kept, clip_id in discovery.duplicates
+        ],
+    )
+
+
+def test_sorted_by_clip_id(make):
+    root = make("z/DC_su02.wav", "a/OAF_back_ps.wav", "m/1001_DFA_ANG_XX.flac", "03-01-05-01-02-01-09.opus")
+    found, ignored, duplicates = relative(discover(root))
+    assert found == [
+        ("m/1001_DFA_ANG_XX.flac", "crema_d/1001_DFA_ANG_XX"),
+        ("03-01-05-01-02-01-09.opus", "ravdess/03-01-05-01-02-01-09"),
+        ("z/DC_su02.wav", "savee/DC_su02"),
+        ("a/OAF_back_ps.wav", "tess/OAF_back_ps"),
+    ]
+    assert (ignored, duplicates) == ({}, [])
+
+
+def test_nested_copies_are_reported_once_each(make):
+    top = "TESS Toronto emotional speech set data"
+    root = make(
+        f"{top}/OAF_Fear/OAF_food_fear.wav",
+        f"{top}/{top}/OAF_Fear/OAF_food_fear.wav",
+        "RAVDESS/Actor_01/03-01-05-01-01-01-01.wav",
+        "RAVDESS/audio_speech_actors_01-24/Actor_01/03-01-05-01-01-01-01.wav",
+        "RAVDESS/labelled_audio/angry/03-01-05-01-01-01-01_angry.wav",
+        "Crema/1040_ITH_SAD_X.wav",
+        "AudioWAV/1040_ITH_SAD_XX.wav",
+        "SAVEE/AudioData/DC/a01.wav",
+        "SAVEE/ALL/DC_a01.wav",
+    )
+    found, ignored, duplicates = relative(discover(root))
+    assert [path for path, _ in found] == [
+        "AudioWAV/1040_ITH_SAD_XX.wav",
+        "RAVDESS/Actor_01/03-01-05-01-01-01-01.wav",
+        "SAVEE/ALL/DC_a01.wav",
+        f"{top}/OAF_Fear/OAF_food_fear.wav",
+    ]
+    actor = "RAVDESS/Actor_01/03-01-05-01-01-01-01.wav"
+    clip_id = "ravdess/03-01-05-01-01-01-01"
+    assert duplicates == [
+        ("Crema/1040_ITH_SAD_X.wav", "AudioWAV/1040_ITH_SAD_XX.wav", "crema_d/1040_ITH_SAD_XX"),
+        ("RAVDESS/audio_speech_actors_01-24/Actor_01/03-01-05-01-01-01-01.wav", actor, clip_id),
+        ("RAVDESS/labelled_audio/angry/03-01-05-01-01-01-01_angry.wav", actor, clip_id),
+        ("SAVEE/AudioData/DC/a01.wav", "SAVEE/ALL/DC_a01.wav", "savee/DC_a01"),
+        (
+            f"{top}/{top}/OAF_Fear/OAF_food_fear.wav",
+            f"{top}/OAF_Fear/OAF_food_fear.wav",
+            "tess/OAF_food_fear",
+        ),
+    ]
+    assert ignored == {}
+
+
+def test_the_shallowest_copy_is_kept_even_when_it_sorts_last(make):
+    root = make("a/b/c/DC_a01.wav", "z/DC_a01.wav", "b/DC_a01.flac")
+    found, _, duplicates = relative(discover(root))
+    assert found == [("b/DC_a01.flac", "savee/DC_a01")]
+    assert [path for path, _, _ in duplicates] == ["a/b/c/DC_a01.wav", "z/DC_a01.wav"]
+
+
+def test_every_ignored_recording_has_its_reason(make):
+    foreign = "the name is that of no clip of the four corpora"
+    root = make(
+        "Actor_01/03-02-05-01-01-01-01.wav",
+        "Actor_01/01-01-05-01-01-01-01.mp4",
+        "Actor_01/02-01-05-01-01-01-01.mp4",
+        "Actor_01/01_01_01_01_dogs-sitting_angry.wav",
+        "Actor_01/03-01-05-01-01-01-01_calm.wav",
+        "AudioWAV/2000_ITH_SAD_XX.wav",
+        "VideoFlash/1001_DFA_ANG_XX.flv",
+        "AudioData/a01.wav",
+        "AudioVisualClip/DC/a01.avi",
+        "OAF_hello_ps.mp3",
+        "me.wav",
+        # Silently passed over: no recordings, or recordings that nobody could take for clips.
+        "holiday.mp4",
+        "README.md",
+        "AudioData/Info.txt",
+        "features/03-01-05-01-01-01-01.npy",
+    )
+    found, ignored, duplicates = relative(discover(root))
+    assert (found, duplicates) == ([], [])
+    assert ignored == {
+        "Actor_01/03-02-05-01-01-01-01.wav": "RAVDESS song (vocal channel 02), not speech",
+        "Actor_01/01-01-05-01-01-01-01.mp4": "RAVDESS video recording (modality 01), not an audio-only one",
+        "Actor_01/02-01-05-01-01-01-01.mp4": "RAVDESS video recording (modality 02), not an audio-only one",
+        "Actor_01/01_01_01_01_dogs-sitting_angry.wav": foreign,
+        "Actor_01/03-01-05-01-01-01-01_calm.wav": (
+            "the suffix _calm is not the emotion 'angry' that the RAVDESS name codes"
+        ),
+        "AudioWAV/2000_ITH_SAD_XX.wav": "CREMA-D has no speaker 2000",
+        "VideoFlash/1001_DFA_ANG_XX.flv": (
+            ".flv is not read; the clip is taken from audio such as .wav or .flac"
+        ),
+        "AudioData/a01.wav": (
+            "a SAVEE name without its speaker: the folder is 'AudioData', not DC, JE, JK or KL"
+        ),
+        "AudioVisualClip/DC/a01.avi": ".avi is not read; the clip is taken from audio such as .wav or .flac",
+        "OAF_hello_ps.mp3": "TESS has no word 'hello'",
+        "me.wav": foreign,
+    }
+    assert list(ignored) == sorted(ignored)
+
+
+def test_what_macos_leaves_behind_is_skipped(make):
+    root = make(
+        "DC/a01.wav",
+        "DC/._a01.wav",
+        "DC/.DS_Store",
+        "__MACOSX/DC/a01.wav",
+        "__MACOSX/DC/._a01.wav",
+        ".cache/DC_a02.wav",
+    )
+    found, ignored, duplicates = relative(discover(root))
+    assert found == [("DC/a01.wav", "savee/DC_a01")]
+    assert (ignored, duplicates) == ({}, [])
+
+
+def test_standing_in_the_speakers_folder(make, monkeypatch):
+    root = make("AudioData/DC/a01.wav", "AudioData/DC/notes/README.txt")
+    monkeypatch.chdir(root / "AudioData" / "DC")
+    [(path, clip)] = discover(".").found
+    assert (path, clip.clip_id) == (root / "AudioData/DC/a01.wav", "savee/DC_a01")
+    monkeypatch.chdir(root / "AudioData" / "DC" / "notes")
+    assert [clip.clip_id for _, clip in discover("..").found] == ["savee/DC_a01"]
+
+
+def test_order_does_not_depend_on_the_file_system(make, monkeypatch):
+    root = make("b/DC_a01.wav", "a/DC_a01.wav", "c/DC_a02.wav", "a/x/DC_a02.wav", "b/me.wav", "a/me.wav")
+    forwards = discover(root)
+    scandir = os.scandir
+
+    @contextmanager
+    def backwards(folder):
+        with scandir(folder) as entries:
+            yield iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert discover(root) == forwards
+
+
+def test_links_are_followed_but_not_twice(make, tmp_path):
+    root = make("real/DC_a01.wav")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "DC_a02.wav").touch()
+    try:
+        (root / "real" / "loop").symlink_to(root, target_is_directory=True)
+        (root / "again").symlink_to(root / "real", target_is_directory=True)
+        (root / "out").symlink_to(elsewhere, target_is_directory=True)
+        (root / "real" / "DC_a03.wav").symlink_to(elsewhere / "missing.wav")
+    except OSError:
+        pytest.skip("this system makes no links")
+    found, ignored, duplicates = relative(discover(root))
+    assert found == [
+        ("again/DC_a01.wav", "savee/DC_a01"),
+        ("out/DC_a02.wav", "savee/DC_a02"),
+        # A broken link is a clip that cannot be opened, which the reader says; it must not vanish here.
+        ("again/DC_a03.wav", "savee/DC_a03"),
+    ]
+    assert (ignored, duplicates) == ({}, [])
+
+
+def test_a_linked_root(make, tmp_path):
+    root = make("DC_a01.wav")
+    link = tmp_path / "link"
+    try:
+        link.symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert [path for path, _ in discover(link).found] == [link / "DC_a01.wav"]
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="nowhere does not exist; give the folder that holds the corpora"):
+        discover(tmp_path / "nowhere")
+
+
+def test_a_file_instead_of_a_folder(make):
+    root = make("archive.zip")
+    with pytest.raises(InputError, match=r"archive\.zip is a file, not a folder; unpack it"):
+        discover(root / "archive.zip")
+
+
+def test_unreadable_folder(make, monkeypatch):
+    root = make("open/DC_a01.wav", "closed/DC_a02.wav")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"closed cannot be read \(Permission denied\)"):
+        discover(root)

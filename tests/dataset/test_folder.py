@@ -1,0 +1,276 @@
+"""A folder of corpora as a data set, and one clear line for everything that can be wrong with it."""
+
+import csv
+import gzip
+import logging
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+
+from hf_ser.dataset.folder import read_folder
+from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:6d369d9d261a003f018fbdeaadf0d9c1de15fb517e3cf6cebdb685c7ba0ef77b\n"
+    "size 87598\n"
+)
+COLUMNS = [
+    "audio",
+    "emotion",
+    "corpus",
+    "speaker",
+    "sex",
+    "age",
+    "sentence",
+    "intensity",
+    "clip_id",
+    "duration",
+    "sampling_rate",
+]
+
+
+@pytest.fixture
+def shared() -> Path:
+    folder = Path(__file__).resolve().parents[3] / "shared"
+    if not (folder / "manifest.csv.gz").is_file():
+        pytest.skip(f"needs the real corpora in {folder}")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with one clip of each corpus, of differing lengths, rates and formats."""
+    clips = {
+        "RAVDESS/Actor_09/03-01-05-02-02-01-09.wav": (48_000, 72_000),
+        "AudioWAV/1040_ITH_SAD_X.flac": (16_000, 16_000),
+        "tess/OAF_Fear/OAF_food_fear.wav": (24_414, 36_621),
+        "SAVEE/AudioData/DC/su03.ogg": (44_100, 88_200),
+    }
+    for name, (sampling_rate, samples) in clips.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.sin(np.arange(samples) / 9) / 4, sampling_rate)
+    return tmp_path
+
+
+def spoil(root: Path, name: str, content: bytes) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def message(root, **arguments) -> str:
+    with pytest.raises(InputError) as caught:
+        read_folder(root, **arguments)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+def test_columns(root):
+    dataset = read_folder(root)
+    assert dataset.column_names == COLUMNS
+    assert dataset.features["audio"] == datasets.Audio(decode=False)
+    assert dataset.features["emotion"] == datasets.ClassLabel(names=list(EMOTIONS))
+    assert dataset["clip_id"][:] == [
+        "crema_d/1040_ITH_SAD_XX",
+        "ravdess/03-01-05-02-02-01-09",
+        "savee/DC_su03",
+        "tess/OAF_food_fear",
+    ]
+    assert dataset[0] == {
+        "audio": {"bytes": None, "path": str(root / "AudioWAV/1040_ITH_SAD_X.flac")},
+        "emotion": EMOTIONS.index("sad"),
+        "corpus": "crema_d",
+        "speaker": "crema_d_1040",
+        "sex": "male",
+        "age": 42,
+        "sentence": "ITH",
+        "intensity": "unspecified",
+        "clip_id": "crema_d/1040_ITH_SAD_XX",
+        "duration": 1.0,
+        "sampling_rate": 16_000,
+    }
+    assert dataset["age"][:] == [42, None, None, 64]
+    assert dataset["duration"][:] == [1.0, 1.5, 2.0, 1.5]
+    assert dataset["sampling_rate"][:] == [16_000, 48_000, 44_100, 24_414]
+
+
+def test_the_same_folder_gives_the_same_fingerprint(root):
+    assert read_folder(root)._fingerprint == read_folder(root)._fingerprint
+
+
+def test_no_torchcodec_is_needed(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    monkeypatch.setattr(datasets.config, "TORCHCODEC_AVAILABLE", False)
+    assert read_folder(root)[3]["audio"]["path"].endswith("OAF_food_fear.wav")
+
+
+def test_relative_root_gives_absolute_paths(root, monkeypatch):
+    monkeypatch.chdir(root / "SAVEE")
+    assert read_folder(".")[0]["audio"]["path"] == str(root / "SAVEE/AudioData/DC/su03.ogg")
+
+
+@pytest.mark.parametrize(
+    ("corpora", "expected"),
+    [
+        (["tess", "ravdess"], ["ravdess", "tess"]),
+        ("savee", ["savee"]),
+        (("crema_d", "crema_d"), ["crema_d"]),
+    ],
+)
+def test_a_choice_of_corpora(root, corpora, expected):
+    assert read_folder(root, corpora)["corpus"][:] == expected
+
+
+def test_a_corpus_not_asked_for_may_be_broken(root):
+    spoil(root, "DC_a01.wav", b"")
+    assert len(read_folder(root, ["tess"])) == 1
+
+
+def test_what_is_left_out_is_logged(root, caplog):
+    copy = root / "tess/copy/OAF_Fear/OAF_food_fear.wav"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((root / "tess/OAF_Fear/OAF_food_fear.wav").read_bytes())
+    spoil(root, "Actor_01/03-02-05-01-01-01-01.wav", b"song")
+    spoil(root, "me.wav", b"")
+    with caplog.at_level(logging.WARNING, logger="hf_ser.dataset.folder"):
+        assert len(read_folder(root)) == 4
+    copies, recordings = caplog.messages
+    assert copies == (
+        f"1 nested copies of clips were left out, such as {copy} "
+        f"(kept: {root / 'tess/OAF_Fear/OAF_food_fear.wav'})"
+    )
+    assert recordings == (
+        "2 recordings that are no clips were left out, such as "
+        f"{root / 'Actor_01/03-02-05-01-01-01-01.wav'} (RAVDESS song (vocal channel 02), not speech)"
+    )
+
+
+def test_nothing_left_out_is_not_logged(root, caplog):
+    read_folder(root)
+    assert caplog.messages == []
+
+
+def test_missing_folder(tmp_path):
+    assert message(tmp_path / "nowhere") == (
+        f"folder {tmp_path / 'nowhere'} does not exist; give the folder that holds the corpora"
+    )
+
+
+def test_folder_without_clips(tmp_path):
+    spoil(tmp_path, "interview.wav", b"")
+    assert message(tmp_path) == (
+        f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee "
+        "(1 recordings passed over, such as interview.wav: the name is that of no clip of the "
+        "four corpora); files must keep their published "
+        "names, such as 03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), "
+        "OAF_back_angry.wav (tess), DC_a01.wav or DC/a01.wav (savee)"
+    )
+
+
+def test_a_corpus_asked_for_is_missing(root):
+    for path in (root / "SAVEE").rglob("*.ogg"):
+        path.unlink()
+    assert message(root, corpora=["tess", "savee"]) == (
+        f"folder {root} holds no clip of savee; files must keep their published names, such as "
+        "DC_a01.wav or DC/a01.wav (savee)"
+    )
+
+
+@pytest.mark.parametrize(("corpora", "given"), [(["tess", "iemocap"], "iemocap"), ([], "none")])
+def test_unknown_corpora(root, corpora, given):
+    assert message(root, corpora=corpora) == (
+        f"corpora names unknown corpora ({given}); choose from ravdess, crema_d, tess, savee"
+    )
+
+
+def silent_header() -> bytes:
+    """A well-formed wav file of 44 bytes: a header and no samples."""
+    header = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\0\0\0"
+    assert len(header) == 44
+    return header
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty (0 bytes); download it again or remove it"),
+        (
+            POINTER.encode(),
+            "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository "
+            "(GitHub's zip has pointers only)",
+        ),
+        (
+            b"<!DOCTYPE html><title>404</title>",
+            "is not audio that soundfile reads (Format not recognised); download it again or remove it",
+        ),
+        (silent_header(), "holds no samples; download it again or remove it"),
+    ],
+    ids=["empty", "pointer", "html", "no samples"],
+)
+def test_a_bad_file(root, content, expected):
+    path = spoil(root, "AudioWAV/1001_DFA_ANG_XX.wav", content)
+    assert message(root) == f"{path} {expected}"
+
+
+@pytest.mark.parametrize("extension", ["flac", "mp3", "opus", "aiff", "caf", "w64", "rf64"])
+def test_a_pointer_under_any_extension(root, extension):
+    path = spoil(root, f"AudioWAV/1001_DFA_ANG_XX.{extension}", POINTER.encode())
+    assert message(root).startswith(f"{path} is a Git LFS pointer, not audio")
+
+
+def test_many_bad_files_are_one_line(root):
+    first = spoil(root, "AudioWAV/1001_DFA_ANG_XX.wav", POINTER.encode())
+    spoil(root, "AudioWAV/1001_DFA_DIS_XX.wav", POINTER.encode())
+    spoil(root, "JK_a01.wav", b"")
+    text = message(root)
+    assert text.startswith(f"{first} is a Git LFS pointer, not audio (2 more of 7 files are unusable); run ")
+
+
+def test_broken_link(root):
+    link = root / "KL_sa01.wav"
+    try:
+        link.symlink_to(root / "gone.wav")
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert message(root) == (
+        f"{link} cannot be opened (No such file or directory); mend its link or its permissions, or remove it"
+    )
+
+
+def test_truncated_download(root):
+    whole = (root / "SAVEE/AudioData/DC/su03.ogg").read_bytes()
+    path = spoil(root, "JE_su03.ogg", whole[:60])
+    assert message(root).startswith(f"{path} is not audio that soundfile reads (")
+
+
+@pytest.mark.shared
+def test_the_originals(shared):
+    dataset = read_folder(shared / "originals")
+    rows = {row["clip_id"]: row for row in dataset}
+    assert len(rows) == 44
+    with gzip.open(shared / "manifest.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        manifest = {Path(row["path"]).stem: row for row in csv.DictReader(file)}
+    for clip_id, row in rows.items():
+        stem = clip_id.partition("/")[2].replace("OAF_bite", "OA_bite")
+        assert row["sampling_rate"] == int(manifest[stem]["sampling_rate"])
+        assert row["duration"] == int(manifest[stem]["frames"]) / row["sampling_rate"]
+    # An AIFF file under a .wav name, and the one recording at 96 kHz.
+    assert rows["tess/YAF_germ_angry"]["sampling_rate"] == 24_414
+    assert rows["tess/OAF_food_fear"]["sampling_rate"] == 96_000
+
+
+@pytest.mark.shared
+def test_the_re_encoded_corpora(shared):
+    dataset = read_folder(shared / "corpora")
+    assert len(dataset) == 10_774
+    assert set(dataset["sampling_rate"][:]) == {16_000}
+    assert 1.2 < min(dataset["duration"][:]) < max(dataset["duration"][:]) < 7.2

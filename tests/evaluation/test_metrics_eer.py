@@ -1,0 +1,202 @@
+"""EER against three independent ways to it, and by what must hold for any EER."""
+
+import warnings
+from fractions import Fraction
+from statistics import NormalDist
+
+import audmetric
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from sklearn.metrics import roc_curve
+
+from hf_ser.evaluation.metrics.eer import equal_error_rate, one_vs_rest_eer
+
+# Levels of the scores: few make many ties, 10**9 makes practically none.
+LEVELS = (2, 3, 7, 50, 10**9)
+
+
+def score_sets(levels, trials=40):
+    generator = np.random.default_rng(levels)
+    for _ in range(trials):
+        clips = int(generator.integers(2, 120))
+        targets = generator.random(clips) < generator.uniform(0.1, 0.9)
+        targets[:2] = [True, False]
+        scores = generator.normal(size=clips) + generator.uniform(-1, 3) * targets
+        yield np.floor(scores * levels / 4) if levels < 10**9 else scores, targets
+
+
+def operating_points(scores, targets):
+    """FPR and FNR at every threshold, counted one by one in exact fractions."""
+    positives = [score for score, target in zip(scores, targets, strict=True) if target]
+    negatives = [score for score, target in zip(scores, targets, strict=True) if not target]
+    for threshold in [np.inf, *sorted(set(scores), reverse=True)]:
+        accepted = sum(score >= threshold for score in negatives)
+        rejected = sum(score < threshold for score in positives)
+        yield Fraction(accepted, len(negatives)), Fraction(rejected, len(positives))
+
+
+def crossing(points):
+    """Where the line through the operating points meets FPR = FNR, in exact fractions."""
+    before = None
+    for fpr, fnr in points:
+        if fpr == fnr:
+            return fpr
+        if fpr > fnr:
+            previous_fpr, previous_fnr = before
+            share = (previous_fnr - previous_fpr) / (previous_fnr - previous_fpr + fpr - fnr)
+            return previous_fpr + share * (fpr - previous_fpr)
+        before = fpr, fnr
+    raise AssertionError("the last point accepts all clips: FPR 1, FNR 0")
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_equals_exact_counting(levels):
+    for scores, targets in score_sets(levels, trials=15):
+        exact = float(crossing(operating_points(scores.tolist(), targets.tolist())))
+        assert equal_error_rate(scores, targets) == pytest.approx(exact, abs=1e-15)
+
+
+def root_on_curve(fpr, tpr):
+    """FPR where it equals FNR, found by bisection along the length of the curve, upright stretches included."""
+    place = np.arange(len(fpr))
+
+    def gap(at):
+        return np.interp(at, place, fpr) - 1 + np.interp(at, place, tpr)
+
+    return np.interp(brentq(gap, 0, len(fpr) - 1), place, fpr)
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_equals_a_root_on_scikit_learn_s_roc_curve(levels):
+    for scores, targets in score_sets(levels):
+        fpr, tpr, _ = roc_curve(targets, scores, drop_intermediate=False)
+        assert equal_error_rate(scores, targets) == pytest.approx(root_on_curve(fpr, tpr), abs=1e-9)
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_agrees_with_audmetric_up_to_its_interpolation(levels):
+    """audmetric gives the middle of FMR and FNMR at the operating point before (or after) the crossing.
+
+    The crossing lies between the two rates of either point, so it is at most half their gap away from that
+    middle. audmetric has no point that rejects every clip: where the best score alone accepts more negatives than
+    it rejects positives it finds no crossing, warns and gives 1.
+    """
+    compared = 0
+    for scores, targets in score_sets(levels):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            theirs, stats = audmetric.equal_error_rate(targets, scores)
+        ours = equal_error_rate(scores, targets)
+        if caught:
+            assert theirs == 1.0
+            assert (stats.fmr > stats.fnmr).all()
+            assert ours <= stats.fmr[-1]
+            continue
+        at = int(np.flatnonzero(stats.thresholds == stats.threshold)[0])
+        assert abs(ours - theirs) <= abs(stats.fmr[at] - stats.fnmr[at]) / 2 + 1e-12
+        compared += 1
+    assert compared >= 15
+
+
+def test_equals_audmetric_where_an_operating_point_lies_on_the_diagonal():
+    targets = np.array([1, 1, 1, 1, 0, 0, 0, 0], dtype=bool)
+    scores = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.1, 0.75])
+    assert equal_error_rate(scores, targets) == audmetric.equal_error_rate(targets, scores)[0] == 0.25
+
+
+def test_two_normal_distributions():
+    generator = np.random.default_rng(0)
+    targets = np.arange(400_000) % 4 == 0
+    scores = generator.normal(size=targets.size) + 2 * targets
+    assert equal_error_rate(scores, targets) == pytest.approx(NormalDist().cdf(-1), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets", "expected"),
+    [
+        ([3, 2, 1, 0], [1, 1, 0, 0], 0.0),
+        ([0, 1, 2, 3], [1, 1, 0, 0], 1.0),
+        ([5, 5, 5, 5, 5], [1, 0, 0, 0, 0], 0.5),
+        ([1, 0], [1, 0], 0.0),
+        ([0, 1], [1, 0], 1.0),
+        ([np.inf, 0.0, -np.inf], [1, 0, 0], 0.0),
+        ([0.0, -0.0], [1, 0], 0.5),
+        # One positive between two negatives: the line from (0, 1) to (1/2, 1) to (1/2, 0) meets at 1/2.
+        ([2, 1, 0], [0, 1, 0], 0.5),
+    ],
+)
+def test_known_values(scores, targets, expected):
+    assert equal_error_rate(scores, targets) == expected
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_what_holds_for_every_score_set(levels):
+    generator = np.random.default_rng(1)
+    for scores, targets in score_sets(levels):
+        value = equal_error_rate(scores, targets)
+        assert 0 <= value <= 1
+        order = generator.permutation(len(scores))
+        assert equal_error_rate(scores[order], targets[order]) == value
+        # The ranks are a strictly increasing map that cannot merge close scores.
+        ranks = np.unique(scores, return_inverse=True)[1]
+        for mapped in (ranks, 3 * ranks - 7, ranks**3, np.log1p(ranks)):
+            assert equal_error_rate(mapped, targets) == value
+        assert equal_error_rate(-scores, ~targets) == pytest.approx(value, abs=1e-15)
+        assert equal_error_rate(-scores, targets) == pytest.approx(1 - value, abs=1e-15)
+        assert equal_error_rate(np.tile(scores, 3), np.tile(targets, 3)) == pytest.approx(value, abs=1e-15)
+
+
+def test_averages():
+    generator = np.random.default_rng(2)
+    references = generator.integers(0, 5, 300)
+    scores = generator.random((300, 6))
+    scores[np.arange(300), references] += 0.4
+    macro, micro, per_class = one_vs_rest_eer(scores, references)
+    for index in range(5):
+        assert per_class[index] == equal_error_rate(scores[:, index], references == index)
+    assert np.isnan(per_class[5])
+    assert macro == pytest.approx(per_class[:5].mean())
+    assert micro == equal_error_rate(scores.ravel(), (references[:, None] == np.arange(6)).ravel())
+
+
+def test_macro_is_undefined_for_a_single_class():
+    macro, micro, per_class = one_vs_rest_eer([[0.9, 0.1], [0.8, 0.2]], [0, 0])
+    assert np.isnan(macro)
+    assert np.isnan(per_class).all()
+    assert micro == 0.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "references", "message"),
+    [
+        ([0.1, 0.9], [0, 1], r"scores have shape \(2,\)"),
+        ([[0.1], [0.9]], [0, 0], "at least two classes"),
+        ([[0.1, 0.9]], [0, 1], r"references \(2,\)"),
+        ([[0.1, 0.9], [0.2]], [0, 1], "no table of numbers"),
+        ([[0.1, np.nan]], [0], "1 NaN"),
+        ([[0.1, 0.9]], [2], "references hold 2, no class index; give whole numbers from 0 to 1"),
+        ([[0.1, 0.9]], [-1], "references hold -1"),
+        ([[0.1, 0.9]], [0.5], "references hold 0.5"),
+        ([[0.1, 0.9]], [np.nan], "references hold nan"),
+        (np.zeros((0, 2)), [], r"references \(0,\)"),
+    ],
+)
+def test_refuses(scores, references, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        one_vs_rest_eer(scores, references)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets", "message"),
+    [
+        ([0.1, 0.2], [1, 1], "2 positive and 0 negative"),
+        ([0.1, 0.2], [0, 0], "0 positive and 2 negative"),
+        ([0.1, 0.2], [1], r"targets \(1,\)"),
+        ([0.1, np.nan], [1, 0], "1 NaN"),
+    ],
+)
+def test_refuses_one_detector(scores, targets, message):
+    with pytest.raises(ValueError, match=message):
+        equal_error_rate(scores, targets)

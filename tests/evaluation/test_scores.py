@@ -1,0 +1,199 @@
+"""evaluate_scores: its parts agree with each other and with scikit-learn, and say where nothing can be said."""
+
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from hf_ser.errors import InputError
+from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
+from hf_ser.evaluation.scores import evaluate_scores
+from hf_ser.labels import EMOTIONS
+
+CALM = EMOTIONS.index("calm")
+
+
+def example(seed=0, speakers=(12, 4, 1), clips=16):
+    """Scores for three corpora; the second one has no calm."""
+    generator = np.random.default_rng(seed)
+    columns = {"scores": [], "references": [], "corpora": [], "speakers": []}
+    for corpus, size in zip(("ravdess", "crema_d", "tess"), speakers, strict=True):
+        for speaker in range(size):
+            references = np.arange(clips) % 8
+            if corpus == "crema_d":
+                references = references[references != CALM]
+            scores = generator.random((len(references), 8))
+            scores[np.arange(len(references)), references] += generator.uniform(0, 0.6)
+            columns["scores"] += scores.tolist()
+            columns["references"] += references.tolist()
+            columns["corpora"] += [corpus] * len(references)
+            columns["speakers"] += [f"{corpus}_{speaker}"] * len(references)
+    return columns
+
+
+@pytest.fixture(scope="module")
+def columns():
+    return example()
+
+
+@pytest.fixture(scope="module")
+def result(columns):
+    return evaluate_scores(**columns, labels=EMOTIONS, seed=0)
+
+
+def test_is_json_without_nan(result):
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_has_the_agreed_shape(result):
+    assert list(result) == ["pooled", "corpora", "mean_over_corpora"]
+    assert list(result["corpora"]) == ["ravdess", "crema_d", "tess"]
+    for measure in (result["pooled"], *result["corpora"].values()):
+        assert set(measure) == {
+            "clips", "speakers", "accuracy", "uar", "f1", "eer", "paper_eer", "per_class", "confusion",
+            "intervals", "intervals_note",
+        }  # fmt: skip
+        assert list(measure["per_class"]) == list(EMOTIONS)
+        for entry in measure["per_class"].values():
+            assert set(entry) == {"support", "precision", "recall", "f1", "eer", "recall_interval"}
+    for measure in (result["pooled"], *result["corpora"].values(), result["mean_over_corpora"]):
+        assert set(measure["f1"]) == {"micro", "macro", "weighted"}
+        assert set(measure["eer"]) == {"macro", "micro"}
+        assert set(measure["intervals"]) == {"accuracy", "uar", "f1_macro"}
+
+
+def test_pooled_equals_scikit_learn(columns, result):
+    references, decisions = np.array(columns["references"]), np.array(columns["scores"]).argmax(axis=1)
+    pooled = result["pooled"]
+    assert pooled["clips"] == len(references)
+    assert pooled["speakers"] == 17
+    assert pooled["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(references, decisions))
+    assert pooled["uar"] == pytest.approx(sklearn.metrics.balanced_accuracy_score(references, decisions))
+    for average, value in pooled["f1"].items():
+        assert value == pytest.approx(sklearn.metrics.f1_score(references, decisions, average=average))
+    assert pooled["confusion"] == sklearn.metrics.confusion_matrix(references, decisions).tolist()
+    macro, micro, per_class = one_vs_rest_eer(columns["scores"], references)
+    assert pooled["eer"] == {"macro": macro, "micro": micro}
+    assert [entry["eer"] for entry in pooled["per_class"].values()] == per_class.tolist()
+
+
+def test_a_corpus_is_what_it_is_alone(columns, result):
+    rows = [index for index, corpus in enumerate(columns["corpora"]) if corpus == "crema_d"]
+    alone = evaluate_scores(
+        **{name: [values[row] for row in rows] for name, values in columns.items()}, labels=EMOTIONS, seed=0
+    )
+    measured = {"intervals": None}
+    assert result["corpora"]["crema_d"] | measured == alone["pooled"] | measured
+    # One corpus: pooled, itself and the mean are the same.
+    assert alone["pooled"] == alone["corpora"]["crema_d"]
+    assert alone["mean_over_corpora"]["uar"] == alone["pooled"]["uar"]
+    assert alone["mean_over_corpora"]["intervals"] == alone["pooled"]["intervals"]
+
+
+def test_mean_over_corpora(result):
+    mean, corpora = result["mean_over_corpora"], list(result["corpora"].values())
+    assert mean["corpora"] == 3
+    for key in ("accuracy", "uar", "paper_eer"):
+        assert mean[key] == pytest.approx(np.mean([measure[key] for measure in corpora]))
+    for key, names in (("f1", ("micro", "macro", "weighted")), ("eer", ("macro", "micro"))):
+        for name in names:
+            assert mean[key][name] == pytest.approx(np.mean([measure[key][name] for measure in corpora]))
+
+
+def test_a_class_without_clips_is_null_and_not_charged(result):
+    crema_d = result["corpora"]["crema_d"]
+    calm = crema_d["per_class"]["calm"]
+    assert calm["support"] == 0
+    assert [calm[key] for key in ("recall", "f1", "eer", "recall_interval")] == [None] * 4
+    recalls = [entry["recall"] for label, entry in crema_d["per_class"].items() if label != "calm"]
+    assert crema_d["uar"] == pytest.approx(np.mean(recalls))
+
+
+def test_intervals_hold_their_figure(result):
+    for measure in (result["pooled"], result["corpora"]["ravdess"], result["corpora"]["crema_d"]):
+        figures = {"accuracy": measure["accuracy"], "uar": measure["uar"], "f1_macro": measure["f1"]["macro"]}
+        for name, (low, high) in measure["intervals"].items():
+            assert low < figures[name] < high
+        for entry in measure["per_class"].values():
+            if entry["recall_interval"]:
+                assert entry["recall_interval"][0] <= entry["recall"] <= entry["recall_interval"][1]
+
+
+def test_notes_say_what_the_intervals_cannot():
+    def notes(*speakers):
+        result = evaluate_scores(**example(speakers=speakers), labels=EMOTIONS, seed=0, resamples=10)
+        parts = {**result["corpora"], "pooled": result["pooled"], "mean": result["mean_over_corpora"]}
+        for part in parts.values():
+            note = part["intervals_note"] or ""
+            assert (part["intervals"]["uar"] is None) == note.startswith("no interval")
+            assert len({bounds is None for bounds in part["intervals"].values()}) == 1
+        return {name: part["intervals_note"] for name, part in parts.items()}
+
+    assert notes(12, 4, 1) == {
+        "ravdess": None,
+        "crema_d": "too narrow: 4 speakers are few to draw from",
+        "tess": "no interval: 1 speaker, and drawing speakers tells nothing below 3",
+        "pooled": "too narrow: tess (1 speaker) cannot show how speakers differ",
+        "mean": "no interval: tess (1 speaker) cannot show how speakers differ, and each corpus weighs alike",
+    }
+    assert notes(12, 10, 11) == dict.fromkeys(("ravdess", "crema_d", "tess", "pooled", "mean"))
+    assert notes(3, 12, 12) | {"ravdess": ""} == {
+        "ravdess": "",
+        "crema_d": None,
+        "tess": None,
+        "pooled": None,
+        "mean": "too narrow: few speakers to draw from in ravdess (3 speakers)",
+    }
+    assert notes(1, 0, 1)["pooled"] == "no interval: 2 speakers, and drawing speakers tells nothing below 3"
+
+
+def test_intervals_depend_on_the_seed_alone(columns, result):
+    again = evaluate_scores(**columns, labels=EMOTIONS, seed=0)
+    assert again == result
+    order = np.random.default_rng(1).permutation(len(columns["references"]))
+    shuffled = evaluate_scores(
+        **{name: [values[row] for row in order] for name, values in columns.items()}, labels=EMOTIONS, seed=0
+    )
+    other = evaluate_scores(**columns, labels=EMOTIONS, seed=1)
+    for name, bounds in result["pooled"]["intervals"].items():
+        assert shuffled["pooled"]["intervals"][name] == pytest.approx(bounds, abs=1e-12)
+        assert other["pooled"]["intervals"][name] != bounds
+        assert other["pooled"]["intervals"][name] == pytest.approx(bounds, abs=0.02)
+
+
+def test_leaves_the_global_random_state(columns):
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    evaluate_scores(**columns, labels=EMOTIONS, seed=0, resamples=5)
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_arrays_and_lists_are_alike(columns, result):
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    assert evaluate_scores(**arrays, labels=list(EMOTIONS), seed=0) == result
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("scores", lambda clips: np.zeros((clips, 2)), r"scores have shape \(264, 2\); give \(clips, 8\)"),
+        ("scores", lambda clips: np.zeros(clips), r"scores have shape \(264,\)"),
+        ("scores", lambda clips: np.full((clips, 8), np.nan), "NaN"),
+        ("references", lambda clips: [0] * (clips - 1), "lengths differ or are 0: .*'references': 263"),
+        ("references", lambda clips: [8] * clips, "references hold 8, no class index"),
+        ("corpora", lambda clips: [], "'corpora': 0"),
+        ("speakers", lambda clips: ["x"], "'speakers': 1"),
+        ("resamples", lambda clips: 0, "resamples is 0"),
+    ],
+)
+def test_refuses(columns, name, value, message):
+    arguments = {**columns, "labels": EMOTIONS, "seed": 0, name: value(len(columns["references"]))}
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate_scores(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_an_empty_part():
+    with pytest.raises(InputError, match="lengths differ or are 0"):
+        evaluate_scores(np.zeros((0, 8)), [], EMOTIONS, [], [], seed=0)

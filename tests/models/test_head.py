@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import torch
+
+from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
+from hf_ser.models.checkpoint import save_model
+from hf_ser.models.encoders import open_encoder, open_feature_extractor
+from hf_ser.models.features import FeatureStore, extract_pooled_features
+from hf_ser.models.head import FeatureStatistics, attach, fold, folded, head_logits, start_head, unfold_weights
+from hf_ser.models.recipes import RECIPES, adapt, recipe
+
+
+def clips(count=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = [9000, 12000, 16000, 16000][:count]
+    values, mask = torch.zeros(count, 16000), torch.zeros(count, 16000, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        values[row, :length] = torch.randn(length, generator=generator)
+        mask[row, :length] = 1
+    return {"input_values": values, "attention_mask": mask}
+
+
+def statistics(hidden=32, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return FeatureStatistics(
+        7 * torch.randn(hidden, generator=generator), 0.01 + torch.rand(hidden, generator=generator)
+    )
+
+
+def fill_lora(model):
+    """Give every lora_B values, as training would."""
+    generator = torch.Generator().manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_folding_keeps_the_logits_and_training_its_bits(name, encoder):
+    model = fill_lora(adapt(open_encoder(str(encoder()))[0], RECIPES[name])).eval()
+    attach(model, statistics())
+    inputs = clips()
+    with torch.no_grad():
+        before = model(**inputs).logits
+        weights = {key: value.clone() for key, value in model.state_dict().items()}
+        with folded(model):
+            changed = [key for key, value in model.state_dict().items() if not torch.equal(value, weights[key])]
+            assert changed
+            assert all("projector" in key for key in changed)
+        assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+        assert torch.equal(model(**inputs).logits, before)
+        fold(model)
+        after = model(**inputs).logits
+    assert (before - after).abs().max() < 1e-5 * max(1.0, float(before.abs().max()))
+
+
+def test_a_full_checkpoint_is_plain_transformers(encoder, tmp_path):
+    from transformers import AutoModelForAudioClassification
+
+    folder = str(encoder())
+    model = adapt(open_encoder(folder)[0], RECIPES["full"]).eval()
+    attach(model, statistics())
+    save_model(model, tmp_path, open_feature_extractor(folder))
+    plain = AutoModelForAudioClassification.from_pretrained(str(tmp_path))
+    assert type(plain).__name__ == "HubertForSequenceClassification"
+    assert tuple(plain.config.id2label.values()) == EMOTIONS
+    with torch.no_grad():
+        assert (plain.eval()(**clips()).logits - model(**clips()).logits).abs().max() < 1e-5
+
+
+def test_unfolding_keeps_the_function_of_a_head_that_was_taken_over(encoder):
+    model = open_encoder(str(encoder()))[0]
+    with torch.no_grad():
+        before = model(**clips()).logits
+        unfold_weights(model, statistics())
+        assert (model(**clips()).logits - before).abs().max() > 1e-3
+        attach(model, statistics())
+        assert (model(**clips()).logits - before).abs().max() < 1e-4
+
+
+def test_attaching_twice_is_an_error(encoder):
+    model = open_encoder(str(encoder()))[0]
+    attach(model, statistics())
+    with pytest.raises(RuntimeError, match="already"):
+        attach(model, statistics())
+
+
+def test_head_dropout_is_on_in_training_alone(encoder):
+    model = open_encoder(str(encoder()))[0]
+    attach(model, None, dropout=0.5)
+    features = torch.randn(6, 32)
+    assert torch.equal(head_logits(model.eval(), features), head_logits(model, features))
+    model.train()
+    assert not torch.equal(head_logits(model, features), head_logits(model, features))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pooling_commutes_with_the_head(weighted, encoder):
+    model = open_encoder(str(encoder(use_weighted_layer_sum=weighted)))[0]
+    inputs = clips()
+    items = [{key: value[row] for key, value in inputs.items()} for row in range(4)]
+    features = extract_pooled_features(
+        model, items, lambda rows: {key: torch.stack([row[key] for row in rows]) for key in rows[0]}, batch_size=2
+    )
+    with torch.no_grad():
+        assert features.shape == (4, 32)
+        assert (head_logits(model, features) - model(**inputs).logits).abs().max() < 1e-5
+
+
+def test_logistic_regression_is_written_into_the_head_exactly(encoder):
+    from sklearn.linear_model import LogisticRegression
+
+    model = open_encoder(str(encoder()))[0]
+    generator = np.random.default_rng(0)
+    features = torch.from_numpy(generator.normal(size=(300, 32)).astype(np.float32))
+    references = (features[:, :8] + 0.5 * torch.from_numpy(generator.normal(size=(300, 8)))).argmax(dim=1).numpy()
+    record = start_head(model, features, references, inverse_regularisation=0.1)
+    expected = LogisticRegression(C=0.1, max_iter=500).fit(features.double().numpy(), references)
+    with torch.no_grad():
+        scores = head_logits(model, features).double().softmax(-1).numpy()
+    assert record["start"] == "logistic regression"
+    assert np.abs(scores - expected.predict_proba(features.double().numpy())).max() < 1e-4
+
+
+@pytest.mark.parametrize("present", [(2, 5), (0, 3, 7)])
+def test_labels_that_do_not_occur_are_not_predicted(present, encoder):
+    model = open_encoder(str(encoder()))[0]
+    features = torch.randn(120, 32, generator=torch.Generator().manual_seed(0))
+    references = np.array(present)[(features[:, : len(present)]).argmax(dim=1).numpy()]
+    start_head(model, features, references)
+    with torch.no_grad():
+        guesses = head_logits(model, features).argmax(dim=1).numpy()
+    assert set(guesses) == set(present)
+    assert (guesses == references).mean() > 0.9
+
+
+def test_one_label_alone_is_refused(encoder):
+    with pytest.raises(InputError, match="single label"):
+        start_head(open_encoder(str(encoder()))[0], torch.randn(5, 32), [1] * 5)
+
+
+def test_a_channel_that_never_varies_is_left_alone():
+    features = torch.cat([torch.randn(50, 1), torch.full((50, 1), 7.3)], dim=1)
+    found = FeatureStatistics.of(features)
+    assert found.std[1] == 1
+    assert torch.isfinite(found(features)).all()
+
+
+def test_features_are_computed_once_and_damage_is_noticed(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return torch.arange(6.0).reshape(2, 3)
+
+    store = FeatureStore(tmp_path)
+    first, second = store.get(["a"], compute), store.get(["a"], compute)
+    assert torch.equal(first, second)
+    assert len(calls) == 1
+    store.get(["b"], compute)
+    assert len(calls) == 2
+    for file in tmp_path.glob("*.safetensors"):
+        file.write_bytes(b"cut off")
+    assert torch.equal(store.get(["a"], compute), first)
+    assert len(calls) == 3
+
+
+def test_recipe_refuses_what_it_does_not_know():
+    with pytest.raises(InputError, match="head_droput"):
+        recipe("full", head_droput=0.1)
+    with pytest.raises(InputError, match="outside"):
+        recipe("full", head_dropout=1.5)
+    with pytest.raises(InputError, match="noise"):
+        recipe("full", head_start="noise")
