@@ -22,9 +22,7 @@ def published_names() -> dict[str, list[str]]:
     two = ("01", "02")
     ravdess = [
         f"03-01-{emotion:02d}-{intensity}-{statement}-{repetition}-{actor:02d}.wav"
-        for actor, emotion, intensity, statement, repetition in product(
-            range(1, 25), range(1, 9), two, two, two
-        )
+        for actor, emotion, intensity, statement, repetition in product(range(1, 25), range(1, 9), two, two, two)
         if (emotion, intensity) != (1, "02")
     ]
     # Five speakers lack cells: two a neutral clip, three a whole sentence.

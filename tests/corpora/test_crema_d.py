@@ -70,6 +70,14 @@ def test_demographics():
     sexes = [speaker.sex for speaker in CREMA_D.speakers.values()]
     assert (min(ages), max(ages), round(sum(ages) / len(ages), 1)) == (20, 74, 36.4)
     assert (sexes.count("male"), sexes.count("female")) == (48, 43)
+    # The first, the oldest and the last, so that a shifted list shows.
+    ends = [CREMA_D.speakers[f"crema_d_{number}"] for number in (1001, 1002, 1034, 1091)]
+    assert [(speaker.sex, speaker.age) for speaker in ends] == [
+        ("male", 51),
+        ("female", 21),
+        ("male", 74),
+        ("female", 29),
+    ]
 
 
 @pytest.mark.parametrize(

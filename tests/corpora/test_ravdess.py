@@ -59,9 +59,7 @@ def test_emotions_with_and_without_suffix(code, emotion, suffix):
     assert parse(f"03-01-{code}-01-02-01-12_{suffix}.wav") == plain
 
 
-@pytest.mark.parametrize(
-    ("actor", "sex"), [("01", "male"), ("02", "female"), ("23", "male"), ("24", "female")]
-)
+@pytest.mark.parametrize(("actor", "sex"), [("01", "male"), ("02", "female"), ("23", "male"), ("24", "female")])
 def test_odd_actors_are_male(actor, sex):
     clip = parse(f"03-01-05-02-01-01-{actor}.wav")
     assert (clip.speaker, clip.sex) == (f"ravdess_{actor}", sex)

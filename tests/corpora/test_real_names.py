@@ -64,9 +64,7 @@ def test_manifest_is_the_published_set(manifest, published_names):
 
 def test_crema_d_demographics(shared):
     with (shared / "crema_d_meta" / "VideoDemographics.csv").open(encoding="utf-8", newline="") as file:
-        published = {
-            f"crema_d_{row['ActorID']}": (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)
-        }
+        published = {f"crema_d_{row['ActorID']}": (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
     speakers = CORPORA["crema_d"].speakers
     assert {name: (speaker.sex, speaker.age) for name, speaker in speakers.items()} == published
 
@@ -93,9 +91,9 @@ def test_every_re_encoded_clip_is_found(shared):
     discovery = discover(shared / "corpora")
     assert len(discovery.found) == 10_774
     assert (discovery.ignored, discovery.duplicates) == ((), ())
-    assert [
-        path.parent.name for path, clip in discovery.found if clip.clip_id == "tess/OAF_bite_neutral"
-    ] == ["OAF_neutral"]
+    assert [path.parent.name for path, clip in discovery.found if clip.clip_id == "tess/OAF_bite_neutral"] == [
+        "OAF_neutral"
+    ]
 
 
 def test_all_of_it_with_the_originals_as_a_second_copy(shared):

@@ -102,9 +102,7 @@ def test_every_audio_extension(extension):
     assert isinstance(parse(f"OAF_back_ps{extension}"), Clip)
 
 
-@pytest.mark.parametrize(
-    "path", ["", ".", "..", "/", ".wav", "a.wav", "DC/", "\x00.wav", "\udcff.wav", "a" * 9999]
-)
+@pytest.mark.parametrize("path", ["", ".", "..", "/", ".wav", "a.wav", "DC/", "\x00.wav", "\udcff.wav", "a" * 9999])
 def test_odd_paths(path):
     assert parse(path) is None
 

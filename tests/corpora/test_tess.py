@@ -59,9 +59,7 @@ def test_the_misnamed_talker():
     assert (clip.speaker, clip.clip_id) == ("tess_OAF", "tess/OAF_bite_neutral")
 
 
-@pytest.mark.parametrize(
-    "suffix", ["ps", "PS", "surprise", "Surprised", "pleasant_surprise", "Pleasant_surprised"]
-)
+@pytest.mark.parametrize("suffix", ["ps", "PS", "surprise", "Surprised", "pleasant_surprise", "Pleasant_surprised"])
 def test_surprise_under_every_name(suffix):
     clip = parse(f"YAF_youth_{suffix}.wav")
     assert (clip.clip_id, clip.emotion) == ("tess/YAF_youth_ps", "surprise")

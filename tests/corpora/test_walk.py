@@ -125,12 +125,8 @@ def test_every_ignored_recording_has_its_reason(make):
             "the suffix _calm is not the emotion 'angry' that the RAVDESS name codes"
         ),
         "AudioWAV/2000_ITH_SAD_XX.wav": "CREMA-D has no speaker 2000",
-        "VideoFlash/1001_DFA_ANG_XX.flv": (
-            ".flv is not read; the clip is taken from audio such as .wav or .flac"
-        ),
-        "AudioData/a01.wav": (
-            "a SAVEE name without its speaker: the folder is 'AudioData', not DC, JE, JK or KL"
-        ),
+        "VideoFlash/1001_DFA_ANG_XX.flv": (".flv is not read; the clip is taken from audio such as .wav or .flac"),
+        "AudioData/a01.wav": ("a SAVEE name without its speaker: the folder is 'AudioData', not DC, JE, JK or KL"),
         "AudioVisualClip/DC/a01.avi": ".avi is not read; the clip is taken from audio such as .wav or .flac",
         "OAF_hello_ps.mp3": "TESS has no word 'hello'",
         "me.wav": foreign,
@@ -161,18 +157,29 @@ def test_standing_in_the_speakers_folder(make, monkeypatch):
     assert [clip.clip_id for _, clip in discover("..").found] == ["savee/DC_a01"]
 
 
-def test_order_does_not_depend_on_the_file_system(make, monkeypatch):
-    root = make("b/DC_a01.wav", "a/DC_a01.wav", "c/DC_a02.wav", "a/x/DC_a02.wav", "b/me.wav", "a/me.wav")
-    forwards = discover(root)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_order_does_not_depend_on_the_file_system(make, tmp_path, monkeypatch, backwards):
+    root = make("b/DC_a01.wav", "b/DC_a01.flac", "a/DC_a01.wav", "a/DC_a01.flac", "b/me.wav", "a/me.wav")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "DC_a02.wav").touch()
+    for name in ("y", "x", "z"):
+        try:
+            (root / name).symlink_to(linked, target_is_directory=True)
+        except OSError:
+            pytest.skip("this system makes no links")
     scandir = os.scandir
 
     @contextmanager
-    def backwards(folder):
+    def in_fixed_order(folder):
         with scandir(folder) as entries:
-            yield iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+            yield iter(sorted(entries, key=lambda entry: entry.name, reverse=backwards))
 
-    monkeypatch.setattr(os, "scandir", backwards)
-    assert discover(root) == forwards
+    monkeypatch.setattr(os, "scandir", in_fixed_order)
+    found, ignored, duplicates = relative(discover(root))
+    assert found == [("a/DC_a01.flac", "savee/DC_a01"), ("x/DC_a02.wav", "savee/DC_a02")]
+    assert list(ignored) == ["a/me.wav", "b/me.wav"]
+    assert [path for path, _, _ in duplicates] == ["a/DC_a01.wav", "b/DC_a01.flac", "b/DC_a01.wav"]
 
 
 def test_links_are_followed_but_not_twice(make, tmp_path):

@@ -145,8 +145,7 @@ def test_what_is_left_out_is_logged(root, caplog):
         assert len(read_folder(root)) == 4
     copies, recordings = caplog.messages
     assert copies == (
-        f"1 nested copies of clips were left out, such as {copy} "
-        f"(kept: {root / 'tess/OAF_Fear/OAF_food_fear.wav'})"
+        f"1 nested copies of clips were left out, such as {copy} (kept: {root / 'tess/OAF_Fear/OAF_food_fear.wav'})"
     )
     assert recordings == (
         "2 recordings that are no clips were left out, such as "

@@ -15,7 +15,7 @@ from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 
 __all__ = ["SAVEE"]
 
-# In the alternation `sa` and `su` stand before the single letters: a sad clip is no 's' and no angry one.
+# Letters and digits in one pattern: read by its first letter alone, `sa01` could be sad or surprised.
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)([0-9]{2})", re.ASCII | re.IGNORECASE)
 _EMOTIONS = {
     "a": "angry",

@@ -87,9 +87,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     if not top.exists():
         raise InputError(f"folder {top} does not exist; give the folder that holds the corpora")
     if not top.is_dir():
-        raise InputError(
-            f"{top} is a file, not a folder; unpack it and give the folder that holds the corpora"
-        )
+        raise InputError(f"{top} is a file, not a folder; unpack it and give the folder that holds the corpora")
     found: dict[str, Found] = {}
     ignored: list[Ignored] = []
     duplicates: list[Duplicate] = []

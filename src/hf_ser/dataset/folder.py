@@ -139,9 +139,7 @@ def _diagnose(path: Path, reason: str) -> _Fault:
         with path.open("rb") as file:
             head = file.read(len(_LFS_POINTER))
     except OSError as error:
-        return _Fault(
-            f"cannot be opened ({error.strerror})", "mend its link or its permissions, or remove it"
-        )
+        return _Fault(f"cannot be opened ({error.strerror})", "mend its link or its permissions, or remove it")
     if not head:
         return _Fault("is empty (0 bytes)", "download it again or remove it")
     if head == _LFS_POINTER:
@@ -149,9 +147,7 @@ def _diagnose(path: Path, reason: str) -> _Fault:
             "is a Git LFS pointer, not audio",
             "run `git lfs pull` in a clone of its repository (GitHub's zip has pointers only)",
         )
-    return _Fault(
-        f"is not audio that soundfile reads ({reason.rstrip('.')})", "download it again or remove it"
-    )
+    return _Fault(f"is not audio that soundfile reads ({reason.rstrip('.')})", "download it again or remove it")
 
 
 def _log_left_out(discovery: Discovery, wanted: tuple[str, ...]) -> None:

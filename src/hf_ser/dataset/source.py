@@ -86,7 +86,7 @@ def open_source(
             raise InputError(f"data set '{name}' has no part named train, validation or test")
     columns = {part: _normalise(rows, name) for part, rows in (given or {"train": opened}).items()}
     labels = _labels(list(columns.values()), name)
-    columns = {part: _with_label_ids(rows, labels) for part, rows in columns.items()}
+    columns = {part: _with_content_hashes(_with_label_ids(rows, labels)) for part, rows in columns.items()}
     if set(columns) == {"train"}:
         whole = columns["train"]
         rows = split({key: whole[key] for key in ("corpus", "speaker", "clip_id")}, protocol)
@@ -108,7 +108,6 @@ def open_source(
         parts = {part: columns[part] for part in PARTS}
         # A published configuration is named after its protocol; parts in memory are whatever the caller made.
         protocol = protocol if isinstance(dataset, str | Path) else "given"
-    parts = {part: _with_content_hashes(rows) for part, rows in parts.items()}
     joined = concatenate_datasets([parts[part] for part in PARTS])
     bounds = [0, *(sum(len(parts[part]) for part in PARTS[: k + 1]) for k in range(len(PARTS)))]
     ranges = {part: list(range(bounds[k], bounds[k + 1])) for k, part in enumerate(PARTS)}

@@ -37,13 +37,13 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float] | No
     centre = proportion + z**2 / (2 * trials)
     spread = z * sqrt(proportion * (1 - proportion) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
-    # No success and no failure put a bound at exactly 0 or 1, and rounding can carry it 1e-17 beyond.
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # Without successes the lower bound is 0 and without failures the upper one 1; rounding misses them by 1e-17.
+    lower = (centre - spread) / scale if successes else 0.0
+    upper = (centre + spread) / scale if successes != trials else 1.0
+    return lower, upper
 
 
-def bootstrap_counts(
-    counts: ArrayLike, resamples: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
+def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Draw speakers with replacement, and return the confusion counts of every draw.
 
     A speaker's clips stay together, since what makes a speaker hard is common to all of them (cluster

@@ -39,9 +39,7 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
     """
     cells = np.asarray(counts)
     if cells.shape != (len(labels), len(labels)):
-        raise InputError(
-            f"counts have shape {cells.shape}; give one row and one column per label ({len(labels)})"
-        )
+        raise InputError(f"counts have shape {cells.shape}; give one row and one column per label ({len(labels)})")
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

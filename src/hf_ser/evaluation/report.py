@@ -16,8 +16,7 @@ _PROTOCOLS: Mapping[str, str] = {
     ),
     "fold": "one fold of a cross-validation whose folds share no speaker; report the mean over all folds",
     "leave_out": (
-        "the test clips are a corpus that took no part in training: new voices, sentences and recording "
-        "conditions"
+        "the test clips are a corpus that took no part in training: new voices, sentences and recording conditions"
     ),
     "paper": "a random draw of clips, as in the paper, kept for comparison with its Table 3",
 }

@@ -68,9 +68,7 @@ def evaluate_scores(
     """
     table, truth = np.asarray(scores, dtype=np.float64), np.asarray(references)
     if table.ndim != 2 or table.shape[1] != len(labels):
-        raise InputError(
-            f"scores have shape {table.shape}; give (clips, {len(labels)}), a column for each label"
-        )
+        raise InputError(f"scores have shape {table.shape}; give (clips, {len(labels)}), a column for each label")
     lengths = {
         "scores": len(table),
         "references": len(truth),
@@ -165,9 +163,7 @@ def _intervals(draws: Mapping[str, NDArray[np.float64]], usable: bool, note: str
 def _pooled_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
     total = sum(speakers.values())
     if total < MINIMUM_SPEAKERS:
-        return False, (
-            f"no interval: {_plural(total)}, and drawing speakers tells nothing below {MINIMUM_SPEAKERS}"
-        )
+        return False, (f"no interval: {_plural(total)}, and drawing speakers tells nothing below {MINIMUM_SPEAKERS}")
     if thin := _thin(speakers):
         return True, f"too narrow: {thin} cannot show how speakers differ"
     if total < FEW_SPEAKERS:
@@ -186,9 +182,7 @@ def _mean_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
 
 
 def _thin(speakers: Mapping[str, int]) -> str:
-    return " and ".join(
-        f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < MINIMUM_SPEAKERS
-    )
+    return " and ".join(f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < MINIMUM_SPEAKERS)
 
 
 def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -112,7 +112,5 @@ if not __name__.startswith("hf_ser."):
             self, predictions: ArrayLike, references: ArrayLike, num_classes: int | None = None
         ) -> dict[str, object]:
             counts = confusion_counts(predictions, references, num_classes)
-            percent = [
-                [None if np.isnan(cell) else cell for cell in row] for row in row_percent(counts).tolist()
-            ]
+            percent = [[None if np.isnan(cell) else cell for cell in row] for row in row_percent(counts).tolist()]
             return {"counts": counts.tolist(), "row_percent": percent}

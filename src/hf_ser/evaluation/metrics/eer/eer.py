@@ -69,9 +69,7 @@ def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
     """
     scores, targets = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=bool)
     if scores.ndim != 1 or scores.shape != targets.shape:
-        raise ValueError(
-            f"scores have shape {scores.shape} and targets {targets.shape}; give (clips,) in both"
-        )
+        raise ValueError(f"scores have shape {scores.shape} and targets {targets.shape}; give (clips,) in both")
     if np.isnan(scores).any():
         raise ValueError(f"scores hold {int(np.isnan(scores).sum())} NaN; every clip needs a number")
     positives = int(targets.sum())
@@ -130,9 +128,7 @@ def one_vs_rest_eer(scores: ArrayLike, references: ArrayLike) -> tuple[float, fl
     classes = np.arange(scores.shape[1])
     wrong = labels[~np.isin(labels, classes)]
     if wrong.size:
-        raise ValueError(
-            f"references hold {wrong[0]:g}, no class index; give whole numbers from 0 to {classes[-1]}"
-        )
+        raise ValueError(f"references hold {wrong[0]:g}, no class index; give whole numbers from 0 to {classes[-1]}")
     targets = labels[:, None] == classes
     per_class = np.full(classes.size, np.nan)
     for index in np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0)):

@@ -1,0 +1,284 @@
+"""What the parts of a split share: speakers, sentences and identical samples, and what each part holds."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
+
+__all__ = ["PAPER_WARNING", "Overlap", "Part", "SplitProof", "prove"]
+
+PAPER_WARNING = (
+    "The 'paper' protocol draws single clips at random, as the paper did: training, validation and test share "
+    "all speakers and nearly all sentences, so its scores say how well known speakers are recognised, not new "
+    "ones. Use it to compare with the paper's tables only; report 'speaker_independent' otherwise."
+)
+
+Columns = Mapping[str, Sequence[Any]]
+"""Columns by name: a dictionary of lists, or a `datasets.Dataset`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of a split holds.
+
+    Attributes:
+        clips: Number of clips.
+        speakers: The speakers, sorted.
+        corpora: Number of clips by corpus.
+        counts: Number of clips by corpus, then label; empty where the labels are not known.
+        sexes: Number of clips by sex; empty where it is not known.
+    """
+
+    clips: int
+    speakers: tuple[str, ...]
+    corpora: Mapping[str, int]
+    counts: Mapping[str, Mapping[str, int]]
+    sexes: Mapping[str, int]
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Number of clips by label."""
+        total: Counter[str] = Counter()
+        for labels in self.counts.values():
+            total.update(labels)
+        return dict(sorted(total.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What two parts of a split share.
+
+    Attributes:
+        speakers: Speakers with clips in both parts, sorted.
+        sentences: Sentences spoken in both parts, as `corpus/sentence`, sorted.
+        identical_samples: Pairs of clips, one from each part, whose audio is the same to the last sample;
+            `None` where no column of digests was given, so that nothing was compared.
+    """
+
+    speakers: tuple[str, ...]
+    sentences: tuple[str, ...]
+    identical_samples: tuple[tuple[str, str], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitProof:
+    """The proof of what a split shares between its parts.
+
+    Attributes:
+        parts: What each part holds, by name.
+        overlaps: What every pair of parts shares, by the two names.
+    """
+
+    parts: Mapping[str, Part]
+    overlaps: Mapping[tuple[str, str], Overlap]
+
+    @property
+    def speaker_disjoint(self) -> bool:
+        """Whether no speaker has clips in two parts."""
+        return not any(overlap.speakers for overlap in self.overlaps.values())
+
+    @property
+    def untrained_labels(self) -> tuple[str, ...]:
+        """Labels that another part holds and the training part does not: no model can learn them."""
+        if "train" not in self.parts:
+            return ()
+        held = {label for part in self.parts.values() for label in part.labels}
+        return tuple(sorted(held - set(self.parts["train"].labels)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the proof in types that JSON knows.
+
+        Example:
+            >>> columns = {"corpus": ["tess"] * 2, "speaker": ["tess_OAF", "tess_YAF"], "clip_id": ["a", "b"]}
+            >>> prove(columns, {"train": [0], "test": [1]}).as_dict()["overlaps"]["train/test"]["speakers"]
+            []
+        """
+        return {
+            "speaker_disjoint": self.speaker_disjoint,
+            "untrained_labels": list(self.untrained_labels),
+            "parts": {
+                name: {
+                    "clips": part.clips,
+                    "speakers": list(part.speakers),
+                    "counts": {corpus: dict(labels) for corpus, labels in part.counts.items()},
+                    "labels": part.labels,
+                    "corpora": dict(part.corpora),
+                    "sexes": dict(part.sexes),
+                }
+                for name, part in self.parts.items()
+            },
+            "overlaps": {
+                f"{first}/{second}": {
+                    "speakers": list(overlap.speakers),
+                    "sentences": list(overlap.sentences),
+                    "identical_samples": None
+                    if overlap.identical_samples is None
+                    else [list(pair) for pair in overlap.identical_samples],
+                }
+                for (first, second), overlap in self.overlaps.items()
+            },
+        }
+
+    def render(self) -> str:
+        """Return the proof as aligned plain text.
+
+        Example:
+            >>> columns = {"corpus": ["tess"] * 2, "speaker": ["tess_OAF", "tess_YAF"], "clip_id": ["a", "b"]}
+            >>> print(prove(columns, {"train": [0], "test": [1]}).render())
+            No speaker is in two parts.
+            <BLANKLINE>
+            shared        speakers  sentences  identical samples
+            train / test         0          0       not compared
+            <BLANKLINE>
+                       train  test
+            clips          1     1
+            speakers       1     1
+            corpora
+              tess         1     1
+        """
+        head = "No speaker is in two parts." if self.speaker_disjoint else "The parts share speakers."
+        if self.untrained_labels:
+            head += f"\nNot in training, so never recognised: {', '.join(self.untrained_labels)}."
+        shared = [["shared", "speakers", "sentences", "identical samples"]]
+        for (first, second), overlap in self.overlaps.items():
+            identical = overlap.identical_samples
+            compared = "not compared" if identical is None else f"{len(identical):,}"
+            counts = [f"{len(overlap.speakers):,}", f"{len(overlap.sentences):,}", compared]
+            shared.append([f"{first} / {second}", *counts])
+        parts = list(self.parts.values())
+        held = [["", *self.parts]]
+        held.append(["clips", *(f"{part.clips:,}" for part in parts)])
+        held.append(["speakers", *(f"{len(part.speakers):,}" for part in parts)])
+        for title, tallies in (
+            ("labels", [part.labels for part in parts]),
+            ("corpora", [dict(part.corpora) for part in parts]),
+            ("sexes", [dict(part.sexes) for part in parts]),
+        ):
+            names = sorted({name for tally in tallies for name in tally})
+            if names:
+                held.append([title] + [""] * len(parts))
+                held += [[f"  {name}", *(f"{tally.get(name, 0):,}" for tally in tallies)] for name in names]
+        return "\n\n".join([head, _align(shared), _align(held)])
+
+
+def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
+    """Count what the parts of a split hold and what every two of them share.
+
+    Sentences are compared within their corpus. Identical samples are found by the column `pcm_sha1` (a digest
+    of the decoded samples) or else `sha256` (a digest of the file), where one is given.
+
+    Args:
+        columns: Columns `corpus`, `speaker` and `clip_id`, and where known `emotion`, `sex`, `sentence` and
+            `pcm_sha1` or `sha256`: a dictionary of sequences or a `datasets.Dataset`.
+        parts: Row indices by part, as `split` returns them.
+
+    Raises:
+        InputError: A column is missing, or an index lies outside the data set.
+
+    Example:
+        >>> columns = {"corpus": ["savee"] * 3, "speaker": ["savee_DC", "savee_DC", "savee_JE"],
+        ...            "clip_id": ["savee/DC_a01", "savee/DC_h02", "savee/JE_a01"]}
+        >>> prove(columns, {"train": [0], "test": [1, 2]}).overlaps["train", "test"].speakers
+        ('savee_DC',)
+    """
+    names = column_names(columns)
+    corpora, speakers, clip_ids = (column(columns, name) for name in ("corpus", "speaker", "clip_id"))
+    labels = label_column(columns)
+    sexes = column(columns, "sex") if "sex" in names else None
+    sentences = column(columns, "sentence") if "sentence" in names else None
+    digest_name = next((name for name in ("pcm_sha1", "sha256") if name in names), None)
+    digests = column(columns, digest_name) if digest_name else None
+    for name, rows in parts.items():
+        if rows and not 0 <= min(rows) <= max(rows) < len(clip_ids):
+            raise InputError(
+                f"part '{name}' names a row outside the data set of {len(clip_ids)} rows; "
+                "prove a split against the data set it was made from"
+            )
+    summaries = {
+        name: Part(
+            clips=len(rows),
+            speakers=tuple(sorted({speakers[row] for row in rows})),
+            corpora=_tally(corpora[row] for row in rows),
+            counts={
+                corpus: _tally(labels[row] for row in rows if corpora[row] == corpus)
+                for corpus in sorted({corpora[row] for row in rows})
+            }
+            if labels
+            else {},
+            sexes=_tally(sexes[row] for row in rows if sexes[row]) if sexes else {},
+        )
+        for name, rows in parts.items()
+    }
+    overlaps = {}
+    for first, second in itertools.combinations(parts, 2):
+        overlaps[first, second] = Overlap(
+            speakers=tuple(sorted(set(summaries[first].speakers) & set(summaries[second].speakers))),
+            sentences=_shared_sentences(corpora, sentences, parts[first], parts[second]),
+            identical_samples=_identical(clip_ids, digests, parts[first], parts[second]) if digests else None,
+        )
+    return SplitProof(parts=summaries, overlaps=overlaps)
+
+
+def column_names(columns: Columns) -> list[str]:
+    """Return the names of the columns of a dictionary of sequences or of a `datasets.Dataset`."""
+    # A Dataset iterates over its rows, so its names must be asked for.
+    names = getattr(columns, "column_names", None)
+    return list(columns) if names is None else list(names)
+
+
+def column(columns: Columns, name: str) -> list[Any]:
+    """Return one column as a list, or raise `InputError` where it is missing."""
+    names = column_names(columns)
+    if name not in names:
+        raise InputError(f"column '{name}' is missing (found: {', '.join(names)}); add it to the data set")
+    return list(columns[name])
+
+
+def label_column(columns: Columns) -> list[str] | None:
+    """Return the names of the labels in column `emotion`, or `None` where there is no such column.
+
+    Integers are named by the column's `ClassLabel` where the data set has one, else by `EMOTIONS`.
+    """
+    if "emotion" not in column_names(columns):
+        return None
+    values = list(columns["emotion"])
+    feature = (getattr(columns, "features", None) or {}).get("emotion")
+    names = getattr(feature, "names", None) or EMOTIONS
+    return [names[value] if isinstance(value, int) else str(value) for value in values]
+
+
+def _tally(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _shared_sentences(
+    corpora: Sequence[str], sentences: Sequence[Any] | None, first: Iterable[int], second: Iterable[int]
+) -> tuple[str, ...]:
+    if sentences is None:
+        return ()
+    spoken = [{f"{corpora[row]}/{sentences[row]}" for row in rows if sentences[row]} for rows in (first, second)]
+    return tuple(sorted(spoken[0] & spoken[1]))
+
+
+def _identical(
+    clip_ids: Sequence[str], digests: Sequence[Any], first: Iterable[int], second: Iterable[int]
+) -> tuple[tuple[str, str], ...]:
+    by_digest: dict[Any, list[str]] = {}
+    for row in first:
+        if digests[row]:
+            by_digest.setdefault(digests[row], []).append(clip_ids[row])
+    pairs = [(other, clip_ids[row]) for row in second for other in by_digest.get(digests[row], ())]
+    return tuple(sorted(pairs))
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""The confusion figure: what is drawn where, without pyplot."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from hf_ser.errors import InputError
+from hf_ser.evaluation.plots import plot_confusion
+from hf_ser.labels import EMOTIONS
+
+COUNTS = np.random.default_rng(0).integers(0, 60, (8, 8)) + 200 * np.eye(8, dtype=int)
+
+
+def colours(path):
+    """The share of each colour of a PNG, rounded to whole levels of red, green and blue."""
+    pixels = np.rint(255 * imread(path)[..., :3]).astype(int).reshape(-1, 3)
+    found, counts = np.unique(pixels, axis=0, return_counts=True)
+    return {tuple(map(int, colour)): count / len(pixels) for colour, count in zip(found, counts, strict=True)}
+
+
+def test_is_a_png_large_enough_to_read(tmp_path):
+    path = plot_confusion(COUNTS, EMOTIONS, tmp_path / "confusion.png", "A title")
+    assert path == tmp_path / "confusion.png"
+    height, width = imread(path).shape[:2]
+    assert 1000 < height < width < 2000
+
+
+def test_the_suffix_does_not_choose_the_format(tmp_path):
+    assert plot_confusion(COUNTS, EMOTIONS, str(tmp_path / "figure"), "").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_same_counts_give_the_same_bytes(tmp_path):
+    first, second = (plot_confusion(COUNTS, EMOTIONS, tmp_path / name, "A title") for name in ("1.png", "2.png"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_perfect_diagonal_is_dark_and_an_empty_row_grey(tmp_path):
+    dark, grey = (8, 48, 107), (229, 229, 229)  # the end of the palette, and 90 % of white
+    found = colours(plot_confusion(np.diag([5, 7]), ["calm", "sad"], tmp_path / "a.png", ""))
+    assert found[dark] > 0.1
+    assert grey not in found
+    found = colours(plot_confusion([[5, 0], [0, 0]], ["calm", "sad"], tmp_path / "b.png", ""))
+    assert found[dark] > 0.05
+    assert found[grey] > 0.1
+
+
+def test_leaves_pyplot_alone(tmp_path):
+    program = f"""
+import sys
+from hf_ser.evaluation.plots import plot_confusion
+plot_confusion([[1, 2], [3, 4]], ["calm", "sad"], {str(tmp_path / "c.png")!r}, "")
+print("matplotlib.pyplot" in sys.modules)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert finished.stdout == "False\n"
+
+
+@pytest.mark.parametrize("counts", [[[1, 2]], [1, 2], [[1, 2, 3]] * 3])
+def test_refuses_counts_of_another_size(tmp_path, counts):
+    with pytest.raises(InputError, match="give one row and one column per label"):
+        plot_confusion(counts, ["calm", "sad"], tmp_path / "d.png", "")
+    assert not (tmp_path / "d.png").exists()

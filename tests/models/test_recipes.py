@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from hf_ser.errors import InputError
+from hf_ser.models.encoders import architecture_of, open_encoder, part_of
+from hf_ser.models.head import head_logits, start_head
+from hf_ser.models.recipes import RECIPES, adapt, learning_rate_groups, prove_adapter_alive, recipe, trainable_parameters
+
+
+def batch(model, count=3):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0, 3, 5][:count])
+    if model.config.model_type == "whisper":
+        return {"input_features": torch.randn(count, 80, 3000, generator=generator), "labels": labels}
+    values = torch.randn(count, 8000, generator=generator)
+    return {"input_values": values, "attention_mask": torch.ones(count, 8000, dtype=torch.long), "labels": labels}
+
+
+def opened(encoder, architecture="hubert", **changes):
+    return open_encoder(str(encoder(architecture, **changes)))[0]
+
+
+def test_full_trains_everything_and_freezing_the_feature_encoder_is_an_option(encoder):
+    model = adapt(opened(encoder), RECIPES["full"])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    frozen = adapt(opened(encoder), recipe("full", freeze_feature_encoder=True))
+    architecture = architecture_of(frozen.config)
+    for name, parameter in frozen.named_parameters():
+        assert parameter.requires_grad == (part_of(name, architecture) != "feature_encoder"), name
+
+
+@pytest.mark.parametrize(("name", "expected"), [("lora_qkv", 24 * 32 + 24 + 8 * 24 + 8), ("lora_classifier", 0)])
+def test_lora_trains_its_adapter_and_what_the_recipe_says_of_the_head(name, expected, encoder):
+    model = adapt(opened(encoder), RECIPES[name])
+    adapter = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n and p.requires_grad)
+    assert trainable_parameters(model) == adapter + expected
+    if name == "lora_qkv":
+        assert adapter == 3 * 3 * 16 * (32 + 32)
+        assert all(("lora_" in n or ".modules_to_save." in n) for n, p in model.named_parameters() if p.requires_grad)
+    else:
+        assert adapter == 16 * (32 + 24) + 16 * (24 + 8)
+
+
+@pytest.mark.parametrize("architecture", ["hubert", "wav2vec2", "whisper"])
+@pytest.mark.parametrize("name", ["lora_qkv", "lora_classifier"])
+def test_every_adapter_is_proved_alive(architecture, name, encoder):
+    model = adapt(opened(encoder, architecture), RECIPES[name])
+    count = prove_adapter_alive(model, batch(model), RECIPES[name])
+    layers = len(model.get_base_model().get_submodule(architecture_of(model.config).layers))
+    assert count == (3 * layers if name == "lora_qkv" else 2)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_lora_on_the_attention_of_wavlm_is_refused_by_name(encoder):
+    with pytest.raises(InputError, match=r"lora_qkv.*wavlm.*q_proj"):
+        adapt(opened(encoder, "wavlm"), RECIPES["lora_qkv"])
+    model = adapt(opened(encoder, "wavlm"), RECIPES["lora_classifier"])
+    assert prove_adapter_alive(model, batch(model), RECIPES["lora_classifier"]) == 2
+
+
+def test_a_dead_adapter_is_found_by_its_gradient_not_by_a_list(encoder):
+    """The refusal by name must not be the only guard: put LoRA on WavLM's attention past it."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(target_modules=["q_proj", "k_proj", "v_proj"], modules_to_save=["projector", "classifier"])
+    model = get_peft_model(opened(encoder, "wavlm"), settings)
+    with pytest.raises(InputError, match=r"9 adapters get no gradient.*lora_B"):
+        prove_adapter_alive(model, batch(model), RECIPES["lora_qkv"])
+
+
+def test_each_part_gets_its_learning_rate_once(encoder):
+    model = adapt(opened(encoder, use_weighted_layer_sum=True), RECIPES["full"])
+    decayed = {name for name, _ in model.named_parameters() if name.endswith("weight")}
+    chosen = recipe("full", learning_rate_scale={"encoder": 0.1, "feature_encoder": 0.01})
+    groups = learning_rate_groups(model, chosen, model.config, 1e-3, 0.05, decayed)
+    owned = {id(parameter): group for group in groups for parameter in group["params"]}
+    assert sum(len(group["params"]) for group in groups) == len(owned) == len(list(model.parameters()))
+    expected = {"encoder": 1e-4, "feature_encoder": 1e-5}
+    for name, parameter in model.named_parameters():
+        group = owned[id(parameter)]
+        assert group["lr"] == pytest.approx(expected.get(part_of(name, architecture_of(model.config)), 1e-3))
+        assert group["weight_decay"] == (0.05 if name in decayed else 0.0)
+
+
+def test_lora_on_the_head_can_reach_any_linear_head(encoder):
+    """The base head is frozen noise; rank 16 on both layers must not limit what eight labels need."""
+    torch.manual_seed(0)
+    base = opened(encoder)
+    features = torch.randn(400, 32, generator=torch.Generator().manual_seed(4))
+    references = (features[:, 8:16] + 0.1 * features[:, :8]).argmax(dim=1)
+    target = opened(encoder)
+    start_head(target, features, references.numpy(), inverse_regularisation=10.0)
+    model = adapt(base, RECIPES["lora_classifier"])
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(400):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(head_logits(model, features), references).backward()
+        optimizer.step()
+    with torch.no_grad():
+        reached = (head_logits(model, features).argmax(1) == references).float().mean()
+        possible = (head_logits(target, features).argmax(1) == references).float().mean()
+    assert reached >= possible - 0.01
