@@ -13,7 +13,7 @@ from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 CLASSES = 8
 
 
-def decision_sets(trials=40):
+def decision_sets(trials=20):
     """References that may lack classes, and predictions that may name classes which never occur."""
     generator = np.random.default_rng(3)
     for _ in range(trials):

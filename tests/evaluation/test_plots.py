@@ -21,27 +21,21 @@ def colours(path):
     return {tuple(map(int, colour)): count / len(pixels) for colour, count in zip(found, counts, strict=True)}
 
 
-def test_is_a_png_large_enough_to_read(tmp_path):
-    path = plot_confusion(COUNTS, EMOTIONS, tmp_path / "confusion.png", "A title")
-    assert path == tmp_path / "confusion.png"
-    height, width = imread(path).shape[:2]
+def test_is_a_png_large_enough_to_read_and_always_the_same(tmp_path):
+    # The suffix does not choose the format.
+    first, second = (plot_confusion(COUNTS, EMOTIONS, tmp_path / name, "A title") for name in ("1.png", "figure"))
+    assert (first, second) == (tmp_path / "1.png", tmp_path / "figure")
+    height, width = imread(first).shape[:2]
     assert 1000 < height < width < 2000
-
-
-def test_the_suffix_does_not_choose_the_format(tmp_path):
-    assert plot_confusion(COUNTS, EMOTIONS, str(tmp_path / "figure"), "").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_the_same_counts_give_the_same_bytes(tmp_path):
-    first, second = (plot_confusion(COUNTS, EMOTIONS, tmp_path / name, "A title") for name in ("1.png", "2.png"))
     assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_perfect_diagonal_is_dark_and_an_empty_row_grey(tmp_path):
     dark, grey = (8, 48, 107), (229, 229, 229)  # the end of the palette, and 90 % of white
     found = colours(plot_confusion(np.diag([5, 7]), ["calm", "sad"], tmp_path / "a.png", ""))
     assert found[dark] > 0.1
-    assert grey not in found
+    assert found.get(grey, 0) < 0.001  # edges of letters
     found = colours(plot_confusion([[5, 0], [0, 0]], ["calm", "sad"], tmp_path / "b.png", ""))
     assert found[dark] > 0.05
     assert found[grey] > 0.1

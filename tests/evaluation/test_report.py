@@ -173,9 +173,8 @@ def test_other_protocols(metrics, protocol, meaning):
 
 
 def test_a_run_without_facts_and_a_corpus_without_a_class():
-    rows_of = dict(corpora=["crema_d"] * 3, speakers=["a", "b", "c"])
     labels = ["angry", "calm", "sad"]
-    test = evaluate_scores(np.eye(3)[[0, 2, 0]], [0, 2, 2], labels, **rows_of, seed=0)
+    test = evaluate_scores(np.eye(3)[[0, 2, 0]], [0, 2, 2], labels, ["crema_d"] * 3, ["a", "b", "c"], seed=0)
     report = render_report({}, {"labels": labels, "test": test})
     assert report.startswith("# Speech emotion recognition\n")
     assert rows(report, "calm")[0] == ["calm", "0", "–", "–", "–", "–"]

@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from hf_ser.errors import InputError
@@ -54,13 +55,14 @@ class Overlap:
 
     Attributes:
         speakers: Speakers with clips in both parts, sorted.
-        sentences: Sentences spoken in both parts, as `corpus/sentence`, sorted.
+        sentences: Sentences spoken in both parts, as `corpus/sentence`, sorted; `None` where no column of
+            sentences was given, so that nothing was compared.
         identical_samples: Pairs of clips, one from each part, whose audio is the same to the last sample;
             `None` where no column of digests was given, so that nothing was compared.
     """
 
     speakers: tuple[str, ...]
-    sentences: tuple[str, ...]
+    sentences: tuple[str, ...] | None
     identical_samples: tuple[tuple[str, str], ...] | None
 
 
@@ -114,7 +116,7 @@ class SplitProof:
             "overlaps": {
                 f"{first}/{second}": {
                     "speakers": list(overlap.speakers),
-                    "sentences": list(overlap.sentences),
+                    "sentences": None if overlap.sentences is None else list(overlap.sentences),
                     "identical_samples": None
                     if overlap.identical_samples is None
                     else [list(pair) for pair in overlap.identical_samples],
@@ -132,7 +134,7 @@ class SplitProof:
             No speaker is in two parts.
             <BLANKLINE>
             shared        speakers  sentences  identical samples
-            train / test         0          0       not compared
+            train / test         0  not compared       not compared
             <BLANKLINE>
                        train  test
             clips          1     1
@@ -145,9 +147,8 @@ class SplitProof:
             head += f"\nNot in training, so never recognised: {', '.join(self.untrained_labels)}."
         shared = [["shared", "speakers", "sentences", "identical samples"]]
         for (first, second), overlap in self.overlaps.items():
-            identical = overlap.identical_samples
-            compared = "not compared" if identical is None else f"{len(identical):,}"
-            counts = [f"{len(overlap.speakers):,}", f"{len(overlap.sentences):,}", compared]
+            compared = (overlap.speakers, overlap.sentences, overlap.identical_samples)
+            counts = ["not compared" if found is None else f"{len(found):,}" for found in compared]
             shared.append([f"{first} / {second}", *counts])
         parts = list(self.parts.values())
         held = [["", *self.parts]]
@@ -242,13 +243,26 @@ def label_column(columns: Columns) -> list[str] | None:
     """Return the names of the labels in column `emotion`, or `None` where there is no such column.
 
     Integers are named by the column's `ClassLabel` where the data set has one, else by `EMOTIONS`.
+
+    Raises:
+        InputError: A clip has no label, such as None or -1.
     """
     if "emotion" not in column_names(columns):
         return None
-    values = list(columns["emotion"])
     feature = (getattr(columns, "features", None) or {}).get("emotion")
     names = getattr(feature, "names", None) or EMOTIONS
-    return [names[value] if isinstance(value, int) else str(value) for value in values]
+    labels = []
+    for row, value in enumerate(columns["emotion"]):
+        if isinstance(value, Integral) and 0 <= int(value) < len(names):
+            labels.append(names[int(value)])
+        elif isinstance(value, str) and value:
+            labels.append(value)
+        else:
+            raise InputError(
+                f"row {row} of column 'emotion' holds {value!r}, which is no label (one of {', '.join(names)}); "
+                "label the clip or leave it out"
+            )
+    return labels
 
 
 def _tally(values: Iterable[str]) -> dict[str, int]:
@@ -257,9 +271,9 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
 
 def _shared_sentences(
     corpora: Sequence[str], sentences: Sequence[Any] | None, first: Iterable[int], second: Iterable[int]
-) -> tuple[str, ...]:
+) -> tuple[str, ...] | None:
     if sentences is None:
-        return ()
+        return None
     spoken = [{f"{corpora[row]}/{sentences[row]}" for row in rows if sentences[row]} for rows in (first, second)]
     return tuple(sorted(spoken[0] & spoken[1]))
 

@@ -171,6 +171,12 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
 def _refuse_empty(
     parts: Mapping[str, Sequence[int]], corpora: Sequence[str], speakers: Sequence[str], protocol: str
 ) -> None:
+    left_out = protocol.removeprefix("leave_out_")
+    if left_out != protocol and left_out not in corpora:
+        raise InputError(
+            f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip; "
+            "add the corpus or choose another protocol (hf-ser splits lists them)"
+        )
     for part, rows in parts.items():
         if not rows:
             raise InputError(

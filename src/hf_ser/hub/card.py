@@ -77,6 +77,8 @@ def render_model_card(run: Mapping[str, Any], metrics: Mapping[str, Any], *, rep
         origin=_origin(run, facts),
         headline=_headline(metrics["test"], facts),
         snippets=snippets(run, facts, repo_id),
+        in_this_folder=repo_id is None,
+        purpose=_purpose(facts),
         segment_seconds=f"{run.get('segment_seconds') or 10:g}",
         meaning=_meaning(facts),
         limits=_limits(run, facts),
@@ -159,7 +161,9 @@ def _origin(run: Mapping[str, Any], facts: Facts) -> str:
         sentences.append(summary)
     total, trained = entry(run, "model", "parameters"), entry(run, "model", "trainable_parameters")
     if total and trained:
-        sentences.append(f"{trained:,} of {total:,} parameters were trained ({100 * trained / total:.2g} %).")
+        share = 100 * trained / total
+        shown = f"{share:.1f}" if share >= 1 else f"{share:.2g}"
+        sentences.append(f"{trained:,} of {total:,} parameters were trained ({shown} %).")
     if facts.saved == "merged":
         sentences.append("The adapter is merged into the base: this is a plain checkpoint.")
     return " ".join(sentences)
@@ -181,9 +185,18 @@ def _headline(test: Mapping[str, Any], facts: Facts) -> str:
     )
 
 
+def _purpose(facts: Facts) -> str:
+    if facts.synthetic:
+        return "To see the code work, and for nothing else."
+    return (
+        "For research on speech emotion recognition: to compare ways of fine-tuning, as a baseline on the same split, "
+        "and for teaching."
+    )
+
+
 def _meaning(facts: Facts) -> str:
     if not facts.acted_english:
-        return "A label is what somebody took the speech for, not what the speaker felt."
+        return "A label is what somebody took a clip for, or meant it to be; nothing here knows what a speaker feels."
     text = "A label is what an actor was asked to play, not what anybody felt"
     if "crema_d" in facts.corpora:
         # Cao et al. 2014, table of recognition rates: 40.9 % from the voice, 58.2 % from the face, 63.6 % from both.
@@ -193,21 +206,22 @@ def _meaning(facts: Facts) -> str:
 
 def _limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
     found = []
-    if untrained := entry(run, "dataset", "proof", "untrained_labels"):
-        found.append(f"No training clip is labelled {', '.join(untrained)}: the model cannot know it.")
-    homes: dict[str, list[str]] = {}
-    for corpus, counts in (entry(run, "dataset", "parts", "train", "counts") or {}).items():
+    homes: dict[str, list[str]] = {label: [] for label in facts.labels}
+    trained = entry(run, "dataset", "parts", "train", "counts") or {}
+    for corpus, counts in trained.items():
         for label, clips in counts.items():
             if clips:
                 homes.setdefault(label, []).append(corpus)
+    if trained and (missing := [label for label, corpora in homes.items() if not corpora]):
+        found.append(f"No training clip is labelled {', '.join(missing)}: the model cannot know it.")
     alone = {label: corpora[0] for label, corpora in homes.items() if len(corpora) == 1}
     if alone and len(facts.corpora) > 1:
         listed = ", ".join(f"{label} ({_short_title(corpus)})" for label, corpus in alone.items())
         found.append(f"One corpus alone has training clips of {listed}: its recordings may give the label away.")
     sexes = {corpus.name: {speaker.sex for speaker in corpus.speakers.values()} for corpus in facts.known_corpora}
-    single = [f"{_short_title(name)} {'/'.join(found)}" for name, found in sexes.items() if len(found) == 1]
+    single = [f"of {_short_title(name)} {sexes_of.pop()}" for name, sexes_of in sexes.items() if len(sexes_of) == 1]
     if single:
-        found.append(f"All speakers of a corpus can be of one sex ({', '.join(single)}).")
+        found.append(f"Sex goes with the corpus: all speakers {', '.join(single)}.")
     overlaps = entry(run, "dataset", "proof", "overlaps") or {}
     if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
         found.append("The test clips repeat sentences that the model was trained on or chosen by: words are not new.")
@@ -268,10 +282,10 @@ def _roll_up(facts: Facts, corpora: tuple[Corpus, ...]) -> str:
     if unknown or strictest is None:
         listed = ", ".join(code(name) for name in unknown)
         return f"The terms of {listed} are not known to hf_ser, so that this card names no licence for the model."
-    what = "the only terms" if len(corpora) == 1 else "the most restrictive of these terms"
+    what = "these terms" if len(corpora) == 1 else "the most restrictive of these terms"
     why = " (which publishes no licence, hence `other`)" if strictest.licence.id == "other" else ""
     return (
-        f"The licence on top of this card is {what}, those of {_short_title(strictest.name)}{why}. Whether a "
+        f"The licence on top of this card follows {what}, those of {_short_title(strictest.name)}{why}. Whether a "
         "recording's terms bind a model trained on it is not settled; this is the cautious reading, not legal advice. "
         "The base model's own terms apply besides."
     )

@@ -93,8 +93,8 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         base_id=base_id,
         revision=entry(run, "model", "revision") if base_id else None,
         saved=saved,
-        recipe=entry(run, "recipe", "name"),
-        protocol=run.get("protocol"),
+        recipe=_line(entry(run, "recipe", "name")),
+        protocol=_line(run.get("protocol")),
         labels=tuple(run.get("labels") or metrics.get("labels") or ()),
         dataset=dataset,
         dataset_id=dataset_id,
@@ -106,11 +106,16 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
     )
 
 
+def _line(value: Any) -> str | None:
+    # A line of dashes in a name would end the front matter.
+    return None if value is None else " ".join(str(value).split())
+
+
 def _named(described: Any) -> tuple[str | None, str | None]:
     """Return the Hub id, if it is one, and the name to show: of a path, which is nobody's business, its end."""
-    name = entry({"of": described}, "of", "name")
-    if not name:
+    if not isinstance(described, Mapping) or not described.get("name"):
         return None, None
+    name = _line(described["name"]) or ""
     local = described.get("local")
     if local is None:
         # `encoders/hubert-tiny` has the form of a Hub id; like `transformers`, take it for a folder that exists.

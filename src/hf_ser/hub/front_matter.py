@@ -16,6 +16,19 @@ _TASK = "audio-classification"
 _Figure = tuple[str, float, str, dict[str, str]]
 """Metric, value, name and arguments, as a model index has them."""
 
+_ORDER = (
+    "language",
+    "license",
+    "license_name",
+    "license_link",
+    "library_name",
+    "pipeline_tag",
+    "base_model",
+    "base_model_relation",
+    "tags",
+    "datasets",
+    "metrics",
+)
 _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str]], ...] = (
     (("accuracy",), "accuracy", "Accuracy", {}),
     (("uar",), "recall", "UAR (unweighted average recall)", {"average": "macro"}),
@@ -61,17 +74,18 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         >>> from hf_ser.hub.facts import read_facts
         >>> run = {"model": {"name": "facebook/hubert-base-ls960", "saved": "adapter"}, "recipe": {"name": "lora_qkv"}}
         >>> metrics = {"test": {"pooled": {"uar": 0.5, "per_class": {}}, "corpora": {}}}
-        >>> print(front_matter(run, metrics, read_facts(run, metrics), None)[:75])
+        >>> print(front_matter(run, metrics, read_facts(run, metrics), None).partition("tags:")[0])
         library_name: peft
         pipeline_tag: audio-classification
-        tags:
-        - speech-emot
+        base_model: facebook/hubert-base-ls960
+        base_model_relation: adapter
     """
     adapter = facts.saved == "adapter"
     tags = ["speech-emotion-recognition", _TASK, "emotion", "hf_ser", facts.recipe, "lora" if adapter else None]
     if adapter and facts.base_id:
         tags.append(f"base_model:adapter:{facts.base_id}")
-    name = repo_id.rpartition("/")[2] if repo_id else "-".join(filter(None, (facts.base, facts.recipe))) or "model"
+    names = (facts.base and facts.base.rpartition("/")[2], facts.recipe)
+    name = repo_id.rpartition("/")[2] if repo_id else _slug("-".join(filter(None, names))) or "model"
     results = _eval_results(metrics["test"], facts)
     data = ModelCardData(
         language="en" if facts.acted_english else None,
@@ -87,7 +101,7 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         model_name=name,
         eval_results=results,
     )
-    return data.to_yaml()
+    return data.to_yaml(original_order=list(_ORDER))
 
 
 def _licence(facts: Facts) -> dict[str, Any]:
@@ -120,15 +134,20 @@ def _emissions(run: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _eval_results(test: Mapping[str, Any], facts: Facts) -> list[EvalResult]:
     mark = "synthetic" if facts.synthetic else "example" if facts.example else ""
-    whole = facts.dataset_id or "-".join(_slug(name) for name in facts.corpora) or "data"
+    # The test part's own corpora: under leave_out_tess, a result on TESS is no result on the others.
+    corpora = [*test["corpora"]]
+    whole = facts.dataset_id or "-".join(_slug(name) for name in corpora) or "data"
     protocol = facts.protocol or "test"
-    listed = " ".join(filter(None, (mark, ", ".join(facts.corpora))))
-    parts = [(whole, protocol, f"{listed}; pooled".removeprefix("; "), test["pooled"])]
+    listed = f"{mark} {', '.join(corpora)}".strip() or "test part"
+    parts = [(whole, protocol, listed, test["pooled"])]
     # With a single corpus, pooled is that corpus: the Hub would take a second entry for a second result.
-    if len(test["corpora"]) > 1:
-        parts += [(_slug(name), protocol, f"{mark} {name}".strip(), of) for name, of in test["corpora"].items()]
+    if len(corpora) > 1:
         mean = test["mean_over_corpora"]
-        parts.append((whole, f"{protocol}, mean over corpora", f"{listed}; mean over corpora", mean))
+        parts = [
+            (whole, protocol, f"{listed}; pooled", test["pooled"]),
+            *((_slug(name), protocol, f"{mark} {name}".strip(), test["corpora"][name]) for name in corpora),
+            (whole, f"{protocol}, mean over corpora", f"{listed}; mean over corpora", mean),
+        ]
     results = []
     for kind, config, name, measure in parts:
         figures = list(_figures(measure))

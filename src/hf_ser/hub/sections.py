@@ -4,11 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.hub.facts import Facts, code, entry, percent, span, table
 from hf_ser.models.recipes import RECIPES
 
 __all__ = ["environment", "label_table", "results", "split", "training"]
+
+_PROTOCOLS: Mapping[str, str] = {
+    "speaker_independent": "each speaker is in one part alone",
+    "fold": "one fold of a cross-validation whose folds share no speaker; the mean over all folds is what counts",
+    "leave_out": "the test part is a corpus that nothing was learned from",
+    "paper": "a random draw of clips, as in the paper, to compare with its tables alone",
+    "given": "the parts that the data set came with",
+}
 
 # Fields of a recipe that `TrainingArguments` replaces, by the name they have there.
 _ARGUMENTS: Mapping[str, str] = {
@@ -36,11 +43,9 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
     """Return the protocol, what the parts hold, and the proof of what they share."""
     blocks = []
     if facts.protocol:
+        kind = next((kind for kind in _PROTOCOLS if facts.protocol.startswith(kind)), None)
         # What a protocol promises is not repeated where the record does not show it.
-        holds = facts.disjoint or facts.protocol == "paper"
-        meaning = PROTOCOLS.get(facts.protocol) if holds else None
-        if facts.protocol == "given":
-            meaning = "the parts that the data set came with"
+        meaning = _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
         blocks.append(f"Protocol {code(facts.protocol)}" + (f": {meaning}." if meaning else "."))
     parts = _parts(run)
     if parts:
@@ -66,7 +71,7 @@ def _proof(proof: Any, facts: Facts) -> list[str]:
         return []
     # The proof counts no sentence both where none is shared and where the data set tells none.
     sentences = facts.acted_english or any(shared.get("sentences") for shared in overlaps.values())
-    header = ("shared by", "speakers", *(["sentences"] if sentences else []), "identical recordings")
+    header = ("shared by", "speakers", *(["sentences"] if sentences else []), "identical clips")
     rows = []
     for pair, shared in overlaps.items():
         identical = shared.get("identical_samples")
@@ -84,10 +89,11 @@ def _proof(proof: Any, facts: Facts) -> list[str]:
 def results(test: Mapping[str, Any]) -> dict[str, Any]:
     """Return the test part's figures by corpus and by emotion, and what to know of their intervals."""
     pooled = test["pooled"]
-    measures = [*test["corpora"].items()] if len(test["corpora"]) > 1 else []
-    measures.append(("pooled", pooled))
-    if len(test["corpora"]) > 1:
-        measures.append(("mean over corpora", test["mean_over_corpora"]))
+    corpora = [*test["corpora"]]
+    if len(corpora) > 1:
+        measures = [*test["corpora"].items(), ("pooled", pooled), ("mean over corpora", test["mean_over_corpora"])]
+    else:
+        measures = [(corpora[0] if corpora else "all clips", pooled)]
     rows = []
     for name, measure in measures:
         cells = [
@@ -191,10 +197,12 @@ def _patience(evaluations: int | None) -> str:
 def _course(run: Mapping[str, Any]) -> list[str]:
     sentences = []
     if (best := run.get("best")) and best.get("validation_uar") is not None:
-        place = " ".join(f"{key} {best[key]:g}" for key in ("step", "epoch") if best.get(key) is not None)
-        of = f" of {run['steps']:,} steps" if run.get("steps") else ""
+        place = ", ".join(f"{key} {best[key]:g}" for key in ("step", "epoch") if best.get(key) is not None)
+        where = f" ({place})" if place else ""
+        of = f" {run['steps']:,} steps were trained." if run.get("steps") else ""
         sentences.append(
-            f"Kept: {place}{of}, the best UAR on the validation part ({percent(best['validation_uar'])} %)."
+            f"Kept is the checkpoint{where} with the best UAR on the validation part, "
+            f"{percent(best['validation_uar'])} %.{of}"
         )
     if (loss := run.get("training_loss")) is not None:
         sentences.append(f"Mean training loss: {loss:.3f}.")
@@ -248,7 +256,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(of)}" for key, of in value.items()) if value else ""
     if isinstance(value, (list, tuple)):
-        return " ".join(_plain(of) for of in value)
+        return " ".join(_plain(of) for of in value) or "none"
     return "none" if value is None else str(value)
 
 

@@ -108,7 +108,7 @@ def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architectu
         torch.manual_seed(seed)
         model, feature_extractor = _build(architecture)
         if architecture != "whisper":
-            _set_band_pass_filters(model.feature_extractor.conv_layers[0].conv)
+            _set_spectral_start(model.feature_extractor)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -140,19 +140,28 @@ def _build(architecture: str) -> tuple[Any, Any]:
     return transformers.WavLMModel(transformers.WavLMConfig(**_LARGE)), feature_extractor
 
 
-def _set_band_pass_filters(convolution: Any) -> None:
-    """Set the kernels to Gabor filters of random phase, on the mel scale between 60 and 7,600 hz.
+def _set_spectral_start(feature_encoder: Any) -> None:
+    """Start the first convolution as Gabor filters of random phase, the others as averages over time.
 
-    Layers of random kernels keep hardly anything of the spectrum; a filter bank is the usual start for a learned
-    front end (Zeghidour et al., LEAF, ICLR 2021).
+    Random kernels all the way keep hardly anything of the spectrum; a filter bank is a usual start for a learned
+    front end (Zeghidour et al., LEAF, ICLR 2021). The filters lie on the mel scale between 60 and 7,600 hz, and
+    their gain rises with frequency as the level of speech falls.
     """
     import torch
 
-    channels, _, taps = convolution.weight.shape
+    first, *others = feature_encoder.conv_layers
+    channels, _, taps = first.conv.weight.shape
     mel = torch.linspace(*(2595.0 * math.log10(1.0 + hz / 700.0) for hz in (60.0, 7600.0)), channels)
     hz = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     time = (torch.arange(taps) - (taps - 1) / 2) / 16_000
     phase = 2.0 * math.pi * torch.rand(channels, 1)
     filters = torch.hann_window(taps, periodic=False) * torch.cos(2.0 * math.pi * hz[:, None] * time + phase)
+    gains = (hz / 500.0).clamp(min=1.0)[:, None]
     with torch.no_grad():
-        convolution.weight.copy_((filters / filters.norm(dim=1, keepdim=True))[:, None])
+        first.conv.weight.copy_((gains * filters / filters.norm(dim=1, keepdim=True))[:, None])
+        for layer in others:
+            # The random kernels stay as a small addition, so that no two channels are treated alike.
+            layer.conv.weight.mul_(0.1).add_(torch.eye(channels)[:, :, None] / layer.conv.weight.shape[2])
+            if hasattr(layer, "layer_norm"):
+                # Above its knee the activation lets weak bands through, which the first layer has rectified.
+                layer.layer_norm.bias.fill_(2.0)

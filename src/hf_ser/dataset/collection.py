@@ -1,0 +1,277 @@
+"""The clips of the corpora that a user has, each once, with all that was found on the way to them."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from hf_ser.corpora import CORPORA, Clip, discover, parse
+from hf_ser.corpora.walk import Discovery
+from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples
+from hf_ser.dataset.originals import originals
+from hf_ser.dataset.votes import LabelScheme, Votes, voted_emotion
+from hf_ser.errors import InputError
+
+__all__ = ["CollectedClip", "Collection", "Finding", "collect"]
+
+_PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
+
+
+class Finding(NamedTuple):
+    """Something wrong with a file.
+
+    Attributes:
+        corpus: The corpus that the file was given as.
+        file: Path of the file from the folder or zip file that was given, with forward slashes.
+        clip_id: The clip that its name stands for; None where it stands for none.
+        reason: One of the reasons of `hf_ser.dataset.report.REASONS`.
+        detail: What was found, in words.
+    """
+
+    corpus: str
+    file: str
+    clip_id: str | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedClip:
+    """A clip of the data set.
+
+    Attributes:
+        clip: What the file's name says.
+        path: The file.
+        file: Path of the file from the folder that was given, with forward slashes.
+        emotion: The label under the label scheme, one of `hf_ser.labels.EMOTIONS`.
+        inspection: What the file holds; its flags include those that come of comparing clips.
+        votes: What people heard and saw in the clip; None where this is not known.
+    """
+
+    clip: Clip
+    path: Path
+    file: str
+    emotion: str
+    inspection: Inspection
+    votes: Votes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The clips of a data set and what was found on the way to them.
+
+    Attributes:
+        corpora: Names of the corpora that were given, in the order of `CORPORA`.
+        clips: Each clip once, sorted by `clip_id`.
+        rejected: Files that are not in the data set.
+        label_scheme: Where CREMA-D's labels come from.
+    """
+
+    corpora: tuple[str, ...]
+    clips: tuple[CollectedClip, ...]
+    rejected: tuple[Finding, ...]
+    label_scheme: LabelScheme
+
+    @property
+    def flagged(self) -> tuple[Finding, ...]:
+        """What was found of the clips that are in the data set."""
+        return tuple(
+            Finding(entry.clip.corpus, entry.file, entry.clip.clip_id, flag, detail)
+            for entry in self.clips
+            for flag, detail in entry.inspection.flags.items()
+        )
+
+
+def collect(
+    folders: Mapping[str, str | os.PathLike[str]],
+    *,
+    label_scheme: LabelScheme = "intended",
+    votes: Mapping[str, Votes] | None = None,
+    num_proc: int | None = None,
+    already_rejected: Iterable[Finding] = (),
+) -> Collection:
+    """Find the clips below folders, read each file once, and keep the best copy of each clip.
+
+    Of several files with one clip, a published file comes before a re-encoded one, that before one of unknown
+    origin, and among equals the one fewest folders deep is kept.
+
+    Args:
+        folders: Folder of each corpus, by name; several corpora may lie in one folder.
+        label_scheme: Where CREMA-D's labels come from; see `build_dataset`.
+        votes: CREMA-D's votes by `clip_id`.
+        num_proc: Files that are read at a time; None takes the number of processors.
+        already_rejected: Findings of an earlier step, such as the members of a zip file that cannot be read.
+
+    Raises:
+        InputError: A folder is missing or holds no clip of its corpus.
+    """
+    candidates: dict[str, list[tuple[Path, str, Clip]]] = {}
+    rejected = list(already_rejected)
+    discoveries = _discover(folders)
+    for name in CORPORA:
+        if name in folders:
+            found, passed_over = _of_corpus(discoveries[_real(folders[name])], name, folders)
+            rejected += passed_over
+            for path, file, clip in found:
+                candidates.setdefault(clip.clip_id, []).append((path, file, clip))
+    files = [candidate for copies in candidates.values() for candidate in copies]
+    inspections = _inspect(files, num_proc)
+    clips = []
+    for clip_id in sorted(candidates):
+        kept, dropped = _choose(candidates[clip_id], inspections)
+        rejected += dropped
+        if kept is not None:
+            clips.append(kept)
+    clips, without_label = _label(clips, label_scheme, votes or {})
+    return Collection(
+        corpora=tuple(name for name in CORPORA if name in folders),
+        clips=tuple(_compare(clips, label_scheme)),
+        rejected=tuple(sorted(rejected + without_label, key=lambda entry: (entry.corpus, entry.file, entry.reason))),
+        label_scheme=label_scheme,
+    )
+
+
+def _real(folder: str | os.PathLike[str]) -> Path:
+    return Path(folder).resolve()
+
+
+def _discover(folders: Mapping[str, str | os.PathLike[str]]) -> dict[Path, Discovery]:
+    """Look through each folder once, also where it was given for several corpora."""
+    return {_real(folder): discover(folder) for folder in folders.values()}
+
+
+def _of_corpus(
+    discovery: Discovery, corpus: str, folders: Mapping[str, str | os.PathLike[str]]
+) -> tuple[list[tuple[Path, str, Clip]], list[Finding]]:
+    """Return the files of one corpus, the best placed first, and the recordings that are no clips of it."""
+
+    def relative(path: Path) -> str:
+        return path.relative_to(discovery.root).as_posix()
+
+    shared = [name for name in CORPORA if name in folders and _real(folders[name]) == _real(folders[corpus])]
+    found, rejected = [], []
+    for path, clip in discovery.found:
+        if clip.corpus == corpus:
+            found.append((path, relative(path), clip))
+        elif clip.corpus not in shared and corpus == shared[0]:
+            detail = f"a clip of {clip.corpus} in a folder given for {', '.join(shared)}"
+            rejected.append(Finding(corpus, relative(path), clip.clip_id, "other_corpus", detail))
+    for path, _, clip_id in discovery.duplicates:
+        if clip_id.startswith(f"{corpus}/"):
+            clip = parse(path)
+            if clip is not None:
+                found.append((path, relative(path), clip))
+    if corpus == shared[0]:
+        # Said once of a folder, whatever the number of corpora that it was given for.
+        for path, reason in discovery.ignored:
+            kind = "song_or_video" if "song" in reason or "video" in reason else "not_a_clip"
+            rejected.append(Finding(corpus, relative(path), None, kind, reason))
+    if not found:
+        examples = " or ".join(CORPORA[corpus].examples)
+        raise InputError(
+            f"folder {discovery.root} holds no clip of {corpus}; its files must keep their published names, "
+            f"such as {examples}"
+        )
+    return found, rejected
+
+
+def _inspect(files: Sequence[tuple[Path, str, Clip]], num_proc: int | None) -> dict[Path, Inspection | Fault]:
+    from datasets.utils import tqdm
+
+    # Threads: reading, hashing and measuring release the interpreter's lock, and nothing has to be sent around.
+    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
+        outcomes = pool.map(lambda file: inspect_file(file[0], file[2]), files)
+        paths = [path for path, _, _ in files]
+        progress = tqdm(outcomes, total=len(files), desc="Checking audio files", unit="file")
+        return dict(zip(paths, progress, strict=True))
+
+
+def _choose(
+    copies: Sequence[tuple[Path, str, Clip]], inspections: Mapping[Path, Inspection | Fault]
+) -> tuple[CollectedClip | None, list[Finding]]:
+    """Return the best copy of a clip, if any can be read, and what is said of the others."""
+    rejected = []
+    readable: list[CollectedClip] = []
+    for path, file, clip in copies:
+        inspection = inspections[path]
+        if isinstance(inspection, Fault):
+            rejected.append(Finding(clip.corpus, file, clip.clip_id, inspection.reason, inspection.detail))
+        else:
+            readable.append(CollectedClip(clip, path, file, clip.emotion, inspection, None))
+    if not readable:
+        return None, rejected
+    kept = min(readable, key=lambda entry: _PROVENANCE_ORDER.index(entry.inspection.provenance))
+    for entry in readable:
+        if entry is not kept:
+            same = "the same bytes" if entry.inspection.sha256 == kept.inspection.sha256 else "other bytes"
+            detail = f"a second copy of {entry.clip.clip_id} ({same}); kept: {kept.file}"
+            rejected.append(Finding(entry.clip.corpus, entry.file, entry.clip.clip_id, "second_copy", detail))
+    return kept, rejected
+
+
+def _label(
+    clips: Iterable[CollectedClip], label_scheme: LabelScheme, votes: Mapping[str, Votes]
+) -> tuple[list[CollectedClip], list[Finding]]:
+    """Give each clip its votes, and the CREMA-D clips the label of the scheme."""
+    labelled, rejected = [], []
+    for entry in clips:
+        clip, heard = entry.clip, votes.get(entry.clip.clip_id)
+        if clip.corpus != "crema_d" or label_scheme == "intended":
+            labelled.append(replace(entry, votes=heard))
+            continue
+        if heard is None:
+            detail = f"no votes are known for {clip.clip_id}, and the label scheme is {label_scheme}"
+            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, "no_votes", detail))
+            continue
+        emotion, tied = voted_emotion(heard, label_scheme)
+        if emotion is None:
+            detail = f"the votes are tied ({tied}), and the label scheme is {label_scheme}"
+            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, "vote_tie", detail))
+        else:
+            labelled.append(replace(entry, votes=heard, emotion=emotion))
+    return labelled, rejected
+
+
+def _compare(clips: Sequence[CollectedClip], label_scheme: Literal["intended"] | LabelScheme) -> list[CollectedClip]:
+    """Flag the clips whose samples come again."""
+    entries = [(entry.clip.clip_id, entry.inspection.pcm_sha1, entry.emotion) for entry in clips]
+    if label_scheme == "intended":
+        entries += absent_twins({clip_id: digest for clip_id, digest, _ in entries})
+    repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
+    return [
+        replace(
+            entry,
+            inspection=replace(
+                entry.inspection, flags={**entry.inspection.flags, **repeated.get(entry.clip.clip_id, {})}
+            ),
+        )
+        for entry in clips
+    ]
+
+
+def absent_twins(digests: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return the published clips with the samples of a clip at hand that are not at hand themselves.
+
+    A clip whose published twin has another label is contradictory wherever that twin may be.
+
+    Args:
+        digests: `pcm_sha1` of the clips at hand by `clip_id`.
+
+    Returns:
+        `clip_id`, `pcm_sha1` and intended emotion of each.
+
+    Example:
+        >>> twins = originals().by_clip_id
+        >>> absent_twins({"crema_d/1017_IWW_ANG_XX": twins["crema_d/1017_IWW_ANG_XX"].pcm_sha1})
+        [('crema_d/1017_IWW_FEA_XX', ..., 'fear')]
+    """
+    held = set(digests.values())
+    absent = []
+    for original in originals().by_clip_id.values():
+        if original.pcm_sha1 in held and original.clip_id not in digests:
+            clip = parse(f"{original.clip_id}.wav")
+            if clip is not None:
+                absent.append((original.clip_id, original.pcm_sha1, clip.emotion))
+    return absent

@@ -1,0 +1,212 @@
+"""What is wrong with a file, found by reading it once: told from the published files, decoded, measured."""
+
+import hashlib
+import io
+import wave
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from hf_ser.corpora import Clip
+from hf_ser.dataset.originals import PCM_DIGITS, Originals, Provenance, level, originals
+
+__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_file", "repeated_samples"]
+
+FLAGS: Final[Mapping[str, str]] = {
+    "all_zeros": "every sample is zero",
+    "near_silent": "the level is below -70 dBFS, quieter than any published clip",
+    "clipped": "at least one sample is at full scale",
+    "misnamed": "the name is not the published one, or the audio is that of another clip",
+    "identical_samples_two_labels": "another clip has the same samples and another label",
+    "identical_samples_one_label": "another clip has the same samples and the same label",
+}
+"""The flags that a clip of the data set can bear, each with what it means."""
+
+UNFIT_FOR_TRAINING: Final[tuple[str, ...]] = ("all_zeros", "near_silent", "identical_samples_two_labels")
+"""Flags of the clips that training leaves out by default: nothing, or something wrong, can be learned of them."""
+
+FULL_SCALE: Final = 32_767
+"""The largest 16-bit sample; one that reaches it, or its negative, counts as clipped."""
+
+_NEAR_SILENT_DB: Final = -70.0
+_LFS_POINTER: Final = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a file is no clip of the data set.
+
+    Attributes:
+        reason: `lfs_pointer` or `unreadable`.
+        detail: The same in words.
+    """
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a file holds.
+
+    Attributes:
+        sha256: Of the file, in hexadecimal.
+        pcm_sha1: First 16 hexadecimal digits of the SHA-1 of its samples, as 16-bit integers.
+        duration: In seconds.
+        sampling_rate: In hz.
+        provenance: `original` for the bytes of a published file, `re_encoded` for a copy in other bytes of the
+            clip that the name stands for, `unknown` for anything else.
+        flags: Names in `FLAGS`, each with what was found.
+    """
+
+    sha256: str
+    pcm_sha1: str
+    duration: float
+    sampling_rate: int
+    provenance: Provenance
+    flags: Mapping[str, str]
+
+
+def inspect_file(path: Path, clip: Clip) -> Inspection | Fault:
+    """Read a file once and return what it holds, or why it is no clip.
+
+    A published file is told by its SHA-256, which says all else of it; any other file is decoded.
+
+    Args:
+        path: The file.
+        clip: What its name says.
+
+    Example:
+        >>> import tempfile
+        >>> from hf_ser.corpora import parse
+        >>> path = Path(tempfile.mkdtemp()) / "OAF_back_ps.wav"
+        >>> soundfile.write(path, np.zeros(24_414), 24_414)
+        >>> inspection = inspect_file(path, parse(path))
+        >>> inspection.provenance, inspection.duration, list(inspection.flags)
+        ('unknown', 1.0, ['all_zeros'])
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Fault("unreadable", f"cannot be opened ({error.strerror})")
+    if not content:
+        return Fault("unreadable", "is empty (0 bytes)")
+    if content.startswith(_LFS_POINTER):
+        return Fault("lfs_pointer", "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository")
+    known = originals()
+    sha256 = hashlib.sha256(content).hexdigest()
+    flags = _naming(path, clip)
+    published = known.with_digest(sha256)
+    if published:
+        same = next((original for original in published if original.clip_id == clip.clip_id), None)
+        original = same or published[0]
+        if same is None:
+            flags["misnamed"] = f"its bytes are those of {original.clip_id}"
+        flags |= _levels(original.rms, original.clipped)
+        duration = original.frames / original.sampling_rate
+        return Inspection(sha256, original.pcm_sha1, duration, original.sampling_rate, "original", flags)
+    return _measure(content, sha256, clip, known, flags)
+
+
+def _naming(path: PurePath, clip: Clip) -> dict[str, str]:
+    """Return the flag of a name that is not the published one, letter case aside."""
+    published = clip.clip_id.partition("/")[2]
+    accepted = {published, published.partition("_")[2]} if clip.corpus == "savee" else {published}
+    if path.stem.lower() in {name.lower() for name in accepted}:
+        return {}
+    return {"misnamed": f"named {path.name}, stands for {published}"}
+
+
+def _levels(rms: float, clipped: bool) -> dict[str, str]:
+    """Return the flags of a level; `rms` on the scale of 16-bit integers."""
+    if rms == 0.0:
+        return {"all_zeros": FLAGS["all_zeros"]}
+    flags = {}
+    if level(rms) < _NEAR_SILENT_DB:
+        flags["near_silent"] = f"its level is {level(rms):.1f} dBFS"
+    if clipped:
+        flags["clipped"] = FLAGS["clipped"]
+    return flags
+
+
+def _measure(content: bytes, sha256: str, clip: Clip, known: Originals, flags: Mapping[str, str]) -> Inspection | Fault:
+    """Decode a file that is not a published one."""
+    decoded = _decode(content)
+    if isinstance(decoded, Fault):
+        return decoded
+    samples, frames, rate = decoded
+    if not frames or not rate:
+        return Fault("unreadable", "holds no samples")
+    if samples.dtype != np.int16 and not np.isfinite(samples).all():
+        return Fault("unreadable", "holds samples that are not finite numbers")
+    scaled, peak = _in_16_bits(samples)
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) * (1 if samples.dtype == np.int16 else 32768)
+    pcm_sha1 = hashlib.sha1(scaled, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
+    duration = frames / rate
+    copied = known.is_copy(clip.clip_id, pcm_sha1=pcm_sha1, duration=duration, level_db=level(rms))
+    origin: Provenance = "re_encoded" if copied else "unknown"
+    return Inspection(sha256, pcm_sha1, duration, rate, origin, {**flags, **_levels(rms, peak >= FULL_SCALE)})
+
+
+def _in_16_bits(samples: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int16], int]:
+    """Return the samples as contiguous 16-bit integers, and the largest magnitude among them."""
+    if samples.dtype != np.int16:
+        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return np.ascontiguousarray(samples), max(int(samples.max()), -int(samples.min()))
+
+
+def _decode(content: bytes) -> tuple[npt.NDArray[Any], int, int] | Fault:
+    """Return the samples (16-bit integers, or floats in [-1, 1]), the frames of a channel and the rate in hz."""
+    plain = _decode_plain_wav(content)
+    if plain is not None:
+        return plain
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            # Whole numbers stay as they are, so that a FLAC file's digest is its original's.
+            samples = file.read(dtype="int16" if file.subtype == "PCM_16" else "float32", always_2d=True)
+            return samples, len(samples), int(file.samplerate)
+    except soundfile.LibsndfileError as error:
+        return Fault("unreadable", f"is not audio that soundfile reads ({error.error_string.rstrip('.')})")
+
+
+def _decode_plain_wav(content: bytes) -> tuple[npt.NDArray[np.int16], int, int] | None:
+    """Decode 16-bit WAV by the standard library, ten times as fast as libsndfile on bytes; None for all else."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            if file.getsampwidth() != 2:
+                return None
+            channels, rate = file.getnchannels(), file.getframerate()
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError):
+        return None
+    samples = np.frombuffer(data[: len(data) - len(data) % (2 * channels)], dtype="<i2")
+    return samples, len(samples) // channels, rate
+
+
+def repeated_samples(
+    clip_ids: Sequence[str], digests: Sequence[str], labels: Iterable[str]
+) -> dict[str, dict[str, str]]:
+    """Return the flags of the clips whose samples another clip has too, by `clip_id`.
+
+    Example:
+        >>> repeated_samples(["a", "b", "c", "d"], ["1", "1", "2", "1"], ["sad", "sad", "sad", "fear"])["d"]
+        {'identical_samples_two_labels': 'same samples as a (sad), b (sad)'}
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for clip_id, digest, label in zip(clip_ids, digests, labels, strict=True):
+        groups.setdefault(digest, []).append((clip_id, label))
+    flags: dict[str, dict[str, str]] = {}
+    for members in groups.values():
+        if len(members) == 1:
+            continue
+        contradictory = len({label for _, label in members}) > 1
+        flag = "identical_samples_two_labels" if contradictory else "identical_samples_one_label"
+        for clip_id, _ in members:
+            twins = ", ".join(f"{other} ({label})" for other, label in members if other != clip_id)
+            flags[clip_id] = {flag: f"same samples as {twins}"}
+    return flags

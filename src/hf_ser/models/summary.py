@@ -1,0 +1,340 @@
+"""A model's layers, shapes and parameters, and what each recipe trains: the paper's Table 1 for any encoder.
+
+The model is built from its configuration on PyTorch's meta device, where tensors have shapes but no values, and
+one forward pass is watched by hooks. So nothing is downloaded but the configuration, and every number is what
+the model itself has and does rather than what a formula says.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
+from hf_ser.models.encoders import architecture_of, open_config, quiet_loading
+from hf_ser.models.recipes import RECIPES, Recipe, adapt, trainable_parameters
+from hf_ser.models.recipes import recipe as find_recipe
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+__all__ = ["LayerSummary", "ModelSummary", "summarize", "summarize_recipes"]
+
+Shape = tuple[int, ...]
+
+_TITLES: Mapping[str, str] = {
+    "feature_extractor": "feature encoder",
+    "conv_layers": "convolution",
+    "pos_conv_embed": "positional convolution",
+    "embed_positions": "position embeddings",
+    "conv1": "convolution 0",
+    "conv2": "convolution 1",
+    "layers": "encoder layer",
+    "masked_spec_embed": "mask embedding",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One row of the table.
+
+    Attributes:
+        name: What the layer is, such as `encoder layers 0-23 (each)`.
+        module: Its class; empty for bare parameters and for pooling.
+        depth: 0 for a part of the model, 1 for a layer within the part above it.
+        input_shape: Shape of its input in the watched pass; None where it is not called by itself.
+        output_shape: Shape of its output, likewise.
+        parameters: Number of its parameters; of one layer where `repeats` is above 1.
+        repeats: How many layers alike the row stands for.
+    """
+
+    name: str
+    module: str
+    depth: int
+    input_shape: Shape | None
+    output_shape: Shape | None
+    parameters: int
+    repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """Layers, shapes and parameters of a model.
+
+    Attributes:
+        architecture: Class of the model.
+        labels: Number of labels.
+        input_shape: Shape of the input that was watched: `(1, samples)`, or `(1, mels, frames)` for Whisper.
+        layers: The rows; those of depth 0 add up to `parameters`.
+        parameters: Number of parameters of the model, head included.
+        trainable: Number of trainable parameters by recipe.
+        refused: The reason why a recipe does not fit the encoder, by recipe.
+    """
+
+    architecture: str
+    labels: int
+    input_shape: Shape
+    layers: tuple[LayerSummary, ...]
+    parameters: int
+    trainable: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary in types that JSON knows."""
+        # By way of JSON itself, so that tuples come out as the lists that a reader gets back.
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    def render(self) -> str:
+        """Return the summary as aligned plain text."""
+        rows = [["layer", "module", "input", "output", "parameters"]]
+        for layer in self.layers:
+            shapes = ["-" if shape is None else str(list(shape)) for shape in (layer.input_shape, layer.output_shape)]
+            rows.append(["  " * layer.depth + layer.name, layer.module, *shapes, f"{layer.parameters:,}"])
+        rows.append(["total", self.architecture, "", "", f"{self.parameters:,}"])
+        blocks = [_align(rows, right=(4,))]
+        if self.trainable:
+            trained = [["recipe", "trains", "share of total"]]
+            for name, number in self.trainable.items():
+                trained.append([name, f"{number:,}", f"{100 * number / self.parameters:.3f} %"])
+            blocks.append(_align(trained, right=(1, 2)))
+        blocks += self.refused.values()
+        return "\n\n".join(blocks)
+
+
+def summarize(
+    model: PretrainedConfig | PreTrainedModel | Path | str, labels: int | None = None, input_samples: int = 16_000
+) -> ModelSummary:
+    """Return the layers, shapes and parameters of an encoder with its classification head.
+
+    Args:
+        model: A configuration, a folder with a `config.json`, a Hub id, or a model (whose configuration is
+            taken; its weights are not touched).
+        labels: Number of labels; by default 8, or a given model's own.
+        input_samples: Length of the watched input in samples at 16 kHz. Whisper always sees 30 seconds.
+
+    Raises:
+        InputError: The configuration cannot be read, its architecture is not supported, or the input is
+            shorter than one frame of the encoder.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> large = HubertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
+        ...     intermediate_size=4096, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True)
+        >>> summary = summarize(large)
+        >>> f"{summary.parameters:,}"
+        '315,703,176'
+        >>> [layer.output_shape for layer in summary.layers if layer.name == "classifier"]
+        [(1, 8)]
+    """
+    built = _build(*_configuration(model, labels))
+    watched, shapes = _watch(built, input_samples)
+    layers = tuple(_layers(built, shapes))
+    return ModelSummary(
+        architecture=type(built).__name__,
+        labels=built.config.num_labels,
+        input_shape=watched,
+        layers=layers,
+        parameters=sum(parameter.numel() for parameter in built.parameters()),
+    )
+
+
+def summarize_recipes(
+    model: PretrainedConfig | PreTrainedModel | Path | str,
+    labels: int | None = None,
+    recipe: str | Recipe | None = None,
+    input_samples: int = 16_000,
+) -> ModelSummary:
+    """Return the summary together with the number of parameters that each recipe trains.
+
+    Args:
+        model: As for `summarize`.
+        labels: As for `summarize`.
+        recipe: One recipe; by default all of `RECIPES`, those that do not fit the encoder under `refused`.
+        input_samples: As for `summarize`.
+
+    Raises:
+        InputError: As for `summarize`; or the recipe is unknown or does not fit the encoder.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> summarize_recipes(HubertConfig(), recipe="full").trainable
+        {'full': 94570632}
+    """
+    config, labels = _configuration(model, labels)
+    trainable: dict[str, int] = {}
+    refused: dict[str, str] = {}
+    chosen = [find_recipe(recipe)] if recipe is not None else list(RECIPES.values())
+    for entry in chosen:
+        settings = copy.deepcopy(config)
+        for name, value in entry.encoder_settings.items():
+            if not hasattr(settings, name):
+                raise InputError(f"recipe '{entry.name}' sets '{name}', which {config.model_type} does not have")
+            setattr(settings, name, value)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                adapted = adapt(_build(settings, labels), entry)
+        except InputError as error:
+            if recipe is not None:
+                raise
+            refused[entry.name] = str(error)
+        else:
+            trainable[entry.name] = trainable_parameters(adapted)
+    return replace(summarize(config, labels, input_samples), trainable=trainable, refused=refused)
+
+
+def _configuration(model: Any, labels: int | None) -> tuple[PretrainedConfig, int]:
+    if isinstance(model, str | Path):
+        config = open_config(str(model))
+    else:
+        config = copy.deepcopy(getattr(model, "config", model))
+        if labels is None and config is not model and hasattr(model, "config"):
+            labels = config.num_labels
+    labels = len(EMOTIONS) if labels is None else labels
+    if labels < 1:
+        raise InputError(f"labels is {labels}; a classifier needs at least 1")
+    architecture_of(config)
+    return config, labels
+
+
+def _build(config: PretrainedConfig, labels: int) -> Any:
+    from transformers import AutoModelForAudioClassification
+
+    config = copy.deepcopy(config)
+    config.num_labels = labels
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
+            # Eager attention and float32 run on the meta device whatever the checkpoint asks for.
+            built = AutoModelForAudioClassification.from_config(
+                config, attn_implementation="eager", dtype=torch.float32
+            )
+    except ValueError as error:
+        raise InputError(
+            f"a {config.model_type} classifier cannot be built from this configuration: {str(error).splitlines()[0]}; "
+            "change the configuration or choose another encoder"
+        ) from error
+    return built.eval()
+
+
+def _watch(model: Any, input_samples: int) -> tuple[Shape, dict[nn.Module, tuple[Shape, Shape]]]:
+    """Run one pass and return the input's shape and each called module's (input shape, output shape)."""
+    shapes: dict[nn.Module, tuple[Shape, Shape]] = {}
+
+    def note(module: nn.Module, arguments: Any, named: Any, output: Any) -> None:
+        given, returned = (_first_tensor(values) for values in ((*arguments, *named.values()), output))
+        if given is not None and returned is not None:
+            shapes[module] = (tuple(given.shape), tuple(returned.shape))
+
+    if architecture_of(model.config).raw_waveform:
+        frames = int(model._get_feat_extract_output_lengths(input_samples))
+        if frames < 1:
+            raise InputError(f"input_samples is {input_samples}, less than one frame of the encoder; use 16000")
+        shape: Shape = (1, input_samples)
+    else:
+        # The two convolutions stride by 1 and 2.
+        shape = (1, model.config.num_mel_bins, 2 * model.config.max_source_positions)
+    handles = [module.register_forward_hook(note, with_kwargs=True) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            model(torch.empty(shape, device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shape, shapes
+
+
+def _first_tensor(values: Any) -> torch.Tensor | None:
+    if isinstance(values, torch.Tensor):
+        return values
+    found = values.values() if isinstance(values, Mapping) else values
+    return next((value for value in found if isinstance(value, torch.Tensor)), None)
+
+
+def _layers(model: Any, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> Iterator[LayerSummary]:
+    base = architecture_of(model.config).layers.split(".")[0]
+    trunk = model.get_submodule(base)
+    # Whisper's classification model holds the encoder itself; the others hold a model with parts.
+    parts = [(base, trunk)] if hasattr(trunk, "layers") else list(trunk.named_children())
+    counted = {id(parameter) for _, part in parts for parameter in part.parameters()}
+    for name, part in parts:
+        yield _row(name, [part], shapes, depth=0)
+        if name in ("feature_extractor", "encoder"):
+            yield from _inner(part, shapes)
+    head = [(name, module) for name, module in model.named_children() if name != base]
+    counted |= {id(parameter) for _, module in head for parameter in module.parameters()}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in counted:
+            title = name.rpartition(".")[2]
+            yield LayerSummary(_title(title), "", 0, None, None, parameter.numel())
+    for name, module in head:
+        if name == "classifier":
+            pooled = (shapes[model.projector][1], shapes[module][0])
+            yield LayerSummary("mean pooling", "", 0, *pooled, 0)
+        yield _row(name, [module], shapes, depth=0)
+
+
+def _inner(part: nn.Module, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> Iterator[LayerSummary]:
+    for name, child in part.named_children():
+        if not any(True for _ in child.parameters()):
+            continue
+        if not isinstance(child, nn.ModuleList):
+            yield _row(name, [child], shapes, depth=1)
+            continue
+        first = 0
+        for _, alike in itertools.groupby(child, key=lambda layer: (type(layer), _count(layer))):
+            group = list(alike)
+            yield _row(name, group, shapes, depth=1, first=first)
+            first += len(group)
+
+
+def _row(
+    name: str,
+    group: Sequence[nn.Module],
+    shapes: Mapping[nn.Module, tuple[Shape, Shape]],
+    *,
+    depth: int,
+    first: int | None = None,
+) -> LayerSummary:
+    called = [shapes[module] for module in group if module in shapes]
+    title = _title(name)
+    each = len(group) > 1 and len(set(called)) == 1
+    if first is not None:
+        last = first + len(group) - 1
+        title = f"{title} {first}" if first == last else f"{title}s {first}-{last}"
+    return LayerSummary(
+        name=f"{title} (each)" if each else title,
+        module=type(group[0]).__name__,
+        depth=depth,
+        input_shape=called[0][0] if called else None,
+        output_shape=called[-1][1] if called else None,
+        parameters=_count(group[0]) if each else sum(_count(module) for module in group),
+        repeats=len(group) if each else 1,
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def _align(rows: Sequence[Sequence[str]], right: Sequence[int]) -> str:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,388 @@
+"""The protocols over the whole of the four corpora, over parts of them and over corpora of one's own."""
+
+import csv
+import gzip
+import itertools
+import json
+import random
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pytest
+
+from hf_ser.corpora import CORPORA, parse
+from hf_ser.dataset.splits import PAPER_WARNING, PARTS, PROTOCOLS, assign, prove, split
+from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
+
+FOLDS = [f"fold_{k}" for k in range(5)]
+LEAVE_OUT = [f"leave_out_{corpus}" for corpus in ("ravdess", "crema_d", "tess", "savee")]
+COLUMNS = ("corpus", "speaker", "clip_id", "emotion", "sex", "sentence")
+
+
+def published_names():
+    """Every file name of the four corpora (missing cells of CREMA-D aside)."""
+    two = ("01", "02")
+    for actor, emotion, level, statement, take in itertools.product(range(1, 25), range(1, 9), two, two, two):
+        if (emotion, level) != (1, "02"):
+            yield f"03-01-{emotion:02d}-{level}-{statement}-{take}-{actor:02d}.wav"
+    emotions = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+    for actor, sentence, emotion in itertools.product(range(1001, 1092), CORPORA["crema_d"].sentences, emotions):
+        levels = ("LO", "MD", "HI") if sentence == "IEO" and emotion != "NEU" else ("XX",)
+        yield from (f"{actor}_{sentence}_{emotion}_{level}.wav" for level in levels)
+    emotions = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+    for talker, word, emotion in itertools.product(("OAF", "YAF"), CORPORA["tess"].sentences, emotions):
+        yield f"{talker}_{word}_{emotion}.wav"
+    for speaker, code in itertools.product(("DC", "JE", "JK", "KL"), ("a", "d", "f", "h", "n", "sa", "su")):
+        yield from (f"{speaker}_{code}{number:02d}.wav" for number in range(1, 31 if code == "n" else 16))
+
+
+def columns_of(names):
+    clips = [parse(name) for name in names]
+    assert None not in clips
+    return {name: [getattr(clip, name) for clip in clips] for name in COLUMNS}
+
+
+def placement(columns, protocol):
+    """Return the part of every clip by its identifier."""
+    parts = split(columns, protocol)
+    return {columns["clip_id"][row]: part for part, rows in parts.items() for row in rows}
+
+
+def take(columns, rows):
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+
+@pytest.fixture(scope="module")
+def published():
+    return columns_of(published_names())
+
+
+@pytest.fixture(scope="module")
+def manifest(request):
+    path = request.getfixturevalue("shared") / "manifest.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return columns_of(row["path"] for row in rows) | {"pcm_sha1": [row["pcm_sha1"] for row in rows]}
+
+
+def test_the_protocols_are_those_that_the_documentation_names():
+    assert list(PROTOCOLS) == ["speaker_independent", *FOLDS, *LEAVE_OUT, "paper"]
+    assert all(PROTOCOLS.values())
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_every_clip_is_in_exactly_one_part(published, protocol):
+    parts = split(published, protocol)
+    assert tuple(parts) == PARTS
+    assert sorted(itertools.chain(*parts.values())) == list(range(len(published["clip_id"])))
+    assert all(rows == sorted(rows) for rows in parts.values())
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "paper"])
+def test_no_speaker_is_in_two_parts(published, protocol):
+    parts = split(published, protocol)
+    # Counted here without `prove`, which is tested against it.
+    speakers = {part: {published["speaker"][row] for row in rows} for part, rows in parts.items()}
+    for first, second in itertools.combinations(speakers.values(), 2):
+        assert not first & second
+    assert prove(published, parts).speaker_disjoint
+
+
+def test_the_paper_protocol_shares_all_speakers_and_says_so(published):
+    proof = prove(published, split(published, "paper"))
+    assert not proof.speaker_disjoint
+    assert len(proof.overlaps["train", "test"].speakers) == 24 + 91 + 2 + 4
+    assert "share" in PAPER_WARNING
+    assert "speaker_independent" in PAPER_WARNING
+
+
+@pytest.mark.parametrize("protocol", ["speaker_independent", *FOLDS, "paper"])
+def test_every_part_has_all_eight_labels(published, protocol):
+    parts = split(published, protocol)
+    for rows in parts.values():
+        assert {published["emotion"][row] for row in rows} == set(EMOTIONS)
+
+
+def test_what_each_leave_out_protocol_lacks(published):
+    held = {
+        protocol: {
+            part: set(EMOTIONS) - {published["emotion"][row] for row in rows}
+            for part, rows in split(published, protocol).items()
+        }
+        for protocol in LEAVE_OUT
+    }
+    everything, calm = set(), {"calm"}
+    assert held == {
+        "leave_out_ravdess": {"train": calm, "validation": calm, "test": everything},
+        "leave_out_crema_d": {"train": everything, "validation": everything, "test": {"calm", "surprise"}},
+        "leave_out_tess": {"train": everything, "validation": everything, "test": calm},
+        "leave_out_savee": {"train": everything, "validation": everything, "test": calm},
+    }
+    assert prove(published, split(published, "leave_out_ravdess")).untrained_labels == ("calm",)
+    assert prove(published, split(published, "leave_out_tess")).untrained_labels == ()
+
+
+def test_leave_out_tests_on_the_whole_corpus_and_nothing_else(published):
+    for protocol in LEAVE_OUT:
+        left_out = protocol.removeprefix("leave_out_")
+        tested = {row for row, corpus in enumerate(published["corpus"]) if corpus == left_out}
+        assert set(split(published, protocol)["test"]) == tested
+
+
+def speakers_by_sex(protocol, part):
+    """Return (female, male) numbers of speakers in a part, by corpus."""
+    found = {}
+    for name, corpus in CORPORA.items():
+        chosen = [s for s in corpus.speakers if assign(name, s, f"{name}/x", protocol) == part]
+        sexes = [corpus.speakers[s].sex for s in chosen]
+        found[name] = (sexes.count("female"), sexes.count("male"))
+    return found
+
+
+def test_the_default_has_the_published_sizes_balanced_by_sex():
+    assert speakers_by_sex("speaker_independent", "train") == {
+        "ravdess": (8, 8), "crema_d": (30, 34), "tess": (1, 0), "savee": (0, 2)
+    }  # fmt: skip
+    assert speakers_by_sex("speaker_independent", "validation") == {
+        "ravdess": (2, 2), "crema_d": (4, 5), "tess": (0, 0), "savee": (0, 1)
+    }  # fmt: skip
+    assert speakers_by_sex("speaker_independent", "test") == {
+        "ravdess": (2, 2), "crema_d": (9, 9), "tess": (1, 0), "savee": (0, 1)
+    }  # fmt: skip
+    assert assign("tess", "tess_OAF", "x", "speaker_independent") == "train"
+    assert assign("tess", "tess_YAF", "x", "speaker_independent") == "test"
+
+
+def test_every_speaker_is_tested_in_exactly_one_fold_and_sexes_are_even():
+    for name, corpus in CORPORA.items():
+        for speaker in corpus.speakers:
+            places = [assign(name, speaker, f"{name}/x", fold) for fold in FOLDS]
+            assert places.count("test") == 1
+    tested = [speakers_by_sex(fold, "test") for fold in FOLDS]
+    assert [fold["ravdess"] for fold in tested] == [(3, 2), (3, 2), (2, 2), (2, 3), (2, 3)]
+    assert [fold["crema_d"] for fold in tested] == [(9, 9), (9, 9), (9, 10), (8, 10), (8, 10)]
+    assert [fold["savee"] for fold in tested] == [(0, 1)] * 4 + [(0, 0)]
+    assert [fold["tess"] for fold in tested] == [(1, 0)] * 2 + [(0, 0)] * 3
+
+
+def test_a_fold_validates_on_the_next_one_but_never_on_tess():
+    for k, fold in enumerate(FOLDS):
+        validated, tested_next = speakers_by_sex(fold, "validation"), speakers_by_sex(FOLDS[(k + 1) % 5], "test")
+        assert validated.pop("tess") == (0, 0)
+        tested_next.pop("tess")
+        assert validated == tested_next
+
+
+def test_the_first_fold_contains_the_default_split():
+    for name, corpus in CORPORA.items():
+        for speaker in corpus.speakers:
+            default, fold = (assign(name, speaker, "x", protocol) for protocol in ("speaker_independent", "fold_0"))
+            assert default == "train" or fold == default
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_file_order_changes_nothing(published, protocol):
+    rows = list(range(len(published["clip_id"])))
+    random.Random(5).shuffle(rows)
+    assert placement(take(published, rows), protocol) == placement(published, protocol)
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_missing_clips_and_speakers_move_no_other_clip(published, protocol):
+    whole = placement(published, protocol)
+    generator = random.Random(7)
+    gone = set(generator.sample(sorted(set(published["speaker"])), 25)) - {"savee_DC", "tess_OAF"}
+    rows = [row for row, speaker in enumerate(published["speaker"]) if speaker not in gone and generator.random() < 0.8]
+    left = take(published, rows)
+    for clip in range(len(rows)):
+        names = (left[name][clip] for name in ("corpus", "speaker", "clip_id"))
+        assert assign(*names, protocol) == whole[left["clip_id"][clip]]
+
+
+def test_the_hash_does_not_depend_on_the_process():
+    """Python's own `hash` differs between processes; a split may not."""
+    clips = [("mine", f"speaker_{n}", f"mine/{n}") for n in range(60)]
+    program = (
+        "import sys; from hf_ser.dataset.splits import assign\n"
+        "print(''.join(assign('mine', f'speaker_{n}', f'mine/{n}', p)[1] "
+        "for p in ('speaker_independent', 'fold_3', 'paper') for n in range(60)))\n"
+        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules), 'a heavy import'"
+    )
+    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    here = "".join(assign(*clip, p)[1] for p in ("speaker_independent", "fold_3", "paper") for clip in clips)
+    assert there.stdout.strip() == here
+
+
+def test_known_places_stay_where_they_are():
+    """A change here changes every published split: it needs a new version of the data set."""
+    tested = {
+        corpus: [s for s in CORPORA[corpus].speakers if assign(corpus, s, "x", "speaker_independent") == "test"]
+        for corpus in ("ravdess", "savee")
+    }
+    assert tested == {"ravdess": ["ravdess_07", "ravdess_08", "ravdess_11", "ravdess_12"], "savee": ["savee_JK"]}
+    clips = [f"savee/DC_{code}{number:02d}" for code in ("a", "n") for number in range(1, 11)]
+    assert "".join(assign("", "", clip, "paper")[1] for clip in clips) == "rarrerrerrerrrararer"
+
+
+def test_speakers_of_other_corpora_fall_in_stable_proportions():
+    speakers = [f"emodb_{n:04d}" for n in range(4000)]
+    default = [assign("emodb", s, f"{s}/a", "speaker_independent") for s in speakers]
+    assert default.count("test") / 4000 == pytest.approx(0.2, abs=0.02)
+    assert default.count("validation") / 4000 == pytest.approx(0.1, abs=0.02)
+    folds = np.array([[assign("emodb", s, f"{s}/a", fold) for fold in FOLDS] for s in speakers])
+    assert ((folds == "test").sum(axis=1) == 1).all()
+    assert ((folds == "validation").sum(axis=1) == 1).all()
+    np.testing.assert_allclose((folds == "test").mean(axis=0), 0.2, atol=0.02)
+    for speaker in speakers[:200]:
+        assert len({assign("emodb", speaker, f"{speaker}/{n}", "speaker_independent") for n in range(3)}) == 1
+        assert assign("emodb", speaker, "a", "leave_out_tess") != "test"
+
+
+def test_a_speaker_not_in_the_published_list_is_placed_too():
+    assert assign("ravdess", "ravdess_25", "ravdess/x", "speaker_independent") in PARTS
+
+
+def test_a_dataset_of_datasets_is_split_and_proved_like_columns(published):
+    columns = {name: published[name] for name in COLUMNS if name != "emotion"}
+    labels = [EMOTIONS.index(emotion) for emotion in published["emotion"]]
+    features = datasets.Features(
+        {**{name: datasets.Value("string") for name in columns}, "emotion": datasets.ClassLabel(names=EMOTIONS)}
+    )
+    data = datasets.Dataset.from_dict({**columns, "emotion": labels}, features=features)
+    parts = split(data, "fold_2")
+    assert parts == split(published, "fold_2")
+    assert prove(data, parts).as_dict() == prove(published, parts).as_dict()
+
+
+def test_labels_of_ones_own_are_named_by_their_class_label():
+    features = datasets.Features(
+        {name: datasets.Value("string") for name in ("corpus", "speaker", "clip_id")}
+        | {"emotion": datasets.ClassLabel(names=["bored", "awake"])}
+    )
+    rows = {"corpus": ["m"] * 2, "speaker": ["a", "b"], "clip_id": ["1", "2"], "emotion": [0, 1]}
+    proof = prove(datasets.Dataset.from_dict(rows, features=features), {"train": [0], "test": [1]})
+    assert proof.untrained_labels == ("awake",)
+    assert "never recognised: awake" in proof.render()
+
+
+def test_the_proof_finds_shared_speakers_sentences_and_samples():
+    columns = {
+        "corpus": ["a", "a", "a", "b"],
+        "speaker": ["one", "one", "two", "three"],
+        "clip_id": ["c1", "c2", "c3", "c4"],
+        "sentence": ["s", "t", "s", "t"],
+        "sex": ["female", "female", "male", ""],
+        "emotion": ["calm", "sad", "calm", "sad"],
+        "sha256": ["h1", "h2", "h1", None],
+    }
+    proof = prove(columns, {"train": [0, 1], "validation": [3], "test": [2]})
+    assert proof.speaker_disjoint
+    assert proof.overlaps["train", "test"].sentences == ("a/s",)
+    assert proof.overlaps["train", "test"].identical_samples == (("c1", "c3"),)
+    # The same sentence code in another corpus is another sentence.
+    assert proof.overlaps["train", "validation"].sentences == ()
+    assert proof.overlaps["train", "validation"].identical_samples == ()
+    assert proof.parts["train"].labels == {"calm": 1, "sad": 1}
+    assert proof.parts["train"].sexes == {"female": 2}
+    assert proof.parts["validation"].sexes == {}
+    shared = prove(columns, {"train": [0], "test": [1, 2, 3]})
+    assert not shared.speaker_disjoint
+    assert shared.overlaps["train", "test"].speakers == ("one",)
+    assert shared.parts["test"].corpora == {"a": 2, "b": 1}
+    # Digests of the samples outrank digests of files, whose headers may differ.
+    columns["pcm_sha1"] = ["1", "2", "3", "4"]
+    assert prove(columns, {"train": [0], "test": [2]}).overlaps["train", "test"].identical_samples == ()
+    del columns["pcm_sha1"], columns["sha256"], columns["sentence"]
+    uncompared = prove(columns, {"train": [0], "test": [2]})
+    assert uncompared.overlaps["train", "test"].identical_samples is None
+    assert uncompared.overlaps["train", "test"].sentences is None
+    assert uncompared.render().count("not compared") == 2
+
+
+def test_the_proof_survives_json_and_renders_every_part(published):
+    proof = prove(published, split(published, "speaker_independent"))
+    assert json.loads(json.dumps(proof.as_dict())) == proof.as_dict()
+    text = proof.render()
+    assert text.startswith("No speaker is in two parts.")
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    total = sum(int(cell.replace(",", "")) for cell in lines["clips"][1:])
+    assert total == len(published["clip_id"])
+    assert lines["calm"][1:] == ["128", "32", "32"]
+    assert prove(published, split(published, "paper")).render().startswith("The parts share speakers.")
+
+
+def test_wrong_input_is_refused_by_name(published):
+    with pytest.raises(InputError, match=r"'random' is unknown; choose one of speaker_independent, fold_0, .*paper"):
+        split(published, "random")
+    with pytest.raises(InputError, match="'fold_5' is unknown"):
+        assign("tess", "tess_OAF", "tess/x", "fold_5")
+    with pytest.raises(InputError, match="column 'speaker' is missing"):
+        split({"corpus": ["a"], "clip_id": ["b"]})
+    with pytest.raises(InputError, match="'mine/1' has no speaker"):
+        assign("mine", "", "mine/1", "fold_0")
+    with pytest.raises(InputError, match="empty clip_id"):
+        assign("mine", "someone", "", "paper")
+    with pytest.raises(InputError, match="row outside the data set of 2 rows"):
+        prove({name: ["a", "b"] for name in ("corpus", "speaker", "clip_id")}, {"train": [0], "test": [2]})
+    for unlabelled in (-1, 8, None, ""):
+        with pytest.raises(InputError, match="row 0 of column 'emotion'"):
+            prove({name: ["a"] for name in COLUMNS} | {"emotion": [unlabelled]}, {"train": [0]})
+
+
+def test_an_empty_part_is_refused_with_the_way_out(published):
+    tess = take(published, [row for row, corpus in enumerate(published["corpus"]) if corpus == "tess"])
+    with pytest.raises(InputError, match=r"leaves the validation part empty: .* 2 speakers of tess; add .* choose"):
+        split(tess)
+    with pytest.raises(InputError, match="tests on corpus 'savee', of which the data set holds no clip"):
+        split(tess, "leave_out_savee")
+    assert all(split(tess, "paper").values())
+
+
+def test_a_label_that_nobody_trains_is_refused_unless_the_protocol_leaves_it_out(published):
+    trained = set(split(published)["train"])
+    rows = [row for row, emotion in enumerate(published["emotion"]) if not (emotion == "calm" and row in trained)]
+    without = take(published, rows)
+    with pytest.raises(InputError, match="label 'calm' has no training clip under protocol 'speaker_independent'"):
+        split(without)
+    assert split(without, "leave_out_ravdess")
+
+
+@pytest.mark.shared
+class TestManifest:
+    """The protocols over the 12,162 published files."""
+
+    def test_the_paper_draws_exactly_its_number_of_clips(self, manifest):
+        parts = split(manifest, "paper")
+        assert len(manifest["clip_id"]) == 12_162
+        assert len(parts["test"]) == 2_432
+        assert len(parts["validation"]) == pytest.approx(0.1 * (12_162 - 2_432), rel=0.05)
+
+    @pytest.mark.parametrize("protocol", list(PROTOCOLS))
+    def test_the_proof(self, manifest, protocol):
+        proof = prove(manifest, split(manifest, protocol))
+        assert proof.speaker_disjoint == (protocol != "paper")
+        assert sum(part.clips for part in proof.parts.values()) == 12_162
+        for name, corpus in CORPORA.items():
+            for emotion, published in corpus.counts.items():
+                held = [part.counts.get(name, {}).get(emotion, 0) for part in proof.parts.values()]
+                assert sum(held) == published
+        if not protocol.startswith("leave_out"):
+            assert all(set(part.labels) == set(EMOTIONS) for part in proof.parts.values())
+        if protocol != "paper":
+            # The known copies of a take are by one speaker, so speakers kept apart keep them apart too.
+            assert all(overlap.identical_samples == () for overlap in proof.overlaps.values())
+
+    def test_the_proof_knows_the_identical_clips(self, manifest):
+        rows = {clip: row for row, clip in enumerate(manifest["clip_id"])}
+        pair = ("crema_d/1006_TIE_HAP_XX", "crema_d/1006_TIE_NEU_XX")
+        proof = prove(manifest, {"train": [rows[pair[0]]], "test": [rows[pair[1]]]})
+        assert proof.overlaps["train", "test"].identical_samples == (pair,)
+
+    def test_the_generated_names_are_the_published_ones(self, manifest, published):
+        missing = set(published["clip_id"]) - set(manifest["clip_id"])
+        assert set(manifest["clip_id"]) <= set(published["clip_id"])
+        assert len(missing) == 20
+        assert all(clip.startswith("crema_d/") for clip in missing)

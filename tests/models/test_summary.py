@@ -1,0 +1,239 @@
+"""The table of layers against the paper's, against real models, and for every architecture."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForAudioClassification, HubertConfig, Wav2Vec2Config, WavLMConfig, WhisperConfig
+
+from hf_ser.errors import InputError
+from hf_ser.models.recipes import RECIPES, adapt, recipe, trainable_parameters
+from hf_ser.models.summary import summarize, summarize_recipes
+
+# The paper's Table 1 as printed, with the names of our rows: input, output, parameters.
+PRINTED = {
+    "feature encoder": ((1, 16000), (1, 512, 49), 3_945_696),
+    "convolution 0": ((1, 1, 16000), (1, 512, 3199), 5_632),
+    "convolutions 1-4": ((1, 512, 3199), (1, 512, 199), 3_147_776),
+    "convolutions 5-6": ((1, 512, 199), (1, 512, 49), 786_944),
+    "feature projection": ((1, 512, 49), (1, 49, 1024), 525_824),
+    "encoder": ((1, 49, 1024), (1, 49, 1024), 433_012_992),
+    "encoder layers 0-23 (each)": ((1, 49, 1024), (1, 49, 1024), 17_958_528),
+    "projector": ((1, 49, 1024), (1, 49, 256), 262_400),
+    "classifier": ((1, 49, 256), (1, 49, 8), 2_056),
+}
+PRINTED_TOTAL = 437_865_352
+# What the architecture really has, counted independently of this library.
+REAL = {
+    "feature encoder": 4_210_176,
+    "convolution 0": 6_656,
+    "convolutions 1-4": 3_151_872,
+    "convolutions 5-6": 1_051_648,
+    "feature projection": 526_336,
+    "encoder": 310_701_184,
+    "encoder layers 0-23 (each)": 12_596_224,
+    "positional convolution": 8_389_760,
+    "mask embedding": 1_024,
+    "projector": 262_400,
+    "classifier": 2_056,
+}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16, 16, 24, 24, 32, 32, 32),
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "classifier_proj_size": 24,
+}
+SMALL_WHISPER = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 48,
+}
+CONFIGURATIONS = {
+    "hubert": HubertConfig(**SMALL, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True),
+    "hubert_weighted": HubertConfig(**SMALL, use_weighted_layer_sum=True),
+    "wav2vec2": Wav2Vec2Config(**SMALL),
+    "wavlm": WavLMConfig(**SMALL),
+    "whisper": WhisperConfig(**SMALL_WHISPER),
+}
+
+
+def hubert_large(**changes):
+    return HubertConfig(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        feat_extract_norm="layer",
+        conv_bias=True,
+        do_stable_layer_norm=True,
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def large():
+    return summarize(hubert_large())
+
+
+@pytest.mark.parametrize("name", list(REAL))
+def test_hubert_large_has_the_real_parameters(large, name):
+    assert {layer.name: layer.parameters for layer in large.layers}[name] == REAL[name]
+
+
+def test_hubert_large_adds_up_with_and_without_layer_weights(large):
+    assert large.parameters == 315_703_176
+    weighted = summarize(hubert_large(use_weighted_layer_sum=True))
+    assert weighted.parameters == 315_703_201
+    assert {layer.name: layer.parameters for layer in weighted.layers}["layer weights"] == 25
+
+
+def test_where_the_printed_table_is_right_and_where_it_errs(large):
+    ours = {layer.name: layer for layer in large.layers}
+    right = {name for name, (_, _, parameters) in PRINTED.items() if ours[name].parameters == parameters}
+    assert right == {"projector", "classifier"}
+    # The printed rows do not even add up to the printed total.
+    top = ("feature encoder", "feature projection", "encoder", "projector", "classifier")
+    assert PRINTED_TOTAL - sum(PRINTED[name][2] for name in top) == 116_384
+    assert large.parameters / PRINTED_TOTAL == pytest.approx(0.721, abs=0.001)
+    shapes = {
+        name
+        for name, (given, returned, _) in PRINTED.items()
+        if (ours[name].input_shape, ours[name].output_shape) != (given, returned)
+    }
+    # The feature projection takes the transposed features; pooling comes before the classifier.
+    assert shapes == {"feature projection", "classifier"}
+    assert ours["feature projection"].input_shape == (1, 49, 512)
+    assert (ours["classifier"].input_shape, ours["classifier"].output_shape) == ((1, 256), (1, 8))
+    assert (ours["mean pooling"].input_shape, ours["mean pooling"].output_shape) == ((1, 49, 256), (1, 256))
+
+
+def test_hubert_large_recipes_train_the_known_numbers():
+    summary = summarize_recipes(hubert_large())
+    assert summary.trainable == {"full": 315_703_176, "lora_qkv": 2_623_752, "lora_classifier": 24_704}
+    text = summary.render()
+    assert "2,623,752" in text
+    assert "0.831 %" in text
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_rows_add_up_to_the_total_and_to_their_part(name):
+    summary = summarize(CONFIGURATIONS[name], labels=5)
+    parts = [layer for layer in summary.layers if layer.depth == 0]
+    assert sum(layer.parameters for layer in parts) == summary.parameters
+    assert all(layer.repeats == 1 for layer in parts)
+    totals = {}
+    part = None
+    for layer in summary.layers:
+        if layer.depth == 0:
+            part = layer
+        else:
+            totals[part.name] = totals.get(part.name, 0) + layer.parameters * layer.repeats
+    assert totals == {layer.name: layer.parameters for layer in parts if layer.name in totals}
+    assert {"encoder"} <= set(totals)
+    assert parts[-1].output_shape == (1, 5)
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_a_real_pass_has_the_shapes_that_the_table_gives(name):
+    """The same pass with values in it, watched at the places that the table names."""
+    config = CONFIGURATIONS[name]
+    summary = summarize(config, labels=5, input_samples=8_000)
+    model = AutoModelForAudioClassification.from_config(config).eval()
+    hidden = []
+    model.projector.register_forward_hook(lambda module, given, output: hidden.append((given[0].shape, output.shape)))
+    with torch.no_grad():
+        model(torch.zeros(summary.input_shape))
+    projector = next(layer for layer in summary.layers if layer.name == "projector")
+    assert [(projector.input_shape, projector.output_shape)] == hidden
+    assert summary.input_shape == ((1, 80, 3000) if name == "whisper" else (1, 8_000))
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_the_recipes_train_what_they_train_in_a_real_model(name):
+    summary = summarize_recipes(CONFIGURATIONS[name], labels=2)
+    for chosen in RECIPES.values():
+        if chosen.name in summary.refused:
+            continue
+        model = adapt(AutoModelForAudioClassification.from_config(CONFIGURATIONS[name]), chosen)
+        assert summary.trainable[chosen.name] == trainable_parameters(model)
+    assert set(summary.refused) == ({"lora_qkv"} if name == "wavlm" else set())
+
+
+def test_wavlm_says_which_recipe_does_not_fit_and_why():
+    summary = summarize_recipes(CONFIGURATIONS["wavlm"])
+    assert "'lora_qkv' trains nothing in wavlm" in summary.render()
+    with pytest.raises(InputError, match="'lora_qkv' trains nothing in wavlm"):
+        summarize_recipes(CONFIGURATIONS["wavlm"], recipe="lora_qkv")
+
+
+def test_wavlm_layers_that_differ_get_rows_of_their_own():
+    names = [layer.name for layer in summarize(CONFIGURATIONS["wavlm"]).layers]
+    assert "encoder layer 0" in names
+    assert "encoder layers 1-2 (each)" in names
+
+
+def test_a_changed_recipe_is_counted_as_changed():
+    frozen = recipe("full", freeze_feature_encoder=True)
+    summary = summarize_recipes(CONFIGURATIONS["hubert"], recipe=frozen)
+    encoder = next(layer for layer in summary.layers if layer.name == "feature encoder")
+    assert summary.trainable == {"full": summary.parameters - encoder.parameters}
+    weighted = recipe("full", encoder_settings={"use_weighted_layer_sum": True})
+    plain = summarize(CONFIGURATIONS["hubert"])
+    assert summarize_recipes(CONFIGURATIONS["hubert"], recipe=weighted).trainable["full"] == plain.parameters + 4
+
+
+def test_a_folder_a_configuration_and_a_model_give_the_same_table(tmp_path):
+    config = CONFIGURATIONS["hubert"]
+    model = AutoModelForAudioClassification.from_config(config)
+    model.save_pretrained(tmp_path / "encoder")
+    expected = summarize(config)
+    assert summarize(tmp_path / "encoder") == expected
+    assert summarize(str(tmp_path / "encoder")) == expected
+    assert summarize(model, labels=8) == expected
+    # A model that has its own labels keeps them; its configuration and weights stay as they are.
+    assert summarize(model).labels == model.config.num_labels == 2
+    assert model.classifier.weight.device.type == "cpu"
+
+
+def test_a_half_precision_checkpoint_is_summarized_too():
+    config = HubertConfig(**SMALL, dtype="float16")
+    assert summarize(config).parameters == summarize(HubertConfig(**SMALL)).parameters
+
+
+def test_the_random_state_and_the_configuration_stay_as_they_were():
+    config = HubertConfig(**SMALL)
+    before = torch.get_rng_state(), config.to_dict()
+    summarize_recipes(config, labels=3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert config.to_dict() == before[1]
+
+
+def test_the_summary_survives_json_and_renders_every_row(large):
+    assert json.loads(json.dumps(large.as_dict())) == large.as_dict()
+    assert large.as_dict()["layers"][0]["output_shape"] == [1, 512, 49]
+    lines = large.render().splitlines()
+    assert len(lines) == len(large.layers) + 2
+    assert lines[-1].split() == ["total", "HubertForSequenceClassification", "315,703,176"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_wrong_input_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="input_samples is 100, less than one frame"):
+        summarize(CONFIGURATIONS["hubert"], input_samples=100)
+    with pytest.raises(InputError, match="labels is 0"):
+        summarize(CONFIGURATIONS["hubert"], labels=0)
+    with pytest.raises(InputError, match=r"a wav2vec2 classifier cannot be built .*adapters"):
+        summarize(Wav2Vec2Config(**SMALL, add_adapter=True))
+    with pytest.raises(InputError, match="recipe 'full' sets 'layer_drop', which hubert does not have"):
+        summarize_recipes(CONFIGURATIONS["hubert"], recipe=recipe("full", encoder_settings={"layer_drop": 0.1}))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InputError, match="architecture 'bert' is not supported"):
+        summarize(tmp_path)
