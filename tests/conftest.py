@@ -17,9 +17,13 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "MPLBACKEND": "Agg",
     "CUDA_VISIBLE_DEVICES": "",
+    # The suite runs in as many processes as there are cores.
+    "OMP_NUM_THREADS": "1",
 }
 
 import pytest  # noqa: E402
+
+pytest_plugins = ["hub_server.plugin"]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -325,8 +325,9 @@ def test_wrong_input_is_refused_by_name(published):
         assign("mine", "", "mine/1", "fold_0")
     with pytest.raises(InputError, match="empty clip_id"):
         assign("mine", "someone", "", "paper")
-    with pytest.raises(InputError, match="row outside the data set of 2 rows"):
-        prove({name: ["a", "b"] for name in ("corpus", "speaker", "clip_id")}, {"train": [0], "test": [2]})
+    for outside in (2, -1):
+        with pytest.raises(InputError, match="part 'test' names a row outside the data set of 2 rows"):
+            prove({name: ["a", "b"] for name in ("corpus", "speaker", "clip_id")}, {"train": [0], "test": [outside]})
     for unlabelled in (-1, 8, None, ""):
         with pytest.raises(InputError, match="row 0 of column 'emotion'"):
             prove({name: ["a"] for name in COLUMNS} | {"emotion": [unlabelled]}, {"train": [0]})

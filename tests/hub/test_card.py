@@ -236,7 +236,7 @@ def test_limits_come_from_the_counts(qkv):
     run, metrics = qkv
     card = render_model_card(run, metrics)
     assert "One corpus alone has training clips of calm (RAVDESS)" in card
-    assert "all speakers of TESS female, of SAVEE male" in card
+    assert "every speaker is female in TESS, male in SAVEE." in card
     assert "No training clip is labelled" not in card
     run["dataset"]["parts"]["train"]["counts"]["ravdess"]["calm"] = 0
     assert "No training clip is labelled calm:" in render_model_card(run, metrics)

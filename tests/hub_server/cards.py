@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import yaml
@@ -73,21 +73,39 @@ def _list(data: Mapping[str, Any], name: str, errors: Problems) -> None:
         errors.append(f'"{name}" must be an array of strings')
 
 
+def _choice(data: Mapping[str, Any], name: str, allowed: Collection[str], errors: Problems) -> None:
+    if not (isinstance(data.get(name), str) and data[name] in allowed):
+        errors.append(f'"{name}" must be one of {", ".join(sorted(allowed))}')
+
+
 def _validate_common(data: dict[str, Any], errors: Problems, warnings: Problems) -> None:
     _strings(data, "license", errors, LICENSES.__contains__, "Use a license identifier of the Hub's documentation.")
     if data.get("license") == "other" and "license_name" not in data:
         warnings.append('"license_name" is missing beside the license "other"')
-    _strings(data, "language", errors, lambda value: bool(re.fullmatch(r"[a-z]{2,3}|multilingual|code", value))
-             or bool(re.fullmatch(r"[a-z]{2,3}-[A-Za-z]{2,4}", value)), "Use an ISO 639 code.")
+    _strings(
+        data,
+        "language",
+        errors,
+        lambda value: (
+            bool(re.fullmatch(r"[a-z]{2,3}|multilingual|code", value))
+            or bool(re.fullmatch(r"[a-z]{2,3}-[A-Za-z]{2,4}", value))
+        ),
+        "Use an ISO 639 code.",
+    )
     _list(data, "tags", errors)
 
 
 def _validate_model(data: dict[str, Any], errors: Problems, warnings: Problems) -> None:
     for name, where in (("base_model", "models"), ("datasets", "datasets")):
-        _strings(data, name, errors, lambda value: bool(_REPOSITORY.fullmatch(value)),
-                 f"Use a {where[:-1]} id from https://hf.co/{where}.")
-    if "base_model_relation" in data and data["base_model_relation"] not in RELATIONS:
-        errors.append(f'"base_model_relation" must be one of {sorted(RELATIONS)}')
+        _strings(
+            data,
+            name,
+            errors,
+            lambda value: bool(_REPOSITORY.fullmatch(value)),
+            f"Use a {where[:-1]} id from https://hf.co/{where}.",
+        )
+    if "base_model_relation" in data:
+        _choice(data, "base_model_relation", RELATIONS, errors)
     _list(data, "metrics", errors)
     for name in ("library_name", "pipeline_tag"):
         if not isinstance(data.get(name, ""), str):
@@ -145,18 +163,20 @@ def _validate_dataset(data: dict[str, Any], errors: Problems, warnings: Problems
         for task in (tasks if isinstance(tasks, list) else [])
         if isinstance(task, str) and task not in TASKS
     ]
-    for number, config in enumerate(data.get("configs", [])):
+    configs = data.get("configs", [])
+    if not isinstance(configs, list):
+        errors.append('"configs" must be an array')
+        return
+    for number, config in enumerate(configs):
         if not (isinstance(config, dict) and isinstance(config.get("config_name"), str)):
             errors.append(f'"configs[{number}].config_name" is required')
 
 
 def _validate_space(data: dict[str, Any], errors: Problems, warnings: Problems) -> None:
     del warnings
-    if data.get("sdk") not in SDKS:
-        errors.append(f'"sdk" must be one of {sorted(SDKS)}')
-    for name in ("colorFrom", "colorTo"):
-        if name in data and data[name] not in COLOURS:
-            errors.append(f'"{name}" must be one of {sorted(COLOURS)}')
+    for name, allowed in (("sdk", SDKS), ("colorFrom", COLOURS), ("colorTo", COLOURS)):
+        if name in data or name == "sdk":
+            _choice(data, name, allowed, errors)
     if len(str(data.get("short_description", ""))) > 60:
         errors.append('"short_description" must be at most 60 characters long')
 
@@ -176,7 +196,8 @@ def task(data: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
         return data["pipeline_tag"]
     speech = config.get("model_type") in ("hubert", "wav2vec2", "wavlm", "whisper")
     classifies = any(
-        name.endswith(("ForSequenceClassification", "ForAudioClassification")) for name in config.get("architectures", [])
+        name.endswith(("ForSequenceClassification", "ForAudioClassification"))
+        for name in config.get("architectures") or []
     )
     return "audio-classification" if speech and classifies else None
 

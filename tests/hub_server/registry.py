@@ -81,8 +81,9 @@ class Registry:
         repository = self.repositories.get((kind, id))
         if repository is not None and self.readable(repository, identity):
             return repository
-        if repository is None and (kind, id) in self.moved:
-            raise HubError(307, f"Moved to {self.moved[kind, id]}", headers={"X-Moved-To": self.moved[kind, id]})
+        if repository is None and (target := self.moved.get((kind, id))):
+            self.find(kind, target, identity)
+            raise HubError(307, f"Moved to {target}", headers={"X-Moved-To": target})
         raise repository_not_found(identity is None)
 
     def require_content(self, repository: Repository, identity: Identity | None) -> None:
@@ -100,7 +101,9 @@ class Registry:
             )
         if not (identity.account.owns(repository.namespace) or identity.account.name in repository.admitted):
             raise HubError(
-                403, f"Access to {repository.id} is restricted and you are not in the authorized list. {link}", "GatedRepo"
+                403,
+                f"Access to {repository.id} is restricted and you are not in the authorized list. {link}",
+                "GatedRepo",
             )
 
     def require_write(self, namespace: str, identity: Identity | None) -> Account:

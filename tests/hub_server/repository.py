@@ -225,9 +225,7 @@ class Repository:
             self.branches[branch] = commit.id
             return commit
 
-    def _build(
-        self, head: Commit, change: Change, title: str, message: str, author: str, parent: str | None
-    ) -> Commit:
+    def _build(self, head: Commit, change: Change, title: str, message: str, author: str, parent: str | None) -> Commit:
         if parent is not None and parent != head.id and not (len(parent) >= 7 and head.id.startswith(parent)):
             raise stale_parent()
         tree = dict(head.tree)

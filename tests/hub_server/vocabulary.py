@@ -1,7 +1,12 @@
 """Closed lists that the Hub's documentation gives for the front matter of a card."""
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 LICENSES = frozenset(
-    """
+    _words("""
     apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
     afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
     cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
@@ -10,11 +15,11 @@ LICENSES = frozenset(
     lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl
     openmdw-1.0 openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
     fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4 gemma unknown other
-    """.split()
+    """)
 )
 
 TASKS = frozenset(
-    """
+    _words("""
     any-to-any audio-classification audio-text-to-text audio-to-audio automatic-speech-recognition depth-estimation
     document-question-answering feature-extraction fill-mask graph-ml image-classification image-feature-extraction
     image-segmentation image-text-to-text image-to-3d image-to-image image-to-text image-to-video keypoint-detection
@@ -25,11 +30,11 @@ TASKS = frozenset(
     translation unconditional-image-generation video-classification video-text-to-text visual-document-retrieval
     visual-question-answering voice-activity-detection zero-shot-classification zero-shot-image-classification
     zero-shot-object-detection
-    """.split()
+    """)
 )
 
 SIZES = frozenset(
-    "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T".split()
+    _words("n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T")
 )
 
 RELATIONS = frozenset({"adapter", "finetune", "merge", "quantized"})
@@ -39,14 +44,10 @@ SDKS = frozenset({"docker", "gradio", "static", "streamlit"})
 COLOURS = frozenset({"blue", "gray", "green", "indigo", "pink", "purple", "red", "yellow"})
 
 # What the first commit of a repository sends to large file storage, by the end of the file's name.
-LARGE = tuple(
-    """
+LARGE = _words("""
     *.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz *.onnx *.ot
     *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz *.wasm
     *.xz *.zip *.zst *tfevents*
-    """.split()
-)
+    """)
 
-LARGE_MEDIA = tuple(
-    "*.pcm *.sam *.raw *.aac *.flac *.mp3 *.ogg *.wav *.bmp *.gif *.png *.tiff *.jpg *.jpeg *.webp".split()
-)
+LARGE_MEDIA = _words("*.pcm *.sam *.raw *.aac *.flac *.mp3 *.ogg *.wav *.bmp *.gif *.png *.tiff *.jpg *.jpeg *.webp")

@@ -4,7 +4,14 @@ import torch
 from hf_ser.errors import InputError
 from hf_ser.models.encoders import architecture_of, open_encoder, part_of
 from hf_ser.models.head import head_logits, start_head
-from hf_ser.models.recipes import RECIPES, adapt, learning_rate_groups, prove_adapter_alive, recipe, trainable_parameters
+from hf_ser.models.recipes import (
+    RECIPES,
+    adapt,
+    learning_rate_groups,
+    prove_adapter_alive,
+    recipe,
+    trainable_parameters,
+)
 
 
 def batch(model, count=3):

@@ -180,6 +180,13 @@ def test_wavlm_layers_that_differ_get_rows_of_their_own():
     assert "encoder layers 1-2 (each)" in names
 
 
+def test_convolutions_of_as_many_parameters_but_other_kernels_are_kept_apart():
+    changes = {"conv_dim": (4, 6, 6), "conv_kernel": (3, 3, 2), "conv_stride": (2, 2, 2), "num_feat_extract_layers": 3}
+    summary = summarize(HubertConfig(**{**SMALL, **changes}))
+    rows = {layer.name: layer.parameters for layer in summary.layers if layer.name.startswith("convolution")}
+    assert rows["convolution 1"] == rows["convolution 2"] == 72
+
+
 def test_a_changed_recipe_is_counted_as_changed():
     frozen = recipe("full", freeze_feature_encoder=True)
     summary = summarize_recipes(CONFIGURATIONS["hubert"], recipe=frozen)

@@ -13,7 +13,7 @@ from hf_ser.errors import InputError
 __all__ = ["Discovery", "discover"]
 
 # Recordings in formats that are not read here: worth a word when they bear a clip's name.
-_OTHER_RECORDINGS = frozenset(
+OTHER_RECORDINGS = frozenset(
     {".aac", ".amr", ".au", ".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp4", ".snd", ".webm", ".wma"}
 )
 
@@ -110,7 +110,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
 def _classify(path: Path) -> Clip | str | None:
     """Return the clip of a file, the reason why a recording is none, or None for what is no recording."""
     extension = path.suffix.lower()
-    if extension not in AUDIO_EXTENSIONS and extension not in _OTHER_RECORDINGS:
+    if extension not in AUDIO_EXTENSIONS and extension not in OTHER_RECORDINGS:
         return None
     outcomes = [corpus.classify(path) for corpus in CORPORA.values()]
     outcome = next((outcome for outcome in outcomes if outcome is not None), None)

@@ -2,8 +2,8 @@
 
 Where a clip goes is settled by its corpus, speaker and identifier alone, so neither the order of the files nor
 the absence of some of them moves any other clip. The speakers of the four corpora come from their published
-lists; within each corpus and sex they are put in an arbitrary but fixed order by SHA-256, and the order is cut
-into five folds whose sizes differ by one at most:
+lists; within each corpus and sex they are put in a fixed order by SHA-256, and the order is cut into
+five folds whose sizes differ by one at most:
 
 | corpus (female, male) | female speakers per fold | male speakers per fold |
 |--|--|--|
@@ -66,8 +66,8 @@ PROTOCOLS: Final[Mapping[str, str]] = {
 }
 """The protocols by name, each with what it does."""
 
-# Arbitrary but fixed: another value is another split. With this one the paper's 20 % of the 12,162 clips are
-# exactly its 2,432, and TESS's OAF trains and YAF is tested by default.
+# Fixed for good: another value is another split. Chosen by where it puts clips and speakers, never by a score:
+# the paper's 20 % of the 12,162 clips are exactly its 2,432, and of TESS's talkers OAF trains by default.
 _SALT: Final = "hf_ser 4448"
 
 # Speakers of `speaker_independent` by corpus: (from fold 0 for test, from fold 1 for validation), by sex. The

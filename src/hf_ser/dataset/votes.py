@@ -74,7 +74,7 @@ def find_votes(folder: str | os.PathLike[str]) -> Path | None:
 
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
-    """Return CREMA-D's votes by `clip_id`.
+    r"""Return CREMA-D's votes by `clip_id`.
 
     Args:
         path: The published `tabulatedVotes.csv`, or a folder that it lies in.
@@ -86,7 +86,7 @@ def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> rows = [f'"{way}00001",0,0,0,1,10,0,"1001_IEO_NEU_XX"' for way in (1, 2, 3)]
-        >>> _ = (folder / "tabulatedVotes.csv").write_text("\\n".join(['"","A","D","F","H","N","S","fileName"', *rows]))
+        >>> _ = (folder / "tabulatedVotes.csv").write_text("\n".join(['"","A","D","F","H","N","S","fileName"', *rows]))
         >>> read_votes(folder)["crema_d/1001_IEO_NEU_XX"].voice["neutral"]
         10
     """

@@ -219,9 +219,9 @@ def _limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
         listed = ", ".join(f"{label} ({_short_title(corpus)})" for label, corpus in alone.items())
         found.append(f"One corpus alone has training clips of {listed}: its recordings may give the label away.")
     sexes = {corpus.name: {speaker.sex for speaker in corpus.speakers.values()} for corpus in facts.known_corpora}
-    single = [f"of {_short_title(name)} {sexes_of.pop()}" for name, sexes_of in sexes.items() if len(sexes_of) == 1]
+    single = [f"{sexes_of.pop()} in {_short_title(name)}" for name, sexes_of in sexes.items() if len(sexes_of) == 1]
     if single:
-        found.append(f"Sex goes with the corpus: all speakers {', '.join(single)}.")
+        found.append(f"Sex goes with the corpus: every speaker is {', '.join(single)}.")
     overlaps = entry(run, "dataset", "proof", "overlaps") or {}
     if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
         found.append("The test clips repeat sentences that the model was trained on or chosen by: words are not new.")

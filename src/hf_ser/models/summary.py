@@ -290,7 +290,7 @@ def _inner(part: nn.Module, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> 
             yield _row(name, [child], shapes, depth=1)
             continue
         first = 0
-        for _, alike in itertools.groupby(child, key=lambda layer: (type(layer), _count(layer))):
+        for _, alike in itertools.groupby(child, key=_kind):
             group = list(alike)
             yield _row(name, group, shapes, depth=1, first=first)
             first += len(group)
@@ -319,6 +319,11 @@ def _row(
         parameters=_count(group[0]) if each else sum(_count(module) for module in group),
         repeats=len(group) if each else 1,
     )
+
+
+def _kind(module: nn.Module) -> tuple[type, tuple[Shape, ...]]:
+    # Convolutions of other kernels can have as many parameters; their shapes tell them apart.
+    return type(module), tuple(tuple(parameter.shape) for parameter in module.parameters())
 
 
 def _count(module: nn.Module) -> int:

@@ -156,7 +156,7 @@ def _set_spectral_start(feature_encoder: Any) -> None:
     time = (torch.arange(taps) - (taps - 1) / 2) / 16_000
     phase = 2.0 * math.pi * torch.rand(channels, 1)
     filters = torch.hann_window(taps, periodic=False) * torch.cos(2.0 * math.pi * hz[:, None] * time + phase)
-    gains = (hz / 500.0).clamp(min=1.0)[:, None]
+    gains = (hz / 500.0).clamp(min=1.0).sqrt()[:, None]
     with torch.no_grad():
         first.conv.weight.copy_((gains * filters / filters.norm(dim=1, keepdim=True))[:, None])
         for layer in others:

@@ -32,7 +32,7 @@ _VOWELS: tuple[tuple[float, float, float], ...] = (
 )
 _FOURTH_FORMANT_HZ = 3400.0
 _BANDWIDTHS_HZ = (70.0, 90.0, 130.0, 180.0)
-_SYLLABLE_SECONDS = 0.22
+_SYLLABLE_SECONDS = 0.19
 _CONSONANT_SECONDS = 0.05
 
 
@@ -84,7 +84,7 @@ _PROSODY: Mapping[str, _Prosody] = {
     "surprise": _Prosody(6.5, 5.0, 8.0, 1.05, -0.12, 0.05, 0.008, 4.0, 0.2),
 }
 # Standard deviations between two clips of the same speaker and emotion: wide enough for neighbours to overlap.
-_SPREAD = _Prosody(1.8, 1.2, 1.8, 0.08, 0.1, 0.025, 0.005, 3.0, 0.06)
+_SPREAD = _Prosody(1.2, 0.9, 1.4, 0.05, 0.05, 0.015, 0.004, 3.0, 0.04)
 
 
 def draw_voice(sex: str, generator: np.random.Generator) -> Voice:
@@ -172,9 +172,9 @@ def _draw_prosody(mean: _Prosody, strength: float, generator: np.random.Generato
 
 
 def _syllables(text: str) -> list[tuple[int, bool]]:
-    """Return the vowel and whether the consonant before it hisses, for each of four or five syllables."""
+    """Return the vowel and whether the consonant before it hisses, for each of five or six syllables."""
     digest = hashlib.sha256(text.encode()).digest()
-    return [(byte % len(_VOWELS), byte >= 128) for byte in digest[1 : 5 + digest[0] % 2]]
+    return [(byte % len(_VOWELS), byte >= 128) for byte in digest[1 : 6 + digest[0] % 2]]
 
 
 def _glottal_source(
