@@ -14,6 +14,8 @@ from hf_ser._version import __version__
 
 if TYPE_CHECKING:
     from hf_ser.audio.augment import Augmentation
+    from hf_ser.dataset.build import build_dataset
+    from hf_ser.dataset.publish import publish_dataset
     from hf_ser.errors import InputError
     from hf_ser.inference.classifier import Classifier, load
     from hf_ser.labels import EMOTIONS
@@ -30,8 +32,10 @@ _HOMES = {
     "InputError": "hf_ser.errors",
     "RECIPES": "hf_ser.models.recipes",
     "Recipe": "hf_ser.models.recipes",
+    "build_dataset": "hf_ser.dataset.build",
     "finetune": "hf_ser.training.finetune",
     "load": "hf_ser.inference.classifier",
+    "publish_dataset": "hf_ser.dataset.publish",
     "recipe": "hf_ser.models.recipes",
     "summarize": "hf_ser.models.summary",
     "training_arguments": "hf_ser.training.arguments",
@@ -46,8 +50,10 @@ __all__ = [
     "InputError",
     "Recipe",
     "__version__",
+    "build_dataset",
     "finetune",
     "load",
+    "publish_dataset",
     "recipe",
     "summarize",
     "training_arguments",

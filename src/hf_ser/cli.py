@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from hf_ser._version import __version__
+from hf_ser.cli_build import add_build
 from hf_ser.errors import InputError
 
 __all__ = ["main"]
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_summary(commands)
     _add_splits(commands)
+    add_build(commands, _add)
     _add_quickstart(commands)
     return parser
 

@@ -116,9 +116,9 @@ class Handler(BaseHTTPRequestHandler):
             return Response(kind, {"error": f"fault {kind}"}, wait)
         if fault is not None and kind == "slow":
             time.sleep(fault.seconds)
-        if fault is not None and kind == "conflict":
-            self.server.collide(request.path, fault)
         try:
+            if fault is not None and kind == "conflict":
+                self.server.collide(request.path, fault)
             response = dispatch(self.server.registry, request)
         except ConnectionError:
             raise

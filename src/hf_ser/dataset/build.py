@@ -16,7 +16,7 @@ import pyarrow.parquet
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.archives import unpack
 from hf_ser.dataset.collection import Collection, Finding, collect
-from hf_ser.dataset.data_card import render_data_card
+from hf_ser.dataset.data_card import ShardSize, render_data_card
 from hf_ser.dataset.layout import Layout, Shard, plan
 from hf_ser.dataset.report import render_report, report
 from hf_ser.dataset.splits import prove
@@ -30,21 +30,6 @@ _WRITERS: Final = 4
 """Files written at a time, at most: each holds two tables of 100 clips in memory."""
 
 _AUDIO_BYTES: Final = "audio.bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSize:
-    """Size of a written file.
-
-    Attributes:
-        rows: Number of clips.
-        bytes: Of the columns in memory.
-        file_bytes: Of the file.
-    """
-
-    rows: int
-    bytes: int
-    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

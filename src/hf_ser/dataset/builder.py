@@ -19,7 +19,7 @@ __all__ = ["EightEmotions", "EightEmotionsConfig"]
 
 
 @dataclass
-class EightEmotionsConfig(datasets.BuilderConfig):
+class EightEmotionsConfig(datasets.BuilderConfig):  # type: ignore[misc]
     """Which corpora are read and where CREMA-D's labels come from.
 
     Attributes:
@@ -44,7 +44,7 @@ class EightEmotionsConfig(datasets.BuilderConfig):
         return f"{named}-{seen.hexdigest()[:16]}"
 
 
-class EightEmotions(datasets.ArrowBasedBuilder):
+class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """The four corpora of a folder with one set of columns, as one split `train` (see `hf_ser.dataset.splits`).
 
     It yields Arrow tables with the bytes of the files, so that neither torchcodec nor FFmpeg is needed.

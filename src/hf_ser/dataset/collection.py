@@ -160,9 +160,9 @@ def _of_corpus(
             rejected.append(Finding(corpus, relative(path), clip.clip_id, "other_corpus", detail))
     for path, _, clip_id in discovery.duplicates:
         if clip_id.startswith(f"{corpus}/"):
-            clip = parse(path)
-            if clip is not None:
-                found.append((path, relative(path), clip))
+            copy = parse(path)
+            if copy is not None:
+                found.append((path, relative(path), copy))
     if corpus == shared[0]:
         # Said once of a folder, whatever the number of corpora that it was given for.
         for path, reason in discovery.ignored:

@@ -4,7 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple
 
 import yaml
 from jinja2 import Environment, StrictUndefined
@@ -18,7 +18,7 @@ from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
 
-__all__ = ["render_data_card"]
+__all__ = ["ShardSize", "render_data_card"]
 
 _COLUMNS: Final[Mapping[str, str]] = {
     "audio": "the file's bytes as they are; decoded to 16 kHz mono when it is read",
@@ -62,8 +62,14 @@ _FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class Size(Protocol):
-    """Size of a written file: clips, bytes in memory, bytes on disk."""
+class ShardSize(NamedTuple):
+    """Size of a written file.
+
+    Attributes:
+        rows: Number of clips.
+        bytes: Of the columns in memory.
+        file_bytes: Of the file.
+    """
 
     rows: int
     bytes: int
@@ -73,7 +79,7 @@ class Size(Protocol):
 def render_data_card(
     collection: Collection,
     layout: Layout,
-    sizes: Mapping[str, Size],
+    sizes: Mapping[str, ShardSize],
     proofs: Mapping[str, SplitProof],
     facts: Mapping[str, Any],
 ) -> str:
@@ -94,7 +100,7 @@ def render_data_card(
     default = layout.configurations[0].name
     voted = collection.label_scheme != "intended"
     faults = [f"- {_short(corpus)}: {fault}" for corpus in corpora for fault in _FAULTS[corpus.name]]
-    return _template().render(
+    card: str = _template().render(
         front_matter=_front_matter(corpora, layout, sizes, len(clips)),
         corpora=[{"short": _short(corpus)} for corpus in corpora],
         clips=f"{len(clips):,}",
@@ -118,6 +124,7 @@ def render_data_card(
         licence_note=_licence_note(corpora),
         citations="\n\n".join(corpus.citation for corpus in corpora),
     )
+    return card
 
 
 def _template() -> Any:
@@ -128,7 +135,7 @@ def _template() -> Any:
     return environment.from_string(text)
 
 
-def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str, Size], clips: int) -> str:
+def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str, ShardSize], clips: int) -> str:
     licences = list(dict.fromkeys(corpus.licence.id for corpus in corpora))
     content: dict[str, Any] = {
         "pretty_name": f"Eight emotions ({', '.join(_short(corpus) for corpus in corpora)})",
@@ -153,7 +160,7 @@ def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str,
     return dumped.rstrip()
 
 
-def _info(configuration: Configuration, sizes: Mapping[str, Size]) -> dict[str, Any]:
+def _info(configuration: Configuration, sizes: Mapping[str, ShardSize]) -> dict[str, Any]:
     splits, stored = [], 0
     for part, shards in configuration.splits.items():
         files = [sizes[shard.path] for shard in shards]
@@ -198,7 +205,7 @@ def _label_sentence(collection: Collection) -> str:
     )
 
 
-def _configurations(layout: Layout, sizes: Mapping[str, Size]) -> str:
+def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
     rows = []
     for position, configuration in enumerate(layout.configurations):
         counts = {
@@ -217,15 +224,22 @@ def _configurations(layout: Layout, sizes: Mapping[str, Size]) -> str:
 def _proof(proofs: Mapping[str, SplitProof]) -> str:
     rows = []
     for protocol, proof in proofs.items():
-        speakers, sentences, identical = set(), set(), set()
+        speakers: set[str] = set()
+        sentences: set[str] = set()
+        identical: set[tuple[str, str]] = set()
         for pair, overlap in proof.overlaps.items():
             if "test" in pair:
-                speakers |= set(overlap.speakers)
-                sentences |= set(overlap.sentences)
+                speakers |= set(overlap.speakers or ())
+                sentences |= set(overlap.sentences or ())
                 identical |= set(overlap.identical_samples or ())
         test = proof.parts["test"]
         sexes = ", ".join(f"{number:,} {sex}" for sex, number in test.sexes.items())
-        shown = [f"{len(test.speakers)} ({sexes} clips)", f"{len(speakers)}", f"{len(sentences)}", f"{len(identical)}"]
+        shown = [
+            f"{len(test.speakers or ())} ({sexes} clips)",
+            f"{len(speakers)}",
+            f"{len(sentences)}",
+            f"{len(identical)}",
+        ]
         rows.append([f"`{protocol}`", *shown, ", ".join(proof.untrained_labels) or "none"])
     header = [
         "protocol",

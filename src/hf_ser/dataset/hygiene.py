@@ -15,7 +15,7 @@ import soundfile
 from hf_ser.corpora import Clip
 from hf_ser.dataset.originals import PCM_DIGITS, Originals, Provenance, level, originals
 
-__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_file", "repeated_samples"]
+__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_bytes", "inspect_file", "repeated_samples"]
 
 FLAGS: Final[Mapping[str, str]] = {
     "all_zeros": "every sample is zero",
@@ -94,13 +94,18 @@ def inspect_file(path: Path, clip: Clip) -> Inspection | Fault:
         content = path.read_bytes()
     except OSError as error:
         return Fault("unreadable", f"cannot be opened ({error.strerror})")
+    return inspect_bytes(content, path.name, clip)
+
+
+def inspect_bytes(content: bytes, name: str, clip: Clip) -> Inspection | Fault:
+    """Do the same for a file's bytes and its name."""
     if not content:
         return Fault("unreadable", "is empty (0 bytes)")
     if content.startswith(_LFS_POINTER):
         return Fault("lfs_pointer", "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository")
     known = originals()
     sha256 = hashlib.sha256(content).hexdigest()
-    flags = _naming(path, clip)
+    flags = _naming(PurePath(name), clip)
     published = known.with_digest(sha256)
     if published:
         same = next((original for original in published if original.clip_id == clip.clip_id), None)
@@ -146,7 +151,7 @@ def _measure(content: bytes, sha256: str, clip: Clip, known: Originals, flags: M
         return Fault("unreadable", "holds samples that are not finite numbers")
     scaled, peak = _in_16_bits(samples)
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) * (1 if samples.dtype == np.int16 else 32768)
-    pcm_sha1 = hashlib.sha1(scaled, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
+    pcm_sha1 = hashlib.sha1(scaled.data, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
     duration = frames / rate
     copied = known.is_copy(clip.clip_id, pcm_sha1=pcm_sha1, duration=duration, level_db=level(rms))
     origin: Provenance = "re_encoded" if copied else "unknown"

@@ -135,7 +135,7 @@ def _path(fields: Sequence[str]) -> str:
 
 
 def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
-    """Return the fewest glob patterns found greedily that match the chosen files and no other."""
+    """Return few glob patterns, found greedily, of which each chosen file matches one and no other file any."""
     wanted = {shard.fields for shard in chosen}
     others = {shard.fields for shard in shards} - wanted
     candidates: dict[tuple[str, ...], set[tuple[str, str, str, str]]] = {}
@@ -149,7 +149,9 @@ def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
     }
     left, found = set(wanted), []
     while left:
-        best = max(sorted(sound), key=lambda pattern: (len(sound[pattern] & left), pattern.count("*")))
+        # Disjoint patterns: `datasets` would read a file twice that two of them match.
+        usable = [pattern for pattern in sorted(sound) if sound[pattern] <= left]
+        best = max(usable, key=lambda pattern: (len(sound[pattern]), pattern.count("*")))
         found.append(_path(best))
         left -= sound[best]
     return tuple(sorted(found))

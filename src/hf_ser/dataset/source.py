@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_ser.dataset.fitness import without_unfit
 from hf_ser.dataset.splits import PAPER_WARNING, PROTOCOLS, prove, split
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion
@@ -23,6 +24,9 @@ __all__ = ["PARTS", "Source", "open_source"]
 logger = logging.getLogger(__name__)
 
 PARTS: tuple[str, ...] = ("train", "validation", "test")
+SYNTHETIC_MARK = "SYNTHETIC.txt"
+"""A folder of synthesised speech holds this file, so that no figure made from it passes for evidence."""
+
 _PART_NAMES = {
     "train": "train",
     "validation": "validation",
@@ -45,6 +49,8 @@ class Source:
             `speaker`, `clip_id`, `duration` (seconds) and `audio_sha256`.
         proof: What the parts share.
         fingerprint: SHA-256 over the clips' identifiers, labels and bytes, independent of their order.
+        synthetic: Whether the folder says of itself that its speech is synthesised.
+        left_out: Number of clips that training leaves out, by reason (see `hf_ser.dataset.fitness`).
     """
 
     name: str
@@ -53,6 +59,8 @@ class Source:
     parts: Mapping[str, Dataset]
     proof: SplitProof
     fingerprint: str
+    synthetic: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_source(
@@ -78,7 +86,7 @@ def open_source(
 
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
-    opened, name = _open(dataset, protocol, options)
+    opened, name, of_protocol = _open(dataset, protocol, options)
     given: dict[str, Dataset] = {}
     if isinstance(opened, DatasetDict):
         given = {_PART_NAMES[part]: rows for part, rows in opened.items() if part in _PART_NAMES and len(rows)}
@@ -107,7 +115,8 @@ def open_source(
             )
         parts = {part: columns[part] for part in PARTS}
         # A published configuration is named after its protocol; parts in memory are whatever the caller made.
-        protocol = protocol if isinstance(dataset, str | Path) else "given"
+        protocol = protocol if of_protocol else "given"
+    parts["train"], left_out = without_unfit(parts["train"], labels)
     joined = concatenate_datasets([parts[part] for part in PARTS])
     bounds = [0, *(sum(len(parts[part]) for part in PARTS[: k + 1]) for k in range(len(PARTS)))]
     ranges = {part: list(range(bounds[k], bounds[k + 1])) for k, part in enumerate(PARTS)}
@@ -125,40 +134,43 @@ def open_source(
         )
     clips = sorted(zip(joined["clip_id"], names, hashes, strict=True))
     fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
-    return Source(name, protocol, labels, parts, proof, fingerprint)
+    synthetic = Path(name).is_dir() and (Path(name) / SYNTHETIC_MARK).is_file()
+    return Source(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out)
 
 
 def _open(
     dataset: str | Path | Dataset | DatasetDict, protocol: str, options: Mapping[str, Any]
-) -> tuple[Dataset | DatasetDict, str]:
+) -> tuple[Dataset | DatasetDict, str, bool]:
+    """Return the data set, its name, and whether its parts, if it has any, are those of the protocol."""
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 
     from hf_ser.dataset.folder import read_folder
 
     if isinstance(dataset, Dataset | DatasetDict):
         first = dataset if isinstance(dataset, Dataset) else next(iter(dataset.values()))
-        return dataset, first.info.dataset_name or "in memory"
+        return dataset, first.info.dataset_name or "in memory", False
     name, path = str(dataset), Path(dataset)
     if path.is_dir():
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            return load_from_disk(name), name
+            return load_from_disk(name), name, False
         if any(path.glob("*.parquet")) or any(path.glob("*/*.parquet")):
-            return _load(load_dataset, name, protocol, options), name
-        return read_folder(path), name
+            return _load(load_dataset, name, protocol, options)
+        return read_folder(path), name, False
     looks_like_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     if path.exists() or not looks_like_hub_id:
         reason = "is a file, not a folder" if path.exists() else "there is no such folder"
         raise InputError(f"data set '{name}': {reason}; give a folder that holds the corpora, or a Hub id USER/NAME")
-    return _load(load_dataset, name, protocol, options), name
+    return _load(load_dataset, name, protocol, options)
 
 
-def _load(load_dataset: Any, name: str, protocol: str, options: Mapping[str, Any]) -> Any:
+def _load(load_dataset: Any, name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, bool]:
     from datasets import get_dataset_config_names
 
     try:
         configurations = get_dataset_config_names(name, **options)
-        chosen = protocol if protocol in configurations else None
-        return load_dataset(name, chosen, **options)
+        # Without a configuration of the protocol, the clips as a whole are split here, or the data set's own parts stay.
+        chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
+        return load_dataset(name, chosen, **options), name, chosen == protocol
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

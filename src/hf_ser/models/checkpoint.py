@@ -177,6 +177,15 @@ def _hub_file(name: str, file: str, options: Mapping[str, Any]) -> str | None:
     return None if found is None else str(found)
 
 
+def resolved_revision(name: str, options: Mapping[str, Any]) -> str | None:
+    """Return the commit that a Hub id was read at, or None for a folder."""
+    import re
+
+    file = _hub_file(name, "config.json", options)
+    found = None if file is None or Path(name).is_dir() else re.search(r"/snapshots/([0-9a-f]{40})/", file)
+    return None if found is None else found.group(1)
+
+
 def _adapter_config(name: str, options: Mapping[str, Any]) -> str | None:
     return _hub_file(name, "adapter_config.json", options)
 

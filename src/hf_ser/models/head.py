@@ -60,7 +60,8 @@ class FeatureStatistics:
 
 def plain_model(model: Any) -> Any:
     """Return the `transformers` model inside a PEFT wrapper, or the model itself."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+    # Not by `peft_config`: PEFT leaves that attribute on the model that it wraps, too.
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.0) -> None:
@@ -205,7 +206,6 @@ def start_head(
     features: torch.Tensor,
     references: Sequence[int] | np.ndarray,
     *,
-    kept_labels: Sequence[int] = (),
     inverse_regularisation: float = 0.1,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -219,7 +219,6 @@ def start_head(
         model: The plain model, before PEFT wraps it; its projector takes standardised features.
         features: `(clips, hidden)`, standardised.
         references: `(clips,)` label identifiers.
-        kept_labels: Labels whose classifier rows were taken over by name; with any, nothing is changed.
         inverse_regularisation: scikit-learn's `C`.
         seed: Seed of the solver.
 
@@ -234,8 +233,6 @@ def start_head(
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    if kept_labels:
-        return {"start": "taken over by name", "kept_labels": [int(label) for label in kept_labels]}
     references = np.asarray(references)
     present = np.unique(references)
     if len(present) < 2:

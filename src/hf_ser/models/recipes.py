@@ -100,8 +100,8 @@ RECIPES: Mapping[str, Recipe] = {
         name="full",
         summary="Everything trains, the convolutional feature encoder too.",
         trains=("feature_encoder", "feature_projection", "encoder", "layer_weights", "head"),
-        learning_rate=1e-3,
-        learning_rate_scale={"feature_encoder": 0.002, "feature_projection": 0.002, "encoder": 0.02},
+        learning_rate=1e-4,
+        learning_rate_scale={"feature_encoder": 0.02, "feature_projection": 0.02, "encoder": 0.2},
         epochs=10,
     ),
     "lora_qkv": Recipe(
@@ -115,8 +115,8 @@ RECIPES: Mapping[str, Recipe] = {
             "target_modules": ("q_proj", "k_proj", "v_proj"),
             "modules_to_save": ("projector", "classifier"),
         },
-        learning_rate=1e-3,
-        learning_rate_scale={"encoder": 0.5},
+        learning_rate=5e-4,
+        learning_rate_scale={"head": 0.2},
         epochs=10,
     ),
     "lora_classifier": Recipe(

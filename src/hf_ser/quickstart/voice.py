@@ -74,14 +74,14 @@ _NEUTRAL = _Prosody()
 # Tendencies that reviews of vocal emotion agree on (Scherer, Speech Communication 40, 2003, Table 2), in round
 # figures of our own.
 _PROSODY: Mapping[str, _Prosody] = {
-    "angry": _Prosody(3.5, 4.5, -2.0, 1.15, -0.35, 0.0, 0.02, 9.0, 0.12),
-    "calm": _Prosody(-1.0, 1.0, -1.0, 0.88, 0.12, 0.03, 0.003, -4.0, 0.45),
-    "disgust": _Prosody(-1.5, 3.0, -4.0, 0.87, -0.12, 0.02, 0.035, 1.0, 0.3),
-    "fear": _Prosody(5.5, 2.0, 1.0, 1.25, -0.05, 0.12, 0.025, 2.0, 0.25),
-    "happy": _Prosody(4.5, 6.5, 0.5, 1.1, -0.2, 0.01, 0.008, 5.0, 0.2),
+    "angry": _Prosody(4.0, 5.0, -2.0, 1.15, -0.45, 0.0, 0.02, 9.0, 0.12),
+    "calm": _Prosody(-1.0, 0.8, -1.0, 0.85, 0.2, 0.0, 0.003, -4.0, 0.45),
+    "disgust": _Prosody(-4.0, 3.0, -4.0, 0.87, -0.15, 0.06, 0.045, 1.0, 0.3),
+    "fear": _Prosody(6.0, 1.5, 1.0, 1.25, 0.0, 0.25, 0.03, 2.0, 0.25),
+    "happy": _Prosody(5.0, 7.0, 0.5, 1.1, -0.28, 0.02, 0.008, 5.0, 0.2),
     "neutral": _NEUTRAL,
-    "sad": _Prosody(-2.0, 1.2, -3.0, 0.8, 0.18, 0.1, 0.012, -7.0, 0.5),
-    "surprise": _Prosody(6.5, 5.0, 8.0, 1.05, -0.12, 0.05, 0.008, 4.0, 0.2),
+    "sad": _Prosody(-2.0, 1.2, -3.0, 0.8, 0.22, 0.14, 0.012, -7.0, 0.5),
+    "surprise": _Prosody(7.5, 5.0, 9.0, 1.05, -0.1, 0.12, 0.008, 4.0, 0.2),
 }
 # Standard deviations between two clips of the same speaker and emotion: wide enough for neighbours to overlap.
 _SPREAD = _Prosody(1.2, 0.9, 1.4, 0.05, 0.05, 0.015, 0.004, 3.0, 0.04)
@@ -103,7 +103,7 @@ def draw_voice(sex: str, generator: np.random.Generator) -> Voice:
     return Voice(
         pitch_hz=pitch_hz * 2.0 ** (generator.normal(0.0, 1.5) / 12.0),
         formant_scale=formant_scale * float(np.exp(generator.normal(0.0, 0.03))),
-        tilt=float(np.clip(generator.normal(0.65, 0.05), 0.5, 0.8)),
+        tilt=float(np.clip(generator.normal(0.65, 0.03), 0.5, 0.8)),
         breath=float(generator.uniform(0.01, 0.04)),
         rate=float(np.exp(generator.normal(0.0, 0.05))),
     )

@@ -41,7 +41,7 @@ def training_arguments(recipe: str | Recipe, output_dir: str | Path, **overrides
     Example:
         >>> arguments = training_arguments("lora_qkv", "out", num_train_epochs=3, use_cpu=True)
         >>> arguments.num_train_epochs, arguments.learning_rate
-        (3, 0.001)
+        (3, 0.0005)
     """
     import torch
     from transformers import TrainingArguments

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_parts", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
 
+_ALWAYS = {
+    "learning_rate",
+    "lr_scheduler_type",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "seed",
+    "warmup_steps",
+    "weight_decay",
+}
+
 _PACKAGES = (
     "accelerate",
     "audiomentations",
@@ -81,7 +91,7 @@ def peak_memory_bytes() -> dict[str, int]:
 
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:
-    """Return the training arguments that differ from their defaults, without tokens and folders.
+    """Return the training arguments that matter most or differ from their defaults, without tokens and folders.
 
     Example:
         >>> from transformers import TrainingArguments
@@ -95,7 +105,7 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
     return {
         key: value
         for key, value in sorted(values.items())
-        if key not in left_out and "token" not in key and (value != defaults.get(key) or key == "seed")
+        if key not in left_out and "token" not in key and (value != defaults.get(key) or key in _ALWAYS)
     }
 
 

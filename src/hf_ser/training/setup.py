@@ -161,10 +161,10 @@ def prepare_model(
     kept = prepared.head["kept_labels"]
     if kept and statistics is not None and features is not None:
         unfold_weights(model, statistics)
-    if features is not None and checkpoint is None and chosen.head_start == "logistic_regression":
+    if features is not None and checkpoint is None and chosen.head_start == "logistic_regression" and not kept:
         standard = statistics if statistics is not None else FeatureStatistics.of(features)
-        prepared.head |= start_head(model, standard(features), train.labels, kept_labels=kept, seed=seed)
-        if statistics is None and not kept:
+        prepared.head |= start_head(model, standard(features), train.labels, seed=seed)
+        if statistics is None:
             fold_statistics(model, standard)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
