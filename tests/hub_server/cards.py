@@ -112,6 +112,10 @@ def _validate_model(data: dict[str, Any], errors: Problems, warnings: Problems) 
             errors.append(f'"{name}" must be a string')
     if isinstance(tag := data.get("pipeline_tag"), str) and tag not in TASKS:
         warnings.append(f'The pipeline tag "{tag}" is not in the official list')
+    emissions = data.get("co2_eq_emissions", 0)
+    emissions = emissions.get("emissions") if isinstance(emissions, dict) else emissions
+    if isinstance(emissions, bool) or not isinstance(emissions, int | float):
+        errors.append('"co2_eq_emissions" must be a number of grams or hold one as "emissions"')
     if "model-index" in data:
         _validate_model_index(data["model-index"], errors)
 

@@ -11,7 +11,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "", None)
 def install() -> None:
     """Refuse, by name, every lookup of and connection to a host that is not this machine."""
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "socket.getaddrinfo":
             host = arguments[0]
         elif event == "socket.connect":

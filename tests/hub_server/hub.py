@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +25,9 @@ from hub_server.server import Record, Server
 from hub_server.storage import Entry
 
 Content = Mapping[str, "str | bytes"]
+
+# What would send a client elsewhere or keep it offline.
+_STEERING = re.compile(r"HF_|HUGGING_?FACE_|TRANSFORMERS_(OFFLINE|CACHE)|(https?|all)_proxy$", re.IGNORECASE)
 
 
 class Hub:
@@ -217,7 +220,7 @@ class Hub:
         """
         homes = self.folder / "homes"
         homes.mkdir(exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        kept = {name: value for name, value in os.environ.items() if not _STEERING.match(name)}
         values: dict[str, str | None] = {
             **kept,
             "HF_ENDPOINT": self.endpoint,
@@ -276,5 +279,5 @@ class Hub:
 
     def requested(self, method: str = "*", path: str = "*") -> list[Record]:
         """Return the requests seen whose method and path match patterns as of :mod:`fnmatch`."""
-        pattern = replace(Fault("drop"), method=method, path=path, count=None)
-        return [record for record in list(self.requests) if pattern.strikes(record.method, record.path)]
+        seen = list(self.requests)
+        return [record for record in seen if fnmatchcase(record.method, method) and fnmatchcase(record.path, path)]

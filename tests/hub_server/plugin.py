@@ -8,9 +8,9 @@ from hub_server.hub import Hub
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def hub() -> Iterator[Hub]:
     """A Hub on loopback, shared by the session: each test takes repositories of its own names."""
-    with Hub(tmp_path_factory.mktemp("hub")) as running:
+    with Hub() as running:
         yield running
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hub_server import cards
 from hub_server.errors import HubError, conflict, repository_not_found
@@ -207,7 +208,7 @@ def _matches(path: str, patterns: list[str]) -> bool:
     return False
 
 
-def card(registry: Registry, tree: Mapping[str, Entry]) -> tuple[str, dict]:
+def card(registry: Registry, tree: Mapping[str, Entry]) -> tuple[str, dict[str, Any]]:
     """Return a repository's card and its front matter."""
     text = registry.text(tree, "README.md")
     try:

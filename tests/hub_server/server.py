@@ -109,7 +109,8 @@ class Handler(BaseHTTPRequestHandler):
         kind = fault.kind if fault else None
         if fault is not None and kind == "drop":
             request.body.discard(fault.after_bytes)
-            return self._hang_up()
+            self._hang_up()
+            return None
         if fault is not None and isinstance(kind, int):
             request.body.discard()
             wait = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -129,7 +130,8 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "lost_answer":
             if response.length is not None:
                 response.content.close()
-            return self._hang_up()
+            self._hang_up()
+            return None
         return response
 
     def _send(self, response: Response, fault: Fault | None) -> None:

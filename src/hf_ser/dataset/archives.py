@@ -62,15 +62,18 @@ def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
 
 
 def _wanted(member: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(member.filename).parts
-    hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
-    suffix = PurePosixPath(member.filename).suffix.lower()
-    return not member.is_dir() and not hidden and suffix in AUDIO_EXTENSIONS | OTHER_RECORDINGS | _TABLES
+    path = _path(member)
+    hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
+    return not member.is_dir() and not hidden and path.suffix.lower() in AUDIO_EXTENSIONS | OTHER_RECORDINGS | _TABLES
+
+
+def _path(member: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(member.filename.replace("\\", "/"))
 
 
 def _unsafe(member: zipfile.ZipInfo) -> str | None:
     """Return why a member may not be written, or None."""
-    path = PurePosixPath(member.filename.replace("\\", "/"))
+    path = _path(member)
     if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
         return "its path leads out of the folder"
     if stat.S_ISLNK(member.external_attr >> 16):
@@ -79,7 +82,7 @@ def _unsafe(member: zipfile.ZipInfo) -> str | None:
 
 
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    file = target.joinpath(*PurePosixPath(member.filename.replace("\\", "/")).parts)
+    file = target.joinpath(*_path(member).parts)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix.lower() in OTHER_RECORDINGS:
         # A video is told by its name and left out: its contents would only fill the disk.

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora import parse
@@ -83,12 +84,10 @@ def _look(row: Mapping[str, Any], clip_id: str, suspects: Mapping[str, tuple[str
     if clip is None:
         return ()
     if audio["bytes"] is None:
-        from pathlib import Path
-
         content, name = Path(audio["path"]).read_bytes(), audio["path"]
     else:
         content, name = audio["bytes"], audio["path"] or clip_id
     inspection = inspect_bytes(content, name, clip)
-    if isinstance(inspection, Fault) or inspection.provenance == "unknown":
+    if isinstance(inspection, Fault):
         return ()
-    return suspects[clip_id]
+    return (*inspection.flags, *(suspects[clip_id] if inspection.provenance != "unknown" else ()))

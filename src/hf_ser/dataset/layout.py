@@ -86,13 +86,17 @@ def plan(columns: Mapping[str, Sequence[str]]) -> Layout:
     shards = _shards(columns)
     splits: dict[str, dict[str, list[Shard]]] = {}
     rows, left_out = {}, {}
+    examples = _examples(columns, shards)
     for protocol in PROTOCOLS:
         try:
-            rows[protocol] = split(columns, protocol)
+            split(examples, protocol)
         except InputError as error:
             left_out[protocol] = str(error)
             continue
         splits[protocol] = {part: [shard for shard in shards if shard.parts[protocol] == part] for part in PARTS}
+        rows[protocol] = {
+            part: sorted(row for shard in files for row in shard.rows) for part, files in splits[protocol].items()
+        }
     corpora = list(dict.fromkeys(shard.fields[0] for shard in shards))
     for corpus in corpora:
         splits[corpus] = {"train": [shard for shard in shards if shard.fields[0] == corpus]}
@@ -116,9 +120,16 @@ def plan(columns: Mapping[str, Sequence[str]]) -> Layout:
 def _shards(columns: Mapping[str, Sequence[str]]) -> list[Shard]:
     """Group the clips by their corpus and their parts in all protocols together."""
     groups: dict[tuple[str, ...], list[int]] = {}
+    of_speaker: dict[tuple[str, str], dict[str, str]] = {}
     for row, place in enumerate(zip(columns["corpus"], columns["speaker"], columns["clip_id"], strict=True)):
-        parts = tuple(assign(*place, protocol) for protocol in PROTOCOLS)
-        groups.setdefault((place[0], *parts), []).append(row)
+        corpus, speaker, clip_id = place
+        if (corpus, speaker) not in of_speaker:
+            of_speaker[corpus, speaker] = {
+                protocol: assign(corpus, speaker, clip_id, protocol) for protocol in PROTOCOLS if protocol != "paper"
+            }
+        # The paper's protocol alone goes by the clip.
+        parts = of_speaker[corpus, speaker] | {"paper": assign(corpus, speaker, clip_id, "paper")}
+        groups.setdefault((corpus, *(parts[protocol] for protocol in PROTOCOLS)), []).append(row)
     shards: dict[str, Shard] = {}
     for (corpus, *assigned), members in groups.items():
         parts_of = dict(zip(PROTOCOLS, assigned, strict=True))
@@ -128,6 +139,16 @@ def _shards(columns: Mapping[str, Sequence[str]]) -> list[Shard]:
         if shards.setdefault(_path(fields), shard := Shard(fields, parts_of, tuple(members))) is not shard:
             raise RuntimeError(f"two groups of clips are called {_path(fields)}")
     return [shards[path] for path in sorted(shards)]
+
+
+def _examples(columns: Mapping[str, Sequence[str]], shards: Sequence[Shard]) -> dict[str, list[str]]:
+    """Return one clip for each file, speaker and label: whatever `split` refuses of them, it refuses of all."""
+    first: dict[tuple[str, str, str], int] = {}
+    for shard in shards:
+        for row in shard.rows:
+            first.setdefault((shard.path, columns["speaker"][row], columns["emotion"][row]), row)
+    chosen = sorted(first.values())
+    return {name: [columns[name][row] for row in chosen] for name in ("corpus", "speaker", "clip_id", "emotion")}
 
 
 def _path(fields: Sequence[str]) -> str:

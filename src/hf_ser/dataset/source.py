@@ -168,7 +168,7 @@ def _load(load_dataset: Any, name: str, protocol: str, options: Mapping[str, Any
 
     try:
         configurations = get_dataset_config_names(name, **options)
-        # Without a configuration of the protocol, the clips as a whole are split here, or the data set's own parts stay.
+        # Without a configuration of the protocol, the whole is split here, or the data set's own parts stay.
         chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
         return load_dataset(name, chosen, **options), name, chosen == protocol
     except (OSError, ValueError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
@@ -15,7 +16,7 @@ import soxr
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.splits import assign
 from hf_ser.errors import InputError
-from hf_ser.quickstart.voice import SAMPLING_RATE, Voice, draw_voice, synthesise
+from hf_ser.quickstart.voice import SAMPLING_RATE, draw_voice, synthesise
 
 __all__ = ["choose_speakers", "write_synthetic_corpora"]
 
@@ -30,18 +31,34 @@ anything. What a model scores here shows that the software runs, and is evidence
 """
 _SAMPLING_RATES_HZ = {"ravdess": 48_000, "crema_d": 16_000, "tess": 24_414, "savee": 44_100}
 _STRENGTHS = {"normal": 0.9, "strong": 1.2, "low": 0.7, "medium": 0.95, "high": 1.2, "unspecified": 1.0}
-# How many of each sex a part gets; all of TESS and SAVEE, which have few.
+# How many of each sex a part gets at most: of TESS and SAVEE, which have few, more than there are.
 _SPEAKERS_OF_EACH_SEX: Mapping[str, Mapping[str, int]] = {
     "ravdess": {"train": 2, "validation": 1, "test": 1},
     "crema_d": {"train": 2, "validation": 1, "test": 1},
     "tess": {"train": 2, "validation": 2, "test": 2},
     "savee": {"train": 4, "validation": 4, "test": 4},
 }
-_TESS_FOLDERS = (
-    ("OAF_angry", "OAF_disgust", "OAF_Fear", "OAF_happy", "OAF_neutral", "OAF_Pleasant_surprise", "OAF_Sad"),
-    ("YAF_angry", "YAF_disgust", "YAF_fear", "YAF_happy", "YAF_neutral", "YAF_pleasant_surprised", "YAF_sad"),
-)
-_TESS_SUFFIXES = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+# The published folders, each with the suffix of its files: the one is spelled in several ways, the other is not.
+_TESS_FOLDERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "OAF": (
+        ("OAF_angry", "angry"),
+        ("OAF_disgust", "disgust"),
+        ("OAF_Fear", "fear"),
+        ("OAF_happy", "happy"),
+        ("OAF_neutral", "neutral"),
+        ("OAF_Pleasant_surprise", "ps"),
+        ("OAF_Sad", "sad"),
+    ),
+    "YAF": (
+        ("YAF_angry", "angry"),
+        ("YAF_disgust", "disgust"),
+        ("YAF_fear", "fear"),
+        ("YAF_happy", "happy"),
+        ("YAF_neutral", "neutral"),
+        ("YAF_pleasant_surprised", "ps"),
+        ("YAF_sad", "sad"),
+    ),
+}
 
 
 def choose_speakers() -> dict[str, list[str]]:
@@ -62,9 +79,7 @@ def choose_speakers() -> dict[str, list[str]]:
         places = [(part, sex) for part, count in wanted.items() for sex in ("female", "male") for _ in range(count)]
         chosen[name] = []
         for identifier, speaker in CORPORA[name].speakers.items():
-            clip = parse(_names(identifier)[0])
-            assert clip is not None
-            place = (assign(name, identifier, clip.clip_id, "speaker_independent"), speaker.sex)
+            place = (assign(name, identifier, clip_id="", protocol="speaker_independent"), speaker.sex)
             if place in places:
                 places.remove(place)
                 chosen[name].append(identifier)
@@ -107,38 +122,40 @@ def write_synthetic_corpora(
         for identifier in identifiers:
             if identifier not in CORPORA[name].speakers:
                 raise InputError(f"speaker '{identifier}' is not of corpus '{name}'")
+    names = {identifier: _names(name, identifier) for name, ids in chosen.items() for identifier in ids}
+    counts = {name: sum(len(names[identifier]) for identifier in ids) for name, ids in chosen.items() if ids}
     folder.mkdir(parents=True, exist_ok=True)
-    counts = {name: sum(_write_speaker(folder, speaker, seed) for speaker in ids) for name, ids in chosen.items() if ids}
+    # The first file of all: a folder cut short must not pass for real speech either.
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     readme = _README.format(seed=seed, clips=sum(counts.values()), counts=listed)
     (folder / "README.txt").write_text(readme, encoding="utf-8")
+    for identifier, paths in names.items():
+        for path in paths:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(_wav(path, identifier, seed))
     return counts
 
 
-def _write_speaker(folder: Path, identifier: str, seed: int) -> int:
-    """Write a speaker's clips and return their number."""
-    names = _names(identifier)
-    for name in names:
-        clip = parse(name)
-        assert clip is not None
-        voice = _voice(identifier, clip.sex, seed)
-        samples = synthesise(
-            f"{clip.corpus} {clip.sentence[-2:] if clip.corpus == 'savee' else clip.sentence}",
-            voice,
-            clip.emotion,
-            _generator(seed, clip.clip_id),
-            _STRENGTHS[clip.intensity],
-        )
-        rate = _SAMPLING_RATES_HZ[clip.corpus]
-        if rate != SAMPLING_RATE:
-            samples = soxr.resample(samples, SAMPLING_RATE, rate, quality="HQ")
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / name, samples, rate, subtype="PCM_16")
-    return len(names)
-
-
-def _voice(identifier: str, sex: str, seed: int) -> Voice:
-    return draw_voice(sex, _generator(seed, identifier))
+def _wav(path: str, identifier: str, seed: int) -> bytes:
+    """Return the encoded file of the clip that a path names."""
+    clip = parse(path)
+    assert clip is not None, path
+    # SAVEE's codes hold the emotion; the numbers taken here are of the sentences that all emotions share.
+    sentence = clip.sentence[-2:] if clip.corpus == "savee" else clip.sentence
+    samples = synthesise(
+        f"{clip.corpus} {sentence}",
+        draw_voice(clip.sex, _generator(seed, identifier)),
+        clip.emotion,
+        _generator(seed, clip.clip_id),
+        _STRENGTHS[clip.intensity],
+    )
+    rate = _SAMPLING_RATES_HZ[clip.corpus]
+    if rate != SAMPLING_RATE:
+        samples = soxr.resample(samples, SAMPLING_RATE, rate, quality="HQ")
+    # In memory, since soundfile waits for the disk with every file that it closes.
+    encoded = io.BytesIO()
+    soundfile.write(encoded, samples, rate, format="WAV", subtype="PCM_16")
+    return encoded.getvalue()
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:
@@ -146,16 +163,9 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, dtype="<u4"))
 
 
-def _names(identifier: str) -> list[str]:
-    """Return the paths of a speaker's clips in the miniature, below its folder."""
-    corpus = next(name for name in CORPORA if identifier.startswith(f"{name}_"))
-    namers: dict[str, Callable[[str], Iterator[str]]] = {
-        "ravdess": _ravdess,
-        "crema_d": _crema_d,
-        "tess": _tess,
-        "savee": _savee,
-    }
-    return [f"{corpus}/{name}" for name in namers[corpus](identifier.removeprefix(f"{corpus}_"))]
+def _names(corpus: str, identifier: str) -> list[str]:
+    """Return the paths of a speaker's clips, below the folder of the corpora."""
+    return [f"{corpus}/{path}" for path in _LAYOUTS[corpus](identifier.removeprefix(f"{corpus}_"))]
 
 
 def _ravdess(actor: str) -> Iterator[str]:
@@ -168,22 +178,25 @@ def _ravdess(actor: str) -> Iterator[str]:
 
 def _crema_d(speaker: str) -> Iterator[str]:
     for emotion in ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"):
-        # Only this sentence comes with levels, and neutral has none.
-        for sentence in ("IEO_XX" if emotion == "NEU" else "IEO_HI", "TIE_XX", "IOM_XX"):
-            name, level = sentence.split("_")
-            yield f"AudioWAV/{speaker}_{name}_{emotion}_{level}.wav"
+        # "It's eleven o'clock" alone comes with levels, and neutral has none.
+        yield f"AudioWAV/{speaker}_IEO_{emotion}_{'XX' if emotion == 'NEU' else 'HI'}.wav"
+        for sentence in ("TIE", "IOM"):
+            yield f"AudioWAV/{speaker}_{sentence}_{emotion}_XX.wav"
 
 
 def _tess(talker: str) -> Iterator[str]:
-    folders = _TESS_FOLDERS[("OAF", "YAF").index(talker)]
-    for (folder, suffix), word in product(zip(folders, _TESS_SUFFIXES, strict=True), _TESS_WORDS):
+    for (folder, suffix), word in product(_TESS_FOLDERS[talker], ("back", "bean", "dog", "goose", "moon", "yes")):
         yield f"{folder}/{talker}_{word}_{suffix}.wav"
 
 
-_TESS_WORDS = ("back", "bean", "dog", "goose", "moon", "yes")
-
-
 def _savee(speaker: str) -> Iterator[str]:
-    # The first three sentences are those that all emotions share.
     for code, number in product(("a", "d", "f", "h", "n", "sa", "su"), (1, 2, 3)):
         yield f"AudioData/{speaker}/{code}{number:02d}.wav"
+
+
+_LAYOUTS: Mapping[str, Callable[[str], Iterator[str]]] = {
+    "ravdess": _ravdess,
+    "crema_d": _crema_d,
+    "tess": _tess,
+    "savee": _savee,
+}

@@ -1,4 +1,4 @@
-"""Write a tiny encoder with random weights, for trying the library offline; it knows nothing of speech."""
+"""Write a tiny, untrained encoder, for trying the library offline; it knows nothing of speech."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _README = """\
 ---
 library_name: transformers
 ---
-# A tiny encoder with random weights
+# A tiny, untrained encoder
 
-Shaped as `{architecture}`, written by `hf_ser.quickstart.write_tiny_encoder` with seed {seed}. It was never trained: results
-with it show that the software runs and are evidence of nothing else.
+Shaped as `{architecture}`, written by `hf_ser.quickstart.encoder` with seed {seed}. It was never trained: what a model
+built on it scores shows that the software runs, and is evidence of nothing else.
 """
 
-# One size for all: a linear probe on the pooled features must be able to work, and an epoch must take a second.
 _HIDDEN_SIZE = 64
 _CONV_CHANNELS = 64
 _TRANSFORMER: dict[str, Any] = {
@@ -67,6 +66,7 @@ _WHISPER: dict[str, Any] = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
     "max_source_positions": 50 * _WHISPER_SECONDS,
+    "max_target_positions": 8,
     "dropout": 0.0,
     "classifier_proj_size": 32,
 }
@@ -127,7 +127,7 @@ def _build(architecture: str) -> tuple[Any, Any]:
     import transformers
 
     if architecture == "whisper":
-        # The classification model has no decoder, so its checkpoints hold the encoder alone; see `_encoder_only`.
+        # With its decoder, as published checkpoints are; the classification model leaves it out.
         model = transformers.WhisperModel(transformers.WhisperConfig(**_WHISPER))
         return model, transformers.WhisperFeatureExtractor(chunk_length=_WHISPER_SECONDS)
     feature_extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
@@ -145,13 +145,14 @@ def _set_spectral_start(feature_encoder: Any) -> None:
 
     Random kernels all the way keep hardly anything of the spectrum; a filter bank is a usual start for a learned
     front end (Zeghidour et al., LEAF, ICLR 2021). The filters lie on the mel scale between 60 and 7,600 hz, and
-    their gain rises with frequency as the level of speech falls.
+    their gain rises with frequency, against the fall of speech.
     """
     import torch
 
     first, *others = feature_encoder.conv_layers
     channels, _, taps = first.conv.weight.shape
-    mel = torch.linspace(*(2595.0 * math.log10(1.0 + hz / 700.0) for hz in (60.0, 7600.0)), channels)
+    lowest, highest = (2595.0 * math.log10(1.0 + limit_hz / 700.0) for limit_hz in (60.0, 7600.0))
+    mel = torch.linspace(lowest, highest, channels)
     hz = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     time = (torch.arange(taps) - (taps - 1) / 2) / 16_000
     phase = 2.0 * math.pi * torch.rand(channels, 1)

@@ -7,12 +7,11 @@ noise runs through four resonances per vowel, with bursts of noise for consonant
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 __all__ = ["SAMPLING_RATE", "Voice", "draw_voice", "synthesise"]
 
@@ -96,7 +95,8 @@ def draw_voice(sex: str, generator: np.random.Generator) -> Voice:
 
     Example:
         >>> import numpy as np
-        >>> draw_voice("female", np.random.default_rng(0)).pitch_hz > draw_voice("male", np.random.default_rng(0)).pitch_hz
+        >>> voices = {sex: draw_voice(sex, np.random.default_rng(0)) for sex in ("female", "male")}
+        >>> voices["female"].pitch_hz > voices["male"].pitch_hz
         True
     """
     pitch_hz, formant_scale = (205.0, 1.16) if sex == "female" else (118.0, 1.0)
@@ -141,7 +141,7 @@ def synthesise(
     fade = samples // len(syllables) // 4
     for index, (vowel, is_hissing) in enumerate(syllables):
         start, stop = max(0, edges[index] - fade), min(samples, edges[index + 1] + fade)
-        voiced = signal.sosfilt(_resonances(vowel, voice), source[start:stop]) * _envelope(stop - start, prosody.attack)
+        voiced = _resonate(source[start:stop], *_formants(vowel, voice)) * _envelope(stop - start, prosody.attack)
         voiced[: fade * 2] *= np.linspace(0.0, 1.0, fade * 2)
         speech[start:stop] += voiced
         _add_consonant(speech, start, is_hissing, float(np.abs(voiced).max()), prosody, generator)
@@ -193,8 +193,9 @@ def _glottal_source(
     flow = _glottal_flow(phase) * (1.0 + 3.0 * prosody.jitter * wobble[1])
     breath = (voice.breath + prosody.breath) * generator.normal(0.0, 1.0, size=samples) * (0.3 + flow)
     pole = float(np.clip(voice.tilt + prosody.tilt, 0.05, 0.93))
-    pulses: npt.NDArray[np.float64] = signal.lfilter([1.0 - pole], [1.0, -pole], np.diff(flow, prepend=0.0))
-    return pulses / np.sqrt(np.mean(pulses**2)) + breath / 0.6
+    pulses = _filter(np.diff(flow, prepend=0.0), lambda delay: (1.0 - pole) / (1.0 - pole * delay))
+    source: npt.NDArray[np.float64] = pulses / np.sqrt(np.mean(pulses**2)) + breath / 0.6
+    return source
 
 
 def _glottal_flow(phase: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -205,22 +206,37 @@ def _glottal_flow(phase: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(phase < opening, rising, np.where(phase < opening + closing, falling, 0.0))
 
 
-def _resonances(vowel: int, voice: Voice) -> npt.NDArray[np.float64]:
-    """Return the vocal tract as second-order sections, shape `(4, 6)`."""
-    formants = (*_VOWELS[vowel], _FOURTH_FORMANT_HZ)
-    return np.concatenate(
-        [
-            _resonance(formant * voice.formant_scale, bandwidth)
-            for formant, bandwidth in zip(formants, _BANDWIDTHS_HZ, strict=True)
-        ]
-    )
+def _formants(vowel: int, voice: Voice) -> tuple[list[float], tuple[float, ...]]:
+    """Return the four resonances of a vowel, as frequencies and bandwidths in hz."""
+    return [hz * voice.formant_scale for hz in (*_VOWELS[vowel], _FOURTH_FORMANT_HZ)], _BANDWIDTHS_HZ
 
 
-def _resonance(frequency_hz: float, bandwidth_hz: float) -> npt.NDArray[np.float64]:
-    """Return a resonator as one second-order section, with gain 1 at 0 hz (Klatt, J. Acoust. Soc. Am. 67, 1980)."""
-    radius = np.exp(-np.pi * bandwidth_hz / SAMPLING_RATE)
-    first, second = -2.0 * radius * np.cos(2.0 * np.pi * frequency_hz / SAMPLING_RATE), radius**2
-    return np.array([[1.0 + first + second, 0.0, 0.0, 1.0, first, second]])
+def _resonate(
+    samples: npt.NDArray[np.float64], frequencies_hz: Sequence[float], bandwidths_hz: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Return a signal after resonators in series, each with gain 1 at 0 hz (Klatt, J. Acoust. Soc. Am. 67, 1980)."""
+
+    def response(delay: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+        product = np.ones_like(delay)
+        for frequency_hz, bandwidth_hz in zip(frequencies_hz, bandwidths_hz, strict=True):
+            radius = np.exp(-np.pi * bandwidth_hz / SAMPLING_RATE)
+            first, second = -2.0 * radius * np.cos(2.0 * np.pi * frequency_hz / SAMPLING_RATE), radius**2
+            product *= (1.0 + first + second) / (1.0 + first * delay + second * delay**2)
+        return product
+
+    return _filter(samples, response)
+
+
+def _filter(
+    samples: npt.NDArray[np.float64],
+    response: Callable[[npt.NDArray[np.complex128]], npt.NDArray[np.complex128]],
+) -> npt.NDArray[np.float64]:
+    """Return a signal after a filter, given as a function of the unit delay `exp(-i omega)`, by Fourier transform."""
+    # A power of 2 for speed, with room for the ringing, which would otherwise come back at the beginning.
+    length = 2 ** (len(samples) + 2000).bit_length()
+    delay = np.exp(-2j * np.pi * np.fft.rfftfreq(length))
+    filtered = np.fft.irfft(np.fft.rfft(samples, length) * response(delay), length)
+    return np.asarray(filtered[: len(samples)], dtype=np.float64)
 
 
 def _envelope(samples: int, attack: float) -> npt.NDArray[np.float64]:
@@ -240,5 +256,5 @@ def _add_consonant(
     length = min(int(_CONSONANT_SECONDS / prosody.rate * SAMPLING_RATE), len(speech) - start)
     noise = generator.normal(0.0, 1.0, size=length) * np.hanning(length)
     frequency, gain = (5200.0, 0.25) if is_hissing else (1800.0, 0.15)
-    burst = signal.sosfilt(_resonance(frequency, 1500.0), noise)
+    burst = _resonate(noise, [frequency], [1500.0])
     speech[start : start + length] += gain * peak * burst / (np.std(burst) + 1e-9)

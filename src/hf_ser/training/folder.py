@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,10 @@ class OutputFolder:
         self.resume = resume
         self._overwrite = overwrite
         self._created: list[Path] = []
+        # Of the processes of one distributed run, the first alone looks at the folder and writes to it.
+        self._writes = int(os.environ.get("RANK", "0")) == 0
+        if not self._writes:
+            return
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other; give one of them")
         if self.path.exists() and not self.path.is_dir():
@@ -82,6 +87,9 @@ class OutputFolder:
         """
         from filelock import FileLock, Timeout
 
+        if not self._writes:
+            yield
+            return
         for folder in reversed([self.path, *self.path.parents]):
             if not folder.exists():
                 try:

@@ -94,7 +94,12 @@ def _decode(value: dict[str, Any]) -> bytes:
 
 
 def _apply(
-    registry: Registry, repository: Repository, tree: dict[str, Entry], key: str, value: dict, content: bytes | None
+    registry: Registry,
+    repository: Repository,
+    tree: dict[str, Entry],
+    key: str,
+    value: dict[str, Any],
+    content: bytes | None,
 ) -> None:
     """Carry out one line of a commit on the tree."""
     path = value.get("path", "")

@@ -1,0 +1,217 @@
+"""The same (seed, epoch, clip) gives the same samples, whoever asks, and leaves no trace."""
+
+import hashlib
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hf_ser.audio import augment as module
+from hf_ser.audio.augment import Augmentation, augment
+from hf_ser.errors import InputError
+
+ALWAYS = Augmentation(pitch_shift_probability=1, time_stretch_probability=1, noise_probability=1)
+
+
+def only(name: str, **ranges: tuple[float, float]) -> Augmentation:
+    names = ("pitch_shift", "time_stretch", "noise")
+    return Augmentation(**{f"{other}_probability": float(other == name) for other in names}, **ranges)
+
+
+def noise(samples, seed=0, level=0.1, offset=0.0):
+    return (offset + level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+class Clips:
+    """A map-style data set of augmented clips, whose epoch travels with the index."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, key):
+        epoch, index = key
+        # What a worker drew before must not matter.
+        np.random.standard_normal(index)
+        samples = np.random.default_rng(index).standard_normal(1600).astype(np.float32)
+        return index, augment(samples, 16_000, ALWAYS, seed=0, epoch=epoch, clip_id=f"clip {index}")
+
+
+class Epochs:
+    """Yield (epoch, index) for one epoch after another, in a new order each."""
+
+    def __init__(self):
+        self.epoch = -1
+
+    def __len__(self):
+        return 8
+
+    def __iter__(self):
+        self.epoch += 1
+        return iter([(self.epoch, int(index)) for index in np.random.default_rng(self.epoch).permutation(8)])
+
+
+def first(items):
+    return items[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_matter(workers):
+    from torch.utils.data import DataLoader
+
+    plain = [
+        dict(DataLoader(Clips(), batch_size=1, sampler=[(epoch, i) for i in range(8)], collate_fn=first))
+        for epoch in range(2)
+    ]
+    loader = DataLoader(
+        Clips(), batch_size=1, sampler=Epochs(), collate_fn=first, num_workers=workers, persistent_workers=True
+    )
+    for epoch in range(2):
+        parallel = dict(loader)
+        assert parallel.keys() == plain[epoch].keys() == set(range(8))
+        for index in range(8):
+            np.testing.assert_array_equal(parallel[index], plain[epoch][index])
+    assert any(not np.array_equal(plain[0][index], plain[1][index]) for index in range(8))
+
+
+def test_another_process_with_another_hash_seed_agrees():
+    script = (
+        "import numpy as np, hashlib\n"
+        "from hf_ser.audio.augment import Augmentation, augment\n"
+        "samples = np.random.default_rng(0).standard_normal(1600).astype(np.float32)\n"
+        "always = Augmentation(pitch_shift_probability=1, time_stretch_probability=1, noise_probability=1)\n"
+        "print(hashlib.sha256(augment(samples, 16_000, always, 1, 2, 'ü').tobytes()).hexdigest())\n"
+    )
+    environment = {"PYTHONHASHSEED": "1", "PATH": "", "PYTHONIOENCODING": "utf-8"}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    samples = np.random.default_rng(0).standard_normal(1600).astype(np.float32)
+    assert run.stdout.strip() == hashlib.sha256(augment(samples, 16_000, ALWAYS, 1, 2, "ü").tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}, {"clip_id": "b"}, {"seed": 11, "epoch": 0}])
+def test_each_part_of_the_key_counts(change):
+    key = {"seed": 0, "epoch": 0, "clip_id": "a"}
+    samples = noise(1600)
+    one, other = (augment(samples, 16_000, only("noise"), **k) for k in (key, {**key, **change}))
+    assert not np.array_equal(one, other)
+
+
+def test_seed_and_epoch_are_not_run_together():
+    one = augment(noise(1600), 16_000, only("noise"), seed=1, epoch=11, clip_id="a")
+    other = augment(noise(1600), 16_000, only("noise"), seed=11, epoch=1, clip_id="a")
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_global_generators_are_left_as_they_were(monkeypatch, fails):
+    if fails:
+
+        def broken(**_):
+            random.random()
+            np.random.standard_normal()
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(module, "_compose", lambda _: broken)
+    random.seed(5)
+    np.random.seed(5)
+    # Half of a pair of normal numbers is kept in the state, too.
+    np.random.standard_normal()
+    random.gauss(0, 1)
+    before = random.getstate(), np.random.get_state()
+    if fails:
+        with pytest.raises(RuntimeError, match="broken"):
+            augment(noise(1600), 16_000, ALWAYS, 0, 0, "a")
+    else:
+        augment(noise(1600), 16_000, ALWAYS, 0, 0, "a")
+    after = random.getstate(), np.random.get_state()
+    assert after[0] == before[0]
+    for value, expected in zip(after[1], before[1], strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_the_clip_itself_is_left_as_it_was():
+    samples = noise(1600)
+    before = samples.copy()
+    nothing = Augmentation(pitch_shift_probability=0, time_stretch_probability=0, noise_probability=0)
+    augmented = augment(samples, 16_000, nothing, 0, 0, "a")
+    augmented[:] = 0
+    augment(samples, 16_000, ALWAYS, 0, 0, "a")
+    np.testing.assert_array_equal(samples, before)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100, 400, 3000, 48_000])
+@pytest.mark.parametrize("level", [0.0, 1e-30, 0.1, 1.0])
+def test_never_broken(samples, level):
+    for epoch in range(3):
+        augmented = augment(noise(samples, level=level), 16_000, ALWAYS, 0, epoch, "a")
+        assert augmented.dtype == np.float32
+        assert augmented.ndim == 1
+        assert len(augmented) >= 1
+        assert np.isfinite(augmented).all()
+    if level == 0.0:
+        assert not augmented.any()
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.25, 2.0])
+def test_time_stretch_changes_the_length_and_repeats_itself(rate):
+    stretch = only("time_stretch", time_stretch_rates=(rate, rate))
+    runs = [augment(noise(16_000), 16_000, stretch, 0, 0, "a") for _ in range(3)]
+    assert len(runs[0]) == pytest.approx(16_000 / rate, abs=1)
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("semitones", [-4.0, 3.0])
+def test_pitch_shift_moves_a_tone_and_keeps_the_length(semitones):
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
+    shifted = augment(tone, 16_000, only("pitch_shift", pitch_shift_semitones=(semitones, semitones)), 0, 0, "a")
+    assert len(shifted) == 16_000
+    peak_hz = np.argmax(np.abs(np.fft.rfft(shifted[2000:-2000] * np.hanning(12_000)))) * 16_000 / 12_000
+    assert peak_hz == pytest.approx(440 * 2 ** (semitones / 12), abs=3)
+
+
+def test_noise_has_the_asked_level():
+    tone = np.sin(np.arange(48_000) / 9).astype(np.float32)
+    added = augment(tone, 16_000, only("noise", noise_snr_db=(20, 20)), 0, 0, "a") - tone
+    assert 10 * np.log10(np.mean(tone**2) / np.mean(added**2)) == pytest.approx(20, abs=0.2)
+
+
+def test_probabilities_are_kept():
+    samples = noise(200)
+    half = Augmentation(pitch_shift_probability=0, time_stretch_probability=0, noise_probability=0.5)
+    changed = [not np.array_equal(augment(samples, 16_000, half, 0, 0, f"clip {k}"), samples) for k in range(400)]
+    assert 0.4 < np.mean(changed) < 0.6
+
+
+def test_the_chain_is_built_once():
+    assert module._compose(ALWAYS) is module._compose(Augmentation(**vars(ALWAYS)))
+
+
+def test_lists_from_a_configuration_file_are_taken():
+    assert hash(Augmentation(noise_snr_db=[10, 20])) == hash(Augmentation(noise_snr_db=(10.0, 20.0)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"time_stretch_rates": (0.4, 1.0)}, "time_stretch_rates must lie within 0.5 to 2"),
+        ({"time_stretch_rates": (1.0, 3.0)}, "time_stretch_rates must lie within 0.5 to 2"),
+        ({"pitch_shift_semitones": (2.0, -2.0)}, r"pitch_shift_semitones must be \(lowest, highest\)"),
+        ({"noise_snr_db": (float("nan"), 3.0)}, r"noise_snr_db must be \(lowest, highest\)"),
+        ({"noise_snr_db": (1.0,)}, r"noise_snr_db must be \(lowest, highest\)"),
+        ({"noise_probability": 1.5}, "noise_probability must lie within 0 to 1"),
+    ],
+)
+def test_impossible_settings(settings, says):
+    with pytest.raises(InputError, match=says):
+        Augmentation(**settings)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(0, np.float32), np.zeros(10), np.zeros((2, 10), np.float32), np.array([0, np.nan], np.float32)],
+)
+def test_clips_that_cannot_be_augmented_are_named(samples):
+    with pytest.raises(InputError, match="clip savee/DC_a01"):
+        augment(samples, 16_000, ALWAYS, 0, 0, "savee/DC_a01")

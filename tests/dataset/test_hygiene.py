@@ -1,0 +1,220 @@
+"""Single files: what they are told to be, and what is found wrong with them."""
+
+import io
+import struct
+import wave
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+from dataset_files import noise, write_wav
+
+from hf_ser.corpora import discover, parse
+from hf_ser.dataset.hygiene import FLAGS, Fault, inspect_bytes, inspect_file, repeated_samples
+from hf_ser.dataset.originals import level, originals
+
+NAME = "1001_DFA_ANG_XX.wav"
+CLIP = parse(NAME)
+
+FLAGGED_ORIGINALS = {
+    "crema_d/1027_IEO_ANG_MD": ["clipped"],
+    "crema_d/1076_MTI_SAD_XX": ["all_zeros"],
+    "savee/DC_h15": ["clipped"],
+    "savee/JK_d07": ["clipped"],
+    "savee/JK_n21": ["clipped"],
+    "savee/JK_su08": ["clipped"],
+    "tess/OAF_bite_neutral": ["misnamed"],
+}
+
+
+def encoded(samples, rate=16_000, **options) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, **{"format": "WAV", **options})
+    return stream.getvalue()
+
+
+@pytest.mark.shared
+def test_all_originals_are_told_and_their_faults_found(shared):
+    found = {clip.clip_id: inspect_file(path, clip) for path, clip in discover(shared / "originals").found}
+    assert Counter(inspection.provenance for inspection in found.values()) == {"original": 44}
+    assert {name: list(it.flags) for name, it in found.items() if it.flags} == FLAGGED_ORIGINALS
+    headers = {clip.clip_id: soundfile.info(path) for path, clip in discover(shared / "originals").found}
+    for name, header in headers.items():
+        assert found[name].sampling_rate == header.samplerate
+        assert found[name].duration == pytest.approx(header.duration, abs=1e-12)
+
+
+@pytest.mark.shared
+def test_decoding_an_original_says_the_same_as_the_list(shared):
+    # A byte after the last chunk makes another file of the same samples, so that it must be decoded.
+    for path, clip in discover(shared / "originals").found:
+        listed, content = inspect_file(path, clip), path.read_bytes()
+        if content.startswith(b"FORM"):
+            continue
+        decoded = inspect_bytes(content + b"\0", path.name, clip)
+        assert decoded.provenance == "re_encoded", path
+        assert decoded.pcm_sha1 == listed.pcm_sha1, path
+        assert (decoded.duration, decoded.sampling_rate) == (listed.duration, listed.sampling_rate)
+        assert decoded.flags == listed.flags, path
+
+
+@pytest.mark.shared
+def test_lossless_and_lossy_copies_are_re_encoded_and_cut_ones_unknown(shared):
+    path, clip = next(it for it in discover(shared / "originals").found if it.clip.clip_id == "tess/YAF_luck_disgust")
+    samples, rate = soundfile.read(path, dtype="int16")
+    other = encoded(samples, rate, format="FLAC", subtype="PCM_16")
+    assert inspect_bytes(other, "YAF_luck_disgust.flac", clip).provenance == "re_encoded"
+    assert inspect_bytes(encoded(samples[2000:], rate), path.name, clip).provenance == "unknown"
+    assert inspect_bytes(encoded(samples // 4, rate), path.name, clip).provenance == "unknown"
+
+
+@pytest.mark.shared
+def test_opus_copies_of_every_corpus_are_re_encoded(shared):
+    found = discover(shared / "corpora").found
+    sample = [entry for number, entry in enumerate(found) if number % 211 == 0]
+    assert len({clip.corpus for _, clip in sample}) == 4
+    assert {inspect_file(path, clip).provenance for path, clip in sample} == {"re_encoded"}
+
+
+@pytest.mark.shared
+def test_an_original_under_another_clips_name_is_misnamed(shared):
+    path = shared / "originals/CREMA-D/AudioWAV/1007_ITS_SAD_XX.wav"
+    inspection = inspect_bytes(path.read_bytes(), NAME, CLIP)
+    assert inspection.flags == {"misnamed": "its bytes are those of crema_d/1007_ITS_SAD_XX"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "words"),
+    [
+        (b"", "unreadable", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "lfs_pointer", "git lfs pull"),
+        (b"<html>404</html>", "unreadable", "not audio"),
+        (encoded(noise(1).astype("int16"))[:40], "unreadable", ""),
+        (encoded(np.zeros(0, dtype="int16")), "unreadable", "no samples"),
+        (encoded(np.array([0.1, np.nan, 0.2]), subtype="FLOAT"), "unreadable", "not finite"),
+    ],
+)
+def test_what_is_no_audio_is_a_fault(content, reason, words):
+    fault = inspect_bytes(content, NAME, CLIP)
+    assert isinstance(fault, Fault)
+    assert fault.reason == reason
+    assert words in fault.detail
+
+
+def test_a_missing_file_is_a_fault(tmp_path):
+    assert inspect_file(tmp_path / NAME, CLIP).reason == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("samples", "flags"),
+    [
+        (np.zeros(800), ["all_zeros"]),
+        (np.tile([3, -3], 400), ["near_silent"]),
+        (np.tile([15, -15], 400), []),
+        (np.concatenate([noise(1), [32767]]), ["clipped"]),
+        (np.concatenate([noise(1), [-32768]]), ["clipped"]),
+        (np.concatenate([noise(1), [32766]]), []),
+    ],
+)
+def test_levels(tmp_path, samples, flags):
+    inspection = inspect_file(write_wav(tmp_path / NAME, samples), CLIP)
+    assert list(inspection.flags) == flags
+    as_floats = inspect_bytes(encoded(samples / 32768, subtype="FLOAT"), NAME, CLIP)
+    assert list(as_floats.flags) == flags
+    assert as_floats.pcm_sha1 == inspection.pcm_sha1
+
+
+@pytest.mark.parametrize(
+    ("path", "misnamed"),
+    [
+        ("OA_bite_neutral.wav", True),
+        ("OAF_bite_neutral.wav", False),
+        ("oaf_BITE_neutral.WAV", False),
+        ("1040_ITH_SAD_X.wav", True),
+        ("1040_ITH_SAD_XX.wav", False),
+        ("DC_su03.wav", False),
+        ("DC/su03.wav", False),
+        ("03-01-02-01-01-01-01_calm.wav", True),
+        ("03-01-02-01-01-01-01.wav", False),
+    ],
+)
+def test_misnamed(tmp_path, path, misnamed):
+    file = write_wav(tmp_path / path, noise(1))
+    assert ("misnamed" in inspect_file(file, parse(file)).flags) == misnamed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(noise(1).astype("int16").reshape(-1, 2)),
+        encoded(noise(1).astype("int16"), format="AIFF"),
+        encoded(noise(1).astype("int16"), format="FLAC"),
+        encoded(noise(1) / 32768, subtype="PCM_24"),
+        encoded(noise(1).astype("int16"), format="WAVEX"),
+        encoded(noise(1).astype("int16"), format="RF64"),
+    ],
+    ids=["stereo", "aiff", "flac", "24 bits", "extensible", "rf64"],
+)
+def test_containers_agree_with_soundfile(content):
+    inspection = inspect_bytes(content, NAME, CLIP)
+    header = soundfile.info(io.BytesIO(content))
+    assert (inspection.duration, inspection.sampling_rate) == (header.duration, header.samplerate)
+    assert inspection.flags == {}
+
+
+def test_foreign_chunks_around_the_samples_do_not_count():
+    samples = noise(1).astype("<i2").tobytes()
+    plain = encoded(noise(1).astype("int16"))
+    filler = b"FLLR" + struct.pack("<I", 100) + bytes(100)
+    body = b"WAVE" + plain[12:36] + filler + b"data" + struct.pack("<I", len(samples)) + samples + b"LIST\4\0\0\0abcd"
+    padded = b"RIFF" + struct.pack("<I", len(body)) + body
+    assert inspect_bytes(padded, NAME, CLIP).duration == inspect_bytes(plain, NAME, CLIP).duration == 0.05
+
+
+def test_truncated_wav_holds_what_is_there():
+    whole = encoded(noise(1).astype("int16"))
+    inspection = inspect_bytes(whole[:-801], NAME, CLIP)
+    with wave.open(io.BytesIO(whole)) as file:
+        assert inspection.duration < file.getnframes() / 16_000
+    assert inspection.duration == soundfile.info(io.BytesIO(whole[:-801])).duration
+
+
+def test_repeated_samples_names_the_twins():
+    flags = repeated_samples(["a", "b", "c"], ["1", "2", "1"], ["sad", "sad", "sad"])
+    assert flags == {
+        "a": {"identical_samples_one_label": "same samples as c (sad)"},
+        "c": {"identical_samples_one_label": "same samples as a (sad)"},
+    }
+    assert set(repeated_samples(["a", "c"], ["1", "1"], ["sad", "fear"])["a"]) <= set(FLAGS)
+
+
+def test_level_is_in_db_against_full_scale():
+    assert level(32768 / 2) == pytest.approx(-6.02, abs=0.01)
+
+
+def test_the_list_holds_every_published_name_once():
+    known = originals()
+    clips = [parse(f"{clip_id}.wav") for clip_id in known.by_clip_id]
+    assert [clip.clip_id for clip in clips] == list(known.by_clip_id)
+    assert len(clips) == 12_162
+    assert Counter(len(twins) for twins in known.by_sha256.values()) == {1: 12_154, 2: 4}
+    assert [clip_id for clip_id, entry in known.by_clip_id.items() if entry.rms == 0] == ["crema_d/1076_MTI_SAD_XX"]
+    assert Counter(entry.clip_id.split("/")[0] for entry in known.by_clip_id.values() if entry.clipped) == {
+        "crema_d": 550,
+        "savee": 176,
+        "tess": 1,
+    }
+
+
+@pytest.mark.shared
+def test_the_shipped_list_is_the_manifests(shared, tmp_path):
+    import runpy
+    from importlib import resources
+    from pathlib import Path
+
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "list_originals.py"))
+    script["main"](str(shared / "manifest.csv.gz"), str(tmp_path / "list"))
+    shipped = resources.files("hf_ser.dataset").joinpath("data", "originals.txt.xz").read_bytes()
+    assert (tmp_path / "list").read_bytes() == shipped
+    assert len(shipped) < 400_000
