@@ -23,6 +23,9 @@ os.environ |= {
 
 import pytest  # noqa: E402
 
+# `--doctest-modules` would import every conftest.py under one name.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 pytest_plugins = ["hub_server.plugin"]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

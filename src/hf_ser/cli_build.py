@@ -27,6 +27,13 @@ def add_build(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> Non
         command.add_argument(
             f"--{name.replace('_', '-')}", metavar="DIR|ZIP", help=f"folder or zip file of {title}, in any layout"
         )
+    command.add_argument(
+        "--download",
+        metavar="CORPORA",
+        default="",
+        help="fetch these corpora: ravdess, tess, crema_d, separated by commas",
+    )
+    command.add_argument("--download-dir", metavar="DIR", help="where downloads are kept (default: the user's cache)")
     command.add_argument("--out", required=True, help="absent or empty folder to write")
     command.add_argument(
         "--label-scheme",
@@ -56,6 +63,12 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> None:
     given = {name: getattr(options, name) for name in _CORPORA}
     if (options.public or options.acknowledge_licences) and not options.push_to:
         raise InputError("--public and --acknowledge-licences go with --push-to USER/NAME; add it, or leave them out")
+    for name in filter(None, options.download.split(",")):
+        if given.get(name):
+            raise InputError(f"{name} is given by a path and by --download; leave one of them out")
+        from hf_ser.dataset.download import download_corpus
+
+        given[name] = download_corpus(name, options.download_dir)
     result = build_dataset(
         out=options.out,
         **given,

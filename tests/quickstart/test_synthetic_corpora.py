@@ -81,7 +81,7 @@ def test_audio_is_of_each_corpus_kind(miniature):
 
 
 def test_it_says_what_it_is(miniature):
-    text = (miniature / "README.txt").read_text()
+    text = (miniature / "SYNTHETIC.txt").read_text()
     assert text.startswith("SYNTHETIC AUDIO")
     assert "evidence of nothing" in text
     assert f"{len(contents(miniature))} clips" in text

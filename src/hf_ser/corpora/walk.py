@@ -112,7 +112,8 @@ def _classify(path: Path) -> Clip | str | None:
     extension = path.suffix.lower()
     if extension not in AUDIO_EXTENSIONS and extension not in OTHER_RECORDINGS:
         return None
-    outcomes = [corpus.classify(path) for corpus in CORPORA.values()]
+    stem, folder = path.stem, path.parent.name
+    outcomes = (corpus.read_name(stem, folder) for corpus in CORPORA.values())
     outcome = next((outcome for outcome in outcomes if outcome is not None), None)
     if extension in AUDIO_EXTENSIONS:
         return "the name is that of no clip of the four corpora" if outcome is None else outcome

@@ -6,6 +6,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from tqdm import tqdm
+
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Finding
@@ -34,8 +36,6 @@ def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
     Raises:
         InputError: The file is no zip file, is encrypted, or does not fit on the disk.
     """
-    from datasets.utils import tqdm
-
     rejected = []
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -43,7 +43,7 @@ def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(target).free
             if needed > free:
                 raise InputError(f"{archive}: unpacked it takes {needed:,} bytes, and {target} has {free:,} left")
-            for member in tqdm(members, desc=f"Unpacking {archive.name}", unit="file"):
+            for member in tqdm(members, desc=f"Unpacking {archive.name}", unit="file", disable=None):
                 reason = _unsafe(member)
                 if reason:
                     rejected.append(Finding(corpus, member.filename, None, "unsafe_path", reason))

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow.parquet
+from tqdm import tqdm
 
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.archives import unpack
@@ -205,7 +206,7 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
         for name in ("corpus", "speaker", "clip_id", "sentence", "sex")
     }
     columns["emotion"] = [entry.emotion for entry in clips]
-    columns["pcm_sha1"] = [entry.inspection.pcm_sha1 for entry in clips]
+    columns["pcm_sha1"] = [entry.inspection.pcm_sha1 or f"file {entry.inspection.sha256}" for entry in clips]
     layout = plan(columns)
     (folder / "data").mkdir(parents=True)
     sizes = _write_shards(collection, layout, folder, num_proc)
@@ -220,9 +221,7 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
 
 
 def _write_shards(collection: Collection, layout: Layout, folder: Path, num_proc: int | None) -> dict[str, ShardSize]:
-    from datasets.utils import tqdm
-
-    progress = tqdm(total=len(collection.clips), desc="Writing Parquet", unit="clip")
+    progress = tqdm(total=len(collection.clips), desc="Writing Parquet", unit="clip", disable=None)
 
     def write(shard: Shard) -> ShardSize:
         path = folder / shard.path

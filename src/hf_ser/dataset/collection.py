@@ -1,21 +1,25 @@
 """The clips of the corpora that a user has, each once, with all that was found on the way to them."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, NamedTuple
+
+from tqdm import tqdm
 
 from hf_ser.corpora import CORPORA, Clip, discover, parse
 from hf_ser.corpora.walk import Discovery
-from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples
+from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples, samples_digest
 from hf_ser.dataset.originals import originals
 from hf_ser.dataset.votes import LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 
 __all__ = ["CollectedClip", "Collection", "Finding", "collect"]
 
+# The list of the published files holds levels to one decimal.
+_LEVEL_ROUNDING: Final = 0.1
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
 
 
@@ -178,13 +182,11 @@ def _of_corpus(
 
 
 def _inspect(files: Sequence[tuple[Path, str, Clip]], num_proc: int | None) -> dict[Path, Inspection | Fault]:
-    from datasets.utils import tqdm
-
     # Threads: reading, hashing and measuring release the interpreter's lock, and nothing has to be sent around.
     with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
         outcomes = pool.map(lambda file: inspect_file(file[0], file[2]), files)
         paths = [path for path, _, _ in files]
-        progress = tqdm(outcomes, total=len(files), desc="Checking audio files", unit="file")
+        progress = tqdm(outcomes, total=len(files), desc="Checking audio files", unit="file", disable=None)
         return dict(zip(paths, progress, strict=True))
 
 
@@ -234,43 +236,67 @@ def _label(
     return labelled, rejected
 
 
-def _compare(clips: Sequence[CollectedClip], label_scheme: Literal["intended"] | LabelScheme) -> list[CollectedClip]:
-    """Flag the clips whose samples come again."""
-    entries = [(entry.clip.clip_id, entry.inspection.pcm_sha1, entry.emotion) for entry in clips]
-    if label_scheme == "intended":
-        entries += absent_twins({clip_id: digest for clip_id, digest, _ in entries})
-    repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
-    return [
-        replace(
-            entry,
-            inspection=replace(
-                entry.inspection, flags={**entry.inspection.flags, **repeated.get(entry.clip.clip_id, {})}
-            ),
-        )
-        for entry in clips
+def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme) -> list[CollectedClip]:
+    """Flag the clips whose samples come again, and find the digests that this takes."""
+    digests = _digests(clips)
+    entries = [
+        (clip_id, digests[clip_id], entry.emotion) for entry in clips if (clip_id := entry.clip.clip_id) in digests
     ]
+    if label_scheme == "intended":
+        entries += absent_twins(digests, {entry.clip.clip_id for entry in clips})
+    repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
+    compared = []
+    for entry in clips:
+        clip_id, inspection = entry.clip.clip_id, entry.inspection
+        flags = {**inspection.flags, **repeated.get(clip_id, {})}
+        digest = digests.get(clip_id, inspection.pcm_sha1)
+        compared.append(replace(entry, inspection=replace(inspection, flags=flags, pcm_sha1=digest)))
+    return compared
 
 
-def absent_twins(digests: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _digests(clips: Sequence[CollectedClip]) -> dict[str, str]:
+    """Return the digests of the samples that may come again, by `clip_id`: those of one length and one level."""
+    twins = [twin for group in originals().by_sha256.values() if len(group) > 1 for twin in group]
+    lengths: dict[int, list[tuple[float, CollectedClip | None]]] = {}
+    for entry in clips:
+        lengths.setdefault(entry.inspection.frames, []).append((entry.inspection.rms, entry))
+    for twin in twins:
+        lengths.setdefault(twin.frames, []).append((twin.rms, None))
+    alike: list[CollectedClip] = []
+    for members in lengths.values():
+        members.sort(key=lambda member: member[0])
+        for position, (rms, member) in enumerate(members):
+            neighbours = members[max(position - 1, 0) : position] + members[position + 1 : position + 2]
+            if member is not None and any(abs(rms - other) <= _LEVEL_ROUNDING for other, _ in neighbours):
+                alike.append(member)
+    return {
+        entry.clip.clip_id: entry.inspection.pcm_sha1 or samples_digest(entry.path)
+        for entry in sorted(alike, key=lambda entry: entry.clip.clip_id)
+    }
+
+
+def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[str, str, str]]:
     """Return the published clips with the samples of a clip at hand that are not at hand themselves.
 
     A clip whose published twin has another label is contradictory wherever that twin may be.
 
     Args:
-        digests: `pcm_sha1` of the clips at hand by `clip_id`.
+        digests: `pcm_sha1` of clips at hand by `clip_id`.
+        present: `clip_id` of all clips at hand.
 
     Returns:
         `clip_id`, `pcm_sha1` and intended emotion of each.
 
     Example:
         >>> twins = originals().by_clip_id
-        >>> absent_twins({"crema_d/1017_IWW_ANG_XX": twins["crema_d/1017_IWW_ANG_XX"].pcm_sha1})
+        >>> digests = {"crema_d/1017_IWW_ANG_XX": twins["crema_d/1017_IWW_ANG_XX"].pcm_sha1}
+        >>> absent_twins(digests, set(digests))
         [('crema_d/1017_IWW_FEA_XX', ..., 'fear')]
     """
     held = set(digests.values())
     absent = []
     for original in originals().by_clip_id.values():
-        if original.pcm_sha1 in held and original.clip_id not in digests:
+        if original.pcm_sha1 in held and original.clip_id not in present:
             clip = parse(f"{original.clip_id}.wav")
             if clip is not None:
                 absent.append((original.clip_id, original.pcm_sha1, clip.emotion))

@@ -48,7 +48,7 @@ _FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "`1076_MTI_SAD_XX` is all zeros.",
         "Three pairs of files have the same samples and different labels: `1006_TIE_HAP_XX` and `1006_TIE_NEU_XX`, "
         "`1013_WSI_DIS_XX` and `1013_WSI_SAD_XX`, `1017_IWW_ANG_XX` and `1017_IWW_FEA_XX`.",
-        "Hearing only the voice, people name the intended emotion in about 41 % of all votes.",
+        "Hearing only the voice, people name the intended emotion in about 40 % of all votes.",
     ),
     "tess": (
         "Two files are AIFF under a `.wav` name, one is sampled at 96 kHz, and one is published as "

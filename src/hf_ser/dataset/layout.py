@@ -158,17 +158,20 @@ def _path(fields: Sequence[str]) -> str:
 def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
     """Return few glob patterns, found greedily, of which each chosen file matches one and no other file any."""
     wanted = {shard.fields for shard in chosen}
-    others = {shard.fields for shard in shards} - wanted
-    candidates: dict[tuple[str, ...], set[tuple[str, str, str, str]]] = {}
+    holders: dict[tuple[int, str], set[tuple[str, ...]]] = {}
+    for shard in shards:
+        for place, value in enumerate(shard.fields):
+            holders.setdefault((place, value), set()).add(shard.fields)
+    everything = {shard.fields for shard in shards}
+    sound: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for fields in sorted(wanted):
         for pattern in product(*(("*", value) for value in fields)):
-            candidates.setdefault(pattern, {entry for entry in wanted if _matches(pattern, entry)})
-    sound = {
-        pattern: matched
-        for pattern, matched in candidates.items()
-        if not any(_matches(pattern, other) for other in others)
-    }
-    left, found = set(wanted), []
+            fixed = [holders[place, value] for place, value in enumerate(pattern) if value != "*"]
+            matched = set.intersection(*fixed) if fixed else everything
+            if matched <= wanted:
+                sound[pattern] = matched
+    left: set[tuple[str, ...]] = set(wanted)
+    found = []
     while left:
         # Disjoint patterns: `datasets` would read a file twice that two of them match.
         usable = [pattern for pattern in sorted(sound) if sound[pattern] <= left]
@@ -176,7 +179,3 @@ def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
         found.append(_path(best))
         left -= sound[best]
     return tuple(sorted(found))
-
-
-def _matches(pattern: Sequence[str], fields: Sequence[str]) -> bool:
-    return all(expected in ("*", value) for expected, value in zip(pattern, fields, strict=True))

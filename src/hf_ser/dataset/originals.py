@@ -62,23 +62,20 @@ class Originals:
         """Return the published files whose bytes have this digest, in hexadecimal."""
         return self.by_sha256.get(sha256[:SHA256_DIGITS], ())
 
-    def is_copy(self, clip_id: str, *, pcm_sha1: str, duration: float, level_db: float) -> bool:
+    def is_copy(self, clip_id: str, *, duration: float, level_db: float) -> bool:
         """Return whether audio that is no published file is a copy of the clip whose name it bears.
 
-        It is where its samples are the same, as in a FLAC file, or else where it has the original's length and
-        level, as a lossy copy at any sampling rate has.
+        It is where it has the original's length and level, as a lossless copy and a lossy one at any sampling
+        rate have.
 
         Args:
             clip_id: What the file's name says.
-            pcm_sha1: SHA-1 of the samples, in hexadecimal.
             duration: In seconds.
             level_db: Root mean square against full scale, in dB; -inf for silence.
         """
         original = self.by_clip_id.get(clip_id)
         if original is None:
             return False
-        if pcm_sha1[:PCM_DIGITS] == original.pcm_sha1:
-            return True
         if abs(duration - original.frames / original.sampling_rate) > _LENGTH_TOLERANCE_SECONDS:
             return False
         published = level(original.rms)

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from hf_ser.corpora import CORPORA, parse
+from hf_ser.dataset.source import SYNTHETIC_MARK
 from hf_ser.dataset.splits import assign
 from hf_ser.errors import InputError
 from hf_ser.quickstart.voice import SAMPLING_RATE, draw_voice, synthesise
@@ -89,7 +90,7 @@ def choose_speakers() -> dict[str, list[str]]:
 def write_synthetic_corpora(
     folder: str | os.PathLike[str], seed: int = 0, speakers: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, int]:
-    """Write a synthetic miniature of the four corpora and a README.txt that says what it is.
+    """Write a synthetic miniature of the four corpora and a SYNTHETIC.txt that says what it is.
 
     Prosody differs by emotion, voices by speaker, syllables by sentence. A clip depends on the seed and its own
     name, not on which others are written. The files are WAV with 16 bits, at each real corpus's sampling rate.
@@ -128,7 +129,7 @@ def write_synthetic_corpora(
     # The first file of all: a folder cut short must not pass for real speech either.
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     readme = _README.format(seed=seed, clips=sum(counts.values()), counts=listed)
-    (folder / "README.txt").write_text(readme, encoding="utf-8")
+    (folder / SYNTHETIC_MARK).write_text(readme, encoding="utf-8")
     for identifier, paths in names.items():
         for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hf_ser.quickstart.corpora import write_synthetic_corpora
-from hf_ser.quickstart.encoder import write_tiny_encoder
-
 from hf_ser.evaluation.tables import render_table
 from hf_ser.models.recipes import RECIPES
+from hf_ser.quickstart.corpora import write_synthetic_corpora
+from hf_ser.quickstart.encoder import write_tiny_encoder
 from hf_ser.training.arguments import training_arguments
 from hf_ser.training.finetune import finetune
 from hf_ser.training.folder import OutputFolder
 
 __all__ = ["run_quickstart"]
 
-_EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 20}
+_EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 120}
 
 
 def run_quickstart(output_dir: str | Path = "quickstart") -> str:
