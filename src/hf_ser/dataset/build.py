@@ -227,7 +227,7 @@ def _write_shards(collection: Collection, layout: Layout, folder: Path, num_proc
         path = folder / shard.path
         held = 0
         with _writer(path) as writer:
-            for table in tables([collection.clips[row] for row in shard.rows]):
+            for table in tables([collection.clips[row] for row in shard.rows], reuse_memory=True):
                 writer.write_table(table)
                 held += table.nbytes
                 progress.update(len(table))

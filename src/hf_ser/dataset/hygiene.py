@@ -2,7 +2,9 @@
 
 import hashlib
 import io
-import wave
+import os
+import struct
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -43,6 +45,7 @@ FULL_SCALE: Final = 32_767
 """The largest 16-bit sample; one that reaches it, or its negative, counts as clipped."""
 
 _NEAR_SILENT_DB: Final = -70.0
+_WAVE_FORMAT_PCM: Final = 1
 _LFS_POINTER: Final = b"version https://git-lfs"
 
 
@@ -108,17 +111,17 @@ def inspect_file(path: Path, clip: Clip) -> Inspection | Fault:
         ('unknown', 1.0, ['all_zeros'])
     """
     try:
-        content = path.read_bytes()
+        content = _scratch.read(path)
     except OSError as error:
         return Fault("unreadable", f"cannot be opened ({error.strerror})")
     return inspect_bytes(content, path.name, clip)
 
 
-def inspect_bytes(content: bytes, name: str, clip: Clip) -> Inspection | Fault:
+def inspect_bytes(content: bytes | memoryview, name: str, clip: Clip) -> Inspection | Fault:
     """Do the same for a file's bytes and its name."""
     if not content:
         return Fault("unreadable", "is empty (0 bytes)")
-    if content.startswith(_LFS_POINTER):
+    if bytes(content[: len(_LFS_POINTER)]) == _LFS_POINTER:
         return Fault("lfs_pointer", "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository")
     known = originals()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -156,7 +159,9 @@ def _levels(rms: float, clipped: bool) -> dict[str, str]:
     return flags
 
 
-def _measure(content: bytes, sha256: str, clip: Clip, known: Originals, flags: Mapping[str, str]) -> Inspection | Fault:
+def _measure(
+    content: bytes | memoryview, sha256: str, clip: Clip, known: Originals, flags: Mapping[str, str]
+) -> Inspection | Fault:
     """Decode a file that is not a published one."""
     decoded = _decode(content)
     if isinstance(decoded, Fault):
@@ -166,7 +171,7 @@ def _measure(content: bytes, sha256: str, clip: Clip, known: Originals, flags: M
         return Fault("unreadable", "holds no samples")
     largest = max(float(samples.max()), -float(samples.min()))
     # A product with itself is several times as fast as a mean of squares, and single precision is exact to 1e-6.
-    flat = samples.ravel().astype(np.float32, copy=False)
+    flat = _scratch.floats(samples)
     power = float(np.dot(flat, flat)) / flat.size
     if not (np.isfinite(largest) and np.isfinite(power)):
         return Fault("unreadable", "holds samples that are not finite numbers")
@@ -194,7 +199,7 @@ def samples_digest(path: Path) -> str:
     return hashlib.sha1(np.ascontiguousarray(samples).data, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
 
 
-def _decode(content: bytes) -> tuple[npt.NDArray[Any], int, int] | Fault:
+def _decode(content: bytes | memoryview) -> tuple[npt.NDArray[Any], int, int] | Fault:
     """Return the samples (16-bit integers, or floats in [-1, 1]), the frames of a channel and the rate in hz."""
     plain = _decode_plain_wav(content)
     if plain is not None:
@@ -208,18 +213,64 @@ def _decode(content: bytes) -> tuple[npt.NDArray[Any], int, int] | Fault:
         return Fault("unreadable", f"is not audio that soundfile reads ({error.error_string.rstrip('.')})")
 
 
-def _decode_plain_wav(content: bytes) -> tuple[npt.NDArray[np.int16], int, int] | None:
-    """Decode 16-bit WAV by the standard library, ten times as fast as libsndfile on bytes; None for all else."""
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            if file.getsampwidth() != 2:
-                return None
-            channels, rate = file.getnchannels(), file.getframerate()
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError):
+def _decode_plain_wav(content: bytes | memoryview) -> tuple[npt.NDArray[np.int16], int, int] | None:
+    """Find the samples of a 16-bit WAV file without copying them; None for all that needs a decoder.
+
+    Ten times as fast as libsndfile on bytes. Chunks as in https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE
+    """
+    view = memoryview(content)
+    if len(view) < 12 or bytes(view[:4]) != b"RIFF" or bytes(view[8:12]) != b"WAVE":
         return None
-    samples = np.frombuffer(data[: len(data) - len(data) % (2 * channels)], dtype="<i2")
-    return samples, len(samples) // channels, rate
+    channels, rate, position = 0, 0, 12
+    while position + 8 <= len(view):
+        name, size = struct.unpack_from("<4sI", view, position)
+        position += 8
+        if name == b"fmt " and size >= 16 and position + 16 <= len(view):
+            tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", view, position)
+            if tag != _WAVE_FORMAT_PCM or bits != 16 or not channels:
+                return None
+        elif name == b"data":
+            held = min(size, len(view) - position)
+            if not channels:
+                return None
+            samples = np.frombuffer(view[position : position + held - held % (2 * channels)], dtype="<i2")
+            return samples, len(samples) // channels, rate
+        # Chunks begin at even places.
+        position += size + size % 2
+    return None
+
+
+class _Scratch(threading.local):
+    """Memory that a thread uses again for each file: fresh pages for every file cost more than reading it."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray(1 << 20)
+        self._floats: npt.NDArray[np.float32] = np.empty(1 << 18, np.float32)
+
+    def read(self, path: Path) -> memoryview:
+        """Return the contents of a file, valid until the next call in this thread."""
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > len(self._bytes):
+                self._bytes = bytearray(size)
+            filled = 0
+            while filled < size:
+                count = file.readinto(memoryview(self._bytes)[filled:size])
+                if not count:
+                    break
+                filled += count
+        return memoryview(self._bytes)[:filled]
+
+    def floats(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return samples in one dimension as floats, valid until the next call in this thread."""
+        if samples.size > self._floats.size:
+            self._floats = np.empty(samples.size, np.float32)
+        flat = self._floats[: samples.size]
+        np.copyto(flat, samples.reshape(-1))
+        return flat
+
+
+_scratch: Final = _Scratch()
 
 
 def repeated_samples(

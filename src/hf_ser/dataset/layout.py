@@ -162,12 +162,12 @@ def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
     for shard in shards:
         for place, value in enumerate(shard.fields):
             holders.setdefault((place, value), set()).add(shard.fields)
-    everything = {shard.fields for shard in shards}
+    everything: set[tuple[str, ...]] = {shard.fields for shard in shards}
     sound: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
     for fields in sorted(wanted):
         for pattern in product(*(("*", value) for value in fields)):
             fixed = [holders[place, value] for place, value in enumerate(pattern) if value != "*"]
-            matched = set.intersection(*fixed) if fixed else everything
+            matched: set[tuple[str, ...]] = set.intersection(*fixed) if fixed else everything
             if matched <= wanted:
                 sound[pattern] = matched
     left: set[tuple[str, ...]] = set(wanted)

@@ -1,7 +1,11 @@
 """Clips as Arrow tables: the columns of the published data set, in terms that every `datasets` release reads."""
 
+import contextlib
+import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow
@@ -110,23 +114,30 @@ def schema() -> pyarrow.Schema:
     return pyarrow.schema([(name, types[kind]) for name, kind in _TYPES.items()], metadata=metadata)
 
 
-def tables(clips: Sequence[CollectedClip]) -> Iterator[pyarrow.Table]:
-    """Yield clips as tables of at most 100 rows, with the bytes of their files as they are."""
+def tables(clips: Sequence[CollectedClip], *, reuse_memory: bool = False) -> Iterator[pyarrow.Table]:
+    """Yield clips as tables of at most 100 rows, with the bytes of their files as they are.
+
+    Args:
+        clips: The clips.
+        reuse_memory: Read each table into the memory of the one before, which is no longer valid then. Fresh memory
+            for each table takes as long as writing it does.
+    """
     layout = schema()
+    scratch = _Scratch() if reuse_memory else None
     for begin in range(0, len(clips), ROWS_OF_A_TABLE):
         rows = clips[begin : begin + ROWS_OF_A_TABLE]
-        columns = _columns(rows)
+        columns = _columns(rows, scratch)
         yield pyarrow.Table.from_arrays(
             [columns["audio"], *(pyarrow.array(columns[field.name], field.type) for field in list(layout)[1:])],
             schema=layout,
         )
 
 
-def _columns(rows: Sequence[CollectedClip]) -> dict[str, Any]:
+def _columns(rows: Sequence[CollectedClip], scratch: "_Scratch | None") -> dict[str, Any]:
     clips = [entry.clip for entry in rows]
     # Named by the clip: in SAVEE's published folders every speaker has an a01.wav.
     names = [f"{entry.clip.clip_id}{entry.path.suffix.lower()}" for entry in rows]
-    contents = pyarrow.array([entry.path.read_bytes() for entry in rows], pyarrow.binary())
+    contents = _contents([entry.path for entry in rows], scratch)
     return {
         "audio": pyarrow.StructArray.from_arrays([contents, pyarrow.array(names, pyarrow.string())], ["bytes", "path"]),
         "emotion": [EMOTIONS.index(entry.emotion) for entry in rows],
@@ -140,3 +151,34 @@ def _columns(rows: Sequence[CollectedClip]) -> dict[str, Any]:
         "provenance": [entry.inspection.provenance for entry in rows],
         **{column: [getattr(entry.votes, way, None) for entry in rows] for column, way in _VOTE_COLUMNS.items()},
     }
+
+
+class _Scratch:
+    """Memory that a table takes over from the one before."""
+
+    def __init__(self) -> None:
+        self._memory = pyarrow.allocate_buffer(0)
+
+    def buffer(self, size: int) -> pyarrow.Buffer:
+        """Return that many bytes or more."""
+        if self._memory.size < size:
+            self._memory = pyarrow.allocate_buffer(size)
+        return self._memory
+
+
+def _contents(paths: Sequence[Path], scratch: "_Scratch | None") -> pyarrow.Array:
+    """Return the bytes of files as one array, read into its memory (or into `scratch`) without a copy between."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
+        ends = list(itertools.accumulate((os.fstat(file.fileno()).st_size for file in files), initial=0))
+        stored = pyarrow.allocate_buffer(ends[-1]) if scratch is None else scratch.buffer(ends[-1])
+        view = memoryview(stored)
+        for file, begin, end in zip(files, ends, ends[1:], strict=False):
+            position = begin
+            while position < end and (count := file.readinto(view[position:end])):
+                position += count
+            if position < end:
+                raise OSError(f"{file.name} became shorter while it was read")
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    offsets = pyarrow.array(ends, pyarrow.int32()).buffers()[1]
+    return pyarrow.Array.from_buffers(pyarrow.binary(), len(paths), [None, offsets, stored])

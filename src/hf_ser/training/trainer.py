@@ -77,6 +77,8 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         **options: Those of `Trainer`.
     """
 
+    optimizer: Any
+
     def __init__(self, *, recipe: Recipe, **options: Any) -> None:
         self._recipe = recipe
         self.epochs_sampler: LengthGroupedEpochs | None = None
@@ -95,7 +97,7 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         self.epochs_sampler = LengthGroupedEpochs(rows.lengths, self.args.train_batch_size, seed)
         return self.epochs_sampler
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: Any = None) -> Any:
         """Give each part of the model its learning rate."""
         if self.optimizer is None:
             opened = self.model if model is None else model

@@ -1,0 +1,76 @@
+"""What the README prints is what a reader can run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hf_ser.cli import _parser, _training_fields, main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"(<!-- not run[^\n]*\n)?```(bash|python)\n(.*?)```", README, flags=re.S)
+
+
+def commands(text):
+    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+
+
+def test_there_are_snippets():
+    assert {language for _, language, _ in BLOCKS} == {"bash", "python"}
+
+
+@pytest.fixture(scope="module")
+def after_quickstart(tmp_path_factory):
+    from hf_ser.quickstart.corpora import write_synthetic_corpora
+    from hf_ser.quickstart.encoder import write_tiny_encoder
+
+    folder = tmp_path_factory.mktemp("reader")
+    write_synthetic_corpora(folder / "quickstart" / "corpora")
+    write_tiny_encoder(folder / "quickstart" / "encoder")
+    return folder
+
+
+def test_every_snippet_runs_as_printed(after_quickstart, monkeypatch):
+    monkeypatch.chdir(after_quickstart)
+    names = {}
+    for skipped, language, text in BLOCKS:
+        if skipped:
+            continue
+        if language == "python":
+            exec(compile(text, "README.md", "exec"), names)
+            continue
+        for words in commands(text):
+            if words[0] == "make":
+                assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
+            else:
+                assert words[0] == "hf-ser"
+                assert main(words[1:]) == 0, words
+    assert (after_quickstart / "out" / "adapter_model.safetensors").is_file()
+
+
+def test_commands_that_need_a_gpu_have_options_that_exist():
+    checked = 0
+    for skipped, _, text in BLOCKS:
+        for words in commands(text) if skipped else []:
+            start = words.index("hf-ser") if "hf-ser" in words else words.index("hf_ser")
+            options, more = _parser().parse_known_args(words[start + 1 :])
+            _training_fields(more)
+            assert options.command == "finetune"
+            checked += 1
+    assert checked >= 4
+
+
+def test_the_parameters_of_the_recipes_are_those_of_the_summary():
+    from transformers import HubertConfig
+
+    from hf_ser.models.summary import summarize_recipes
+
+    large = HubertConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
+        do_stable_layer_norm=True, feat_extract_norm="layer", conv_bias=True,
+    )  # fmt: skip
+    found = summarize_recipes(large).as_dict()["trainable"]
+    for name, parameters in found.items():
+        assert re.search(rf"^\| `{name}` \|.*\| {parameters:,} \|$", README, flags=re.M), (name, parameters)
