@@ -72,3 +72,16 @@ def test_the_files_do_not_depend_on_the_order_of_the_clips(clips, layout):
     assert [sorted(count - row for row in shard.rows) for shard in backwards.shards] == [
         list(shard.rows) for shard in layout.shards
     ]
+
+
+def test_the_columns_are_those_that_datasets_makes_of_the_description():
+    from datasets import Features
+
+    from hf_ser.dataset.tables import feature_list, features, schema
+
+    assert schema().types == features().arrow_schema.types
+    assert schema().names == features().arrow_schema.names
+    assert Features.from_arrow_schema(schema()) == features()
+    assert Features._from_yaml_list(feature_list()) == features()
+    # Unknown to releases of `datasets` before 4.0.
+    assert b"List" not in schema().metadata[b"huggingface"]

@@ -96,6 +96,18 @@ def test_head_dropout_is_on_in_training_alone(encoder):
     assert not torch.equal(head_logits(model, features), head_logits(model, features))
 
 
+def test_head_dropout_is_that_of_the_pooled_features(encoder):
+    """One mask a clip commutes with the pooling; a mask a frame would average out."""
+    model = open_encoder(str(encoder()))[0].train()
+    attach(model, None, dropout=0.5)
+    frames = torch.randn(3, 40, 32)
+    torch.manual_seed(5)
+    of_frames = model.projector(frames).mean(dim=1)
+    torch.manual_seed(5)
+    of_pooled = model.projector(frames.mean(dim=1))
+    assert (of_frames - of_pooled).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_pooling_commutes_with_the_head(weighted, encoder):
     model = open_encoder(str(encoder(use_weighted_layer_sum=weighted)))[0]

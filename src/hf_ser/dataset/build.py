@@ -131,14 +131,16 @@ def _refuse_target(target: Path, overwrite: bool) -> None:
 @contextlib.contextmanager
 def _staging(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside the target, on its file system; it is gone afterwards."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{target.name}.building-"
     try:
-        with TemporaryDirectory(
-            prefix=f".{target.name}.building-", dir=target.parent, ignore_cleanup_errors=True
-        ) as made:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=name, dir=target.parent, ignore_cleanup_errors=True) as made:
             yield Path(made)
-    except PermissionError as error:
-        raise InputError(f"{error.filename} cannot be written or read; change its permissions") from error
+    except OSError as error:
+        where = error.filename or target
+        raise InputError(
+            f"{where}: {error.strerror or error}; {target} was not written, mend this and build again"
+        ) from error
 
 
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:

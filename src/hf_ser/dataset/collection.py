@@ -153,7 +153,8 @@ def _of_corpus(
     """Return the files of one corpus, the best placed first, and the recordings that are no clips of it."""
 
     def relative(path: Path) -> str:
-        return path.relative_to(discovery.root).as_posix()
+        # A name in an encoding of long ago would not go into the report as it is.
+        return path.relative_to(discovery.root).as_posix().encode("utf-8", "backslashreplace").decode()
 
     shared = [name for name in CORPORA if name in folders and _real(folders[name]) == _real(folders[corpus])]
     found, rejected = [], []

@@ -79,7 +79,7 @@ def plan(columns: Mapping[str, Sequence[str]]) -> Layout:
         >>> columns = {"corpus": ["savee"] * 4, "speaker": speakers, "clip_id": clip_ids, "emotion": ["angry"] * 4}
         >>> layout = plan(columns)
         >>> [configuration.name for configuration in layout.configurations][:2]
-        ['speaker_independent', 'savee']
+        ['speaker_independent', 'fold_0']
         >>> sorted(row for shard in layout.shards for row in shard.rows)
         [0, 1, 2, 3]
     """

@@ -125,5 +125,8 @@ def _findings(findings: Sequence[Finding]) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, ["---"] * len(header), *rows)]
+    escaped = [
+        [cell.replace("|", "\\|").replace("\n", "\\n") for cell in row]
+        for row in (header, ["---"] * len(header), *rows)
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in escaped)

@@ -179,6 +179,5 @@ def _contents(paths: Sequence[Path], scratch: "_Scratch | None") -> pyarrow.Arra
                 position += count
             if position < end:
                 raise OSError(f"{file.name} became shorter while it was read")
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     offsets = pyarrow.array(ends, pyarrow.int32()).buffers()[1]
     return pyarrow.Array.from_buffers(pyarrow.binary(), len(paths), [None, offsets, stored])

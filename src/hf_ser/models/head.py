@@ -65,30 +65,29 @@ def plain_model(model: Any) -> Any:
 
 
 def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.0) -> None:
-    """Standardise what enters the projector, and drop out what enters the classifier, from now on.
+    """Standardise what enters the projector, and in training drop channels of it, from now on.
+
+    A channel is dropped for all frames of a clip at once, which is dropout on the clip's pooled features: masks
+    of their own for every frame would average out in the pooling.
 
     Args:
         model: The (adapted) model.
         statistics: Of the pooled features; None leaves them as they are.
-        dropout: Probability; active in training mode only.
+        dropout: Probability that a channel is dropped; in training mode only.
     """
     base = plain_model(model)
     if getattr(base, _STATE, None) is not None:
         raise RuntimeError("the head is standardised already: fold it first")
-    handles = []
-    if statistics is not None:
 
-        def standardise(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (statistics(arguments[0]), *arguments[1:])
+    def before_projector(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        features = arguments[0] if statistics is None else statistics(arguments[0])
+        if dropout > 0.0 and module.training:
+            shape = (len(features), *(1,) * (features.dim() - 2), features.shape[-1])
+            features = features * nn.functional.dropout(features.new_ones(shape), dropout)
+        return (features, *arguments[1:])
 
-        handles.append(base.projector.register_forward_pre_hook(standardise))
-    if dropout > 0.0:
-
-        def drop_out(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (nn.functional.dropout(arguments[0], dropout, module.training), *arguments[1:])
-
-        handles.append(base.classifier.register_forward_pre_hook(drop_out))
-    object.__setattr__(base, _STATE, (statistics, handles))
+    handle = base.projector.register_forward_pre_hook(before_projector)
+    object.__setattr__(base, _STATE, (statistics, handle))
 
 
 def statistics_of(model: Any) -> FeatureStatistics | None:
@@ -153,9 +152,8 @@ def fold(model: Any) -> None:
     state = getattr(base, _STATE, None)
     if state is None:
         return
-    statistics, handles = state
-    for handle in handles:
-        handle.remove()
+    statistics, handle = state
+    handle.remove()
     if statistics is not None:
         fold_statistics(model, statistics)
     object.__setattr__(base, _STATE, None)

@@ -38,7 +38,7 @@ class Recipe:
         head_start: `logistic_regression` sets a new head by logistic regression on the pooled features of
             the training clips (a head taken over by name is kept); `checkpoint` leaves the head as it was
             opened.
-        head_dropout: Dropout probability on the classifier's input, in training.
+        head_dropout: Dropout probability on the pooled, standardised features, in training.
         freeze_feature_encoder: Keeps the convolutional feature encoder as it is, though `trains` names it.
         encoder_settings: Fields of the encoder's configuration to set, such as `hidden_dropout`,
             `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`; what is not
@@ -130,10 +130,11 @@ RECIPES: Mapping[str, Recipe] = {
             "target_modules": ("projector", "classifier"),
             "modules_to_save": ("projector.base_layer", "classifier.base_layer"),
         },
-        learning_rate=1e-3,
+        learning_rate=3e-3,
         epochs=30,
         batch_size=64,
         head_start="checkpoint",
+        head_dropout=0.3,
     ),
 }
 

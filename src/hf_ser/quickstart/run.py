@@ -15,7 +15,7 @@ from hf_ser.training.folder import OutputFolder
 
 __all__ = ["run_quickstart"]
 
-_EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 120}
+_EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 60}
 
 
 def run_quickstart(output_dir: str | Path = "quickstart") -> str:
