@@ -209,6 +209,7 @@ class Run:
                 "synthetic": source.synthetic,
                 "fingerprint": source.fingerprint,
                 "clips": sum(len(rows) for rows in source.parts.values()),
+                "left_out_of_training": dict(source.left_out),
                 "parts": describe_parts(source),
                 "proof": source.proof.as_dict(),
             },
