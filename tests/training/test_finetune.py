@@ -29,8 +29,7 @@ def finished(toy, encoder, tmp_path_factory):
             toy,
             recipe=name,
             output_dir=folder / name,
-            # A head that starts from noise needs its steps; with the encoder frozen they cost nothing.
-            args=arguments(name, folder, num_train_epochs=60 if name == "lora_classifier" else 2),
+            args=arguments(name, folder),
             cache_features=False,
         )
         for name in RECIPES
@@ -226,3 +225,30 @@ def test_augmentation_with_a_frozen_encoder_passes_the_audio_again(toy, encoder,
     )  # fmt: skip
     assert result.run["augmentation"]["noise_probability"] == 0.3
     assert load(result.output_dir).labels == EMOTIONS
+
+
+def test_a_balanced_loss_weighs_labels_not_clips():
+    import torch
+
+    from hf_ser.training.scoring import balanced_weights
+
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    weights = balanced_weights(labels, 3)
+    losses = torch.where(labels == 0, 1.0, 5.0)
+    assert (weights[labels] * losses).mean() == pytest.approx(3.0)
+    assert weights[2] == 0
+
+
+def test_the_recipes_balance_reaches_the_loss(toy, encoder, tmp_path):
+    from datasets import DatasetDict
+
+    uneven = DatasetDict({**toy, "train": toy["train"].select([*range(32), *[0] * 32])})
+    losses = {}
+    for balance in (False, True):
+        result = finetune(
+            encoder(), uneven, recipe=recipe("lora_classifier", balance_labels=balance, head_dropout=0.0),
+            output_dir=tmp_path / str(balance), args=arguments("lora_classifier", tmp_path, learning_rate=0.0, max_steps=8),
+            cache_features=False,
+        )  # fmt: skip
+        losses[balance] = result.run["training_loss"]
+    assert losses[True] != pytest.approx(losses[False], rel=1e-3)

@@ -22,7 +22,7 @@ from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
-from hf_ser.training.scoring import Collators, ValidationMetrics, clip_scores
+from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
 
@@ -110,6 +110,9 @@ class Run:
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
         trainer = EmotionTrainer(
             recipe=chosen,
+            label_weights=balanced_weights(clips["train"].labels, len(source.labels))
+            if chosen.balance_labels
+            else None,
             model=PooledHead(prepared.model) if chosen.encoder_is_frozen else prepared.model,
             args=arguments,
             train_dataset=items["train"],

@@ -13,9 +13,26 @@ from hf_ser.evaluation.metrics.f1 import f1_averages
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Collators", "ValidationMetrics", "clip_scores"]
+__all__ = ["Collators", "ValidationMetrics", "balanced_weights", "clip_scores"]
+
+
+def balanced_weights(labels: ArrayLike, count: int) -> torch.Tensor:
+    """Return a weight for each label `(count,)`, inverse to its share; the mean over the clips is 1.
+
+    Example:
+        >>> balanced_weights([0, 0, 0, 2], 3)
+        tensor([0.6667, 0.0000, 2.0000])
+    """
+    import torch
+
+    clips = np.bincount(np.asarray(labels), minlength=count)
+    present = clips > 0
+    weights = np.zeros(count, dtype=np.float32)
+    weights[present] = clips.sum() / (present.sum() * clips[present])
+    return torch.from_numpy(weights)
 
 
 class Collators:

@@ -74,13 +74,15 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         recipe: Names the learning rate of each part.
+        label_weights: `(labels,)` weights of the loss; None weighs every clip alike.
         **options: Those of `Trainer`.
     """
 
     optimizer: Any
 
-    def __init__(self, *, recipe: Recipe, **options: Any) -> None:
+    def __init__(self, *, recipe: Recipe, label_weights: torch.Tensor | None = None, **options: Any) -> None:
         self._recipe = recipe
+        self._label_weights = label_weights
         self.epochs_sampler: LengthGroupedEpochs | None = None
         super().__init__(**options)
         self.add_callback(_EpochToSampler(self))
@@ -96,6 +98,19 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         self.epochs_sampler = LengthGroupedEpochs(rows.lengths, self.args.train_batch_size, seed)
         return self.epochs_sampler
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
+        """Return the mean loss of the clips, each weighted by its label where weights were given."""
+        if self._label_weights is None or "labels" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs=return_outputs, **options)
+        labels = inputs["labels"]
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        losses = nn.functional.cross_entropy(
+            outputs["logits"], labels, reduction="none", label_smoothing=self.args.label_smoothing_factor
+        )
+        # A plain mean: dividing by the batch's own weights would make the loss depend on how clips are batched.
+        loss = (self._label_weights.to(losses)[labels] * losses).mean()
+        return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Give each part of the model its learning rate."""
