@@ -246,9 +246,12 @@ def test_the_recipes_balance_reaches_the_loss(toy, encoder, tmp_path):
     losses = {}
     for balance in (False, True):
         result = finetune(
-            encoder(), uneven, recipe=recipe("lora_classifier", balance_labels=balance, head_dropout=0.0),
-            output_dir=tmp_path / str(balance), args=arguments("lora_classifier", tmp_path, learning_rate=0.0, max_steps=8),
+            encoder(),
+            uneven,
+            recipe=recipe("lora_classifier", balance_labels=balance, head_dropout=0.0),
+            output_dir=tmp_path / str(balance),
+            args=arguments("lora_classifier", tmp_path, learning_rate=0.0, max_steps=8),
             cache_features=False,
-        )  # fmt: skip
+        )
         losses[balance] = result.run["training_loss"]
     assert losses[True] != pytest.approx(losses[False], rel=1e-3)
