@@ -153,11 +153,11 @@ def test_one_label_alone_is_refused(encoder):
         start_head(open_encoder(str(encoder()))[0], torch.randn(5, 32), [1] * 5)
 
 
-def test_a_channel_that_never_varies_is_left_alone():
+def test_a_channel_that_never_varies_is_not_blown_up():
     features = torch.cat([torch.randn(50, 1), torch.full((50, 1), 7.3)], dim=1)
     found = FeatureStatistics.of(features)
-    assert found.std[1] == 1
-    assert torch.isfinite(found(features)).all()
+    assert found.std[1] > 0.05
+    assert found(features).abs().max() < 10
 
 
 def test_features_are_computed_once_and_damage_is_noticed(tmp_path):

@@ -31,7 +31,7 @@ class FeatureStatistics:
 
     Attributes:
         mean: `(hidden,)`, float32.
-        std: `(hidden,)`, float32; 1 for a channel that does not vary.
+        std: `(hidden,)`, float32; at least 1 % of the root mean square over all channels.
     """
 
     mean: torch.Tensor
@@ -43,13 +43,14 @@ class FeatureStatistics:
 
         Example:
             >>> FeatureStatistics.of(torch.tensor([[0.0, 5.0], [2.0, 5.0]])).std
-            tensor([1., 1.])
+            tensor([1.0000, 0.0367])
         """
         exact = features.double()
         mean = exact.mean(dim=0)
         std = exact.std(dim=0, correction=0)
-        constant = std <= 1e-6 * exact.abs().amax(dim=0).clamp_min(1e-6)
-        return cls(mean.float(), torch.where(constant, torch.ones_like(std), std).float())
+        # A channel that hardly varies would be scaled up until its rounding errors decide.
+        floor = 1e-2 * exact.square().mean().sqrt().clamp_min(1e-6)
+        return cls(mean.float(), torch.maximum(std, floor).float())
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Standardise features `(..., hidden)`."""
