@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, part_of
+from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading
 
 if TYPE_CHECKING:
     from torch import nn
@@ -198,7 +198,8 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     from peft import LoraConfig, get_peft_model
 
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.lora.items()}
-    adapted = get_peft_model(model, LoraConfig(**settings))
+    with quiet_loading():
+        adapted = get_peft_model(model, LoraConfig(**settings))
     for name, parameter in adapted.named_parameters():
         if ".modules_to_save." in name:
             parameter.requires_grad_("head" in chosen.trained_parts)
