@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
 __all__ = ["add_build"]
 
-_CORPORA = {"ravdess": "RAVDESS", "crema_d": "CREMA-D", "tess": "TESS", "savee": "SAVEE"}
+
+def _comma_separated(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def add_build(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,14 +26,14 @@ def add_build(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> Non
         add: What makes a subcommand of them.
     """
     command = add(commands, "build", _build, "Build the eight-emotions data set from the corpora, and publish it.")
-    for name, title in _CORPORA.items():
-        command.add_argument(
-            f"--{name.replace('_', '-')}", metavar="DIR|ZIP", help=f"folder or zip file of {title}, in any layout"
-        )
+    for name, corpus in CORPORA.items():
+        described = f"folder or zip file of {corpus.short_title}, in any layout"
+        command.add_argument(f"--{name.replace('_', '-')}", metavar="DIR|ZIP", help=described)
     command.add_argument(
         "--download",
         metavar="CORPORA",
-        default="",
+        type=_comma_separated,
+        default=[],
         help="fetch these corpora: ravdess, tess, crema_d, separated by commas",
     )
     command.add_argument("--download-dir", metavar="DIR", help="where downloads are kept (default: the user's cache)")
@@ -51,7 +54,8 @@ def add_build(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> Non
     command.add_argument(
         "--acknowledge-licences",
         metavar="CORPORA",
-        default="",
+        type=_comma_separated,
+        default=[],
         help="for a public repository: the corpora whose terms forbid it and that you may publish, such as savee,tess",
     )
     command.add_argument("--json", action="store_true", help="print the build report as JSON")
@@ -60,10 +64,10 @@ def add_build(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> Non
 def _build(options: argparse.Namespace, more: Sequence[str]) -> None:
     from hf_ser.dataset.build import build_dataset
 
-    given = {name: getattr(options, name) for name in _CORPORA}
+    given = {name: getattr(options, name) for name in CORPORA}
     if (options.public or options.acknowledge_licences) and not options.push_to:
         raise InputError("--public and --acknowledge-licences go with --push-to USER/NAME; add it, or leave them out")
-    for name in filter(None, options.download.split(",")):
+    for name in options.download:
         if given.get(name):
             raise InputError(f"{name} is given by a path and by --download; leave one of them out")
         from hf_ser.dataset.download import download_corpus
@@ -85,9 +89,11 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> None:
     if options.push_to:
         from hf_ser.dataset.publish import publish_dataset
 
-        names = [name for name in options.acknowledge_licences.split(",") if name]
         publication = publish_dataset(
-            result.folder, options.push_to, private=not options.public, acknowledge_licences=names
+            result.folder,
+            options.push_to,
+            private=not options.public,
+            acknowledge_licences=options.acknowledge_licences,
         )
         if not options.json:
             done = "unchanged, no commit" if publication.commit is None else f"commit {publication.commit}"

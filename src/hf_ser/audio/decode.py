@@ -11,14 +11,13 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.errors import InputError
 
 __all__ = ["AudioSource", "decode"]
 
 AudioSource: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, Any]
 """A path, an encoded file's bytes, or the `{"bytes", "path"}` struct of `datasets.Audio(decode=False)`."""
-
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def decode(source: AudioSource, sampling_rate: int = 16_000, name: str | None = None) -> npt.NDArray[np.float32]:
@@ -54,7 +53,7 @@ def decode(source: AudioSource, sampling_rate: int = 16_000, name: str | None = 
     encoded, name = _encoded(source, name)
     if not encoded:
         raise InputError(f"{name}: the file is empty; fetch it again or remove it")
-    if encoded.startswith(_LFS_POINTER):
+    if encoded.startswith(LFS_POINTER):
         raise InputError(f"{name}: a Git LFS pointer, not audio; fetch the file with `git lfs pull`")
     try:
         frames, rate = soundfile.read(io.BytesIO(encoded), dtype="float32", always_2d=True)

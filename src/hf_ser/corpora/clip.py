@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-__all__ = ["AUDIO_EXTENSIONS", "Clip", "Corpus", "Licence", "Speaker"]
+__all__ = ["AUDIO_EXTENSIONS", "LFS_POINTER", "Clip", "Corpus", "Licence", "Speaker"]
+
+LFS_POINTER = b"version https://git-lfs"
+"""How the text file begins that Git LFS leaves where audio should be."""
 
 # `.au` and `.snd` are left out although soundfile reads them: for these two names libsndfile takes any bytes,
 # a Git LFS pointer's too, for headerless audio.
@@ -119,6 +122,11 @@ class Corpus:
     archive_url: str | None
     examples: tuple[str, ...]
     read_name: Callable[[str, str], Clip | str | None] = field(repr=False)
+
+    @property
+    def short_title(self) -> str:
+        """The corpus's usual name, such as `CREMA-D`."""
+        return self.title[self.title.rindex("(") + 1 : -1]
 
     def classify(self, path: str | os.PathLike[str]) -> Clip | str | None:
         """Return what the name of a file says, whatever its extension.

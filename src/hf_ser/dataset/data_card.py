@@ -10,6 +10,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from hf_ser.corpora import CORPORA, Corpus
+from hf_ser.corpora.licences import licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.layout import Configuration, Layout
@@ -17,6 +18,7 @@ from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
+from hf_ser.text import markdown_table
 
 __all__ = ["ShardSize", "render_data_card"]
 
@@ -99,10 +101,10 @@ def render_data_card(
     clips = collection.clips
     default = layout.configurations[0].name
     voted = collection.label_scheme != "intended"
-    faults = [f"- {_short(corpus)}: {fault}" for corpus in corpora for fault in _FAULTS[corpus.name]]
+    faults = [f"- {corpus.short_title}: {fault}" for corpus in corpora for fault in _FAULTS[corpus.name]]
     card: str = _template().render(
         front_matter=_front_matter(corpora, layout, sizes, len(clips)),
-        corpora=[{"short": _short(corpus)} for corpus in corpora],
+        corpora=[{"short": corpus.short_title} for corpus in corpora],
         clips=f"{len(clips):,}",
         hours=f"{facts['hours']:.2f}",
         speakers=len({entry.clip.speaker for entry in clips}),
@@ -117,10 +119,12 @@ def render_data_card(
         proof=_proof(proofs),
         counts=_counts(facts),
         durations=_durations(corpora, clips),
-        columns=_table(["column", "meaning"], [[f"`{name}`", meaning] for name, meaning in _COLUMNS.items()]),
+        columns=markdown_table(
+            ["column", "meaning"], [[f"`{name}`", meaning] for name, meaning in _COLUMNS.items()], numbers=False
+        ),
         faults="\n".join(["As published:", "", *faults]),
         faults_found=_found(facts),
-        licences=_licences(corpora),
+        licences=licence_table(corpora),
         licence_note=_licence_note(corpora),
         citations="\n\n".join(corpus.citation for corpus in corpora),
     )
@@ -138,7 +142,7 @@ def _template() -> Any:
 def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str, ShardSize], clips: int) -> str:
     licences = list(dict.fromkeys(corpus.licence.id for corpus in corpora))
     content: dict[str, Any] = {
-        "pretty_name": f"Eight emotions ({', '.join(_short(corpus) for corpus in corpora)})",
+        "pretty_name": f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
         "language": ["en"],
         "license": licences if len(licences) > 1 else licences[0],
         "task_categories": ["audio-classification"],
@@ -189,10 +193,6 @@ def _size_category(clips: int) -> str:
     return "100K<n<1M"
 
 
-def _short(corpus: Corpus) -> str:
-    return corpus.title[corpus.title.rindex("(") + 1 : -1]
-
-
 def _label_sentence(collection: Collection) -> str:
     if collection.label_scheme == "intended":
         return "Labels are the intended emotions."
@@ -214,11 +214,11 @@ def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
         }
         name = f"`{configuration.name}`" + (" (default)" if position == 0 else "")
         if configuration.name in CORPORA:
-            what = f"all clips of {_short(CORPORA[configuration.name])}, not split"
+            what = f"all clips of {CORPORA[configuration.name].short_title}, not split"
         else:
             what = PROTOCOLS.get(configuration.name, "all clips, not split").removesuffix(" (the default)")
         rows.append([name, what, *(counts.get(part, "") for part in ("train", "validation", "test"))])
-    return _table(["configuration", "what it is", "train", "validation", "test"], rows)
+    return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=False)
 
 
 def _proof(proofs: Mapping[str, SplitProof]) -> str:
@@ -249,7 +249,7 @@ def _proof(proofs: Mapping[str, SplitProof]) -> str:
         "pairs of identical clips",
         "labels without training clips",
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows, numbers=False)
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
@@ -257,7 +257,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
         [f"`{name}`", *(f"{counts[emotion]:,}" for emotion in EMOTIONS), f"{sum(counts.values()):,}"]
         for name, counts in facts["counts"].items()
     ]
-    return _table(["corpus", *EMOTIONS, "all"], rows)
+    return markdown_table(["corpus", *EMOTIONS, "all"], rows, numbers=False)
 
 
 def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str:
@@ -281,7 +281,7 @@ def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str
             ]
         )
     header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (hz)"]
-    return _table(header, rows)
+    return markdown_table(header, rows, numbers=False)
 
 
 def _found(facts: Mapping[str, Any]) -> str:
@@ -289,31 +289,14 @@ def _found(facts: Mapping[str, Any]) -> str:
     if not tally:
         return "No clip here bears a flag."
     rows = [[f"`{flag}`", f"{tally[flag]:,}", meaning] for flag, meaning in FLAGS.items() if tally[flag]]
-    return "Flags in this build:\n\n" + _table(["flag", "clips", "meaning"], rows)
-
-
-def _licences(corpora: Sequence[Corpus]) -> str:
-    rows = []
-    for corpus in corpora:
-        licence = corpus.licence
-        name = f"[{licence.name}]({licence.url})" if licence.url else licence.name
-        commercial, passing_on = (
-            ("no" if licence.non_commercial else "yes"),
-            ("yes" if licence.redistribution else "no"),
-        )
-        rows.append([f"[{_short(corpus)}]({corpus.homepage})", name, commercial, passing_on])
-    return _table(["corpus", "terms, as its source states them", "commercial use", "passing the audio on"], rows)
+    return "Flags in this build:\n\n" + markdown_table(["flag", "clips", "meaning"], rows, numbers=False)
 
 
 def _licence_note(corpora: Sequence[Corpus]) -> str:
-    closed = [_short(corpus) for corpus in corpora if not corpus.licence.redistribution]
+    closed = [corpus.short_title for corpus in corpora if not corpus.licence.redistribution]
     if not closed:
         return "Each clip stays under the terms of its own corpus. This is no legal advice."
     return (
         f"Each clip stays under the terms of its own corpus. Those of {' and '.join(closed)} do not allow publishing "
         "this data set: keep it private. This is no legal advice."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))

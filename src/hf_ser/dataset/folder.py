@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import soundfile
 
 from hf_ser.corpora import CORPORA, Clip, Discovery, discover
+from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["read_folder"]
 
 logger = logging.getLogger(__name__)
-
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def read_folder(root: str | os.PathLike[str], corpora: str | Iterable[str] | None = None) -> "Dataset":
@@ -137,12 +136,12 @@ def _diagnose(path: Path, reason: str) -> _Fault:
     """Return why soundfile could not read a file."""
     try:
         with path.open("rb") as file:
-            head = file.read(len(_LFS_POINTER))
+            head = file.read(len(LFS_POINTER))
     except OSError as error:
         return _Fault(f"cannot be opened ({error.strerror})", "mend its link or its permissions, or remove it")
     if not head:
         return _Fault("is empty (0 bytes)", "download it again or remove it")
-    if head == _LFS_POINTER:
+    if head == LFS_POINTER:
         return _Fault(
             "is a Git LFS pointer, not audio",
             "run `git lfs pull` in a clone of its repository (GitHub's zip has pointers only)",

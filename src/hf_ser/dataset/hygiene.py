@@ -15,6 +15,7 @@ import numpy.typing as npt
 import soundfile
 
 from hf_ser.corpora import Clip
+from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.dataset.originals import PCM_DIGITS, Originals, Provenance, level, originals
 
 __all__ = [
@@ -46,7 +47,6 @@ FULL_SCALE: Final = 32_767
 
 _NEAR_SILENT_DB: Final = -70.0
 _WAVE_FORMAT_PCM: Final = 1
-_LFS_POINTER: Final = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def inspect_bytes(content: bytes | memoryview, name: str, clip: Clip) -> Inspect
     """Do the same for a file's bytes and its name."""
     if not content:
         return Fault("unreadable", "is empty (0 bytes)")
-    if bytes(content[: len(_LFS_POINTER)]) == _LFS_POINTER:
+    if bytes(content[: len(LFS_POINTER)]) == LFS_POINTER:
         return Fault("lfs_pointer", "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository")
     known = originals()
     sha256 = hashlib.sha256(content).hexdigest()

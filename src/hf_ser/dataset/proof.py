@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
+from hf_ser.text import aligned
 
 __all__ = ["PAPER_WARNING", "Overlap", "Part", "SplitProof", "prove"]
 
@@ -163,7 +164,7 @@ class SplitProof:
             if names:
                 held.append([title] + [""] * len(parts))
                 held += [[f"  {name}", *(f"{tally.get(name, 0):,}" for tally in tallies)] for name in names]
-        return "\n\n".join([head, _align(shared), _align(held)])
+        return "\n\n".join([head, aligned(shared), aligned(held)])
 
 
 def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
@@ -287,12 +288,3 @@ def _identical(
             by_digest.setdefault(digests[row], []).append(clip_ids[row])
     pairs = [(other, clip_ids[row]) for row in second for other in by_digest.get(digests[row], ())]
     return tuple(sorted(pairs))
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

@@ -10,6 +10,7 @@ from hf_ser.dataset.collection import Collection, Finding
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.originals import originals
 from hf_ser.labels import EMOTIONS
+from hf_ser.text import markdown_table
 
 __all__ = ["REASONS", "render_report", "report"]
 
@@ -78,12 +79,13 @@ def render_report(facts: Mapping[str, Any]) -> str:
         "## Where the files come from",
         "`original`: the bytes of a published file, by SHA-256. `re_encoded`: the same samples in other bytes, or the "
         "original's length and level. `unknown`: neither.",
-        _table(
+        markdown_table(
             ["corpus", "original", "re_encoded", "unknown", "missing"],
             [
                 [name, *(f"{number:,}" for number in origins.values()), f"{_missing(facts, name):,}"]
                 for name, origins in facts["provenance"].items()
             ],
+            numbers=False,
         ),
     ]
     for title, key, meaning in (
@@ -111,7 +113,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
         published = facts["table_2"][name]
         cells = [cell(counts[emotion], published[emotion]) for emotion in EMOTIONS]
         rows.append([name, *cells, cell(sum(counts.values()), sum(published.values()))])
-    return _table(["corpus", *EMOTIONS, "all"], rows)
+    return markdown_table(["corpus", *EMOTIONS, "all"], rows, numbers=False)
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:
@@ -119,14 +121,6 @@ def _findings(findings: Sequence[Finding]) -> list[str]:
         return []
     tally = Counter(finding.reason for finding in findings)
     summary = [[f"`{reason}`", f"{number:,}", REASONS[reason]] for reason, number in sorted(tally.items())]
-    blocks = [_table(["reason", "files", "meaning"], summary)]
+    blocks = [markdown_table(["reason", "files", "meaning"], summary, numbers=False)]
     listed = [[f"`{entry.file}`", entry.corpus, f"`{entry.reason}`", entry.detail] for entry in findings]
-    return [*blocks, _table(["file", "corpus", "reason", "what was found"], listed)]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [
-        [cell.replace("|", "\\|").replace("\n", "\\n") for cell in row]
-        for row in (header, ["---"] * len(header), *rows)
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+    return [*blocks, markdown_table(["file", "corpus", "reason", "what was found"], listed, numbers=False)]

@@ -1,11 +1,12 @@
 """report.md: what a run's figures are and what they mean, for a reader who was not there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics.confusion import row_percent
 from hf_ser.evaluation.scores import evaluate_scores
+from hf_ser.text import markdown_table, percent, percent_range
 
 __all__ = ["evaluate_scores", "render_report"]
 
@@ -82,13 +83,13 @@ def _title(run: Mapping[str, Any]) -> str:
 def _headline(test: Mapping[str, Any]) -> str:
     pooled = test["pooled"]
     bounds, note = pooled["intervals"]["uar"], pooled["intervals_note"]
-    interval = f"95 % interval {_range(bounds)}" if bounds else ""
+    interval = f"95 % interval {percent_range(bounds)}" if bounds else ""
     remarks = "; ".join(text for text in (interval, note) if text)
-    line = f"**UAR {_percent(pooled['uar'])} %**" + (f" ({remarks})" if remarks else "")
+    line = f"**UAR {percent(pooled['uar'])} %**" + (f" ({remarks})" if remarks else "")
     line += f" on {pooled['clips']:,} test clips of {_count(pooled['speakers'], 'speaker')}"
     if len(test["corpora"]) > 1:
         mean = test["mean_over_corpora"]
-        line += f"; mean over the {mean['corpora']} corpora {_percent(mean['uar'])} %"
+        line += f"; mean over the {mean['corpora']} corpora {percent(mean['uar'])} %"
     classes = sum(entry["support"] > 0 for entry in pooled["per_class"].values())
     return (
         f"{line}.\n\nUAR is the mean of the recalls of the {classes} emotions that occur in the test clips; "
@@ -126,13 +127,13 @@ def _corpora(test: Mapping[str, Any]) -> str:
     rows.append(_corpus_row("pooled", test["pooled"]))
     if len(test["corpora"]) > 1:
         rows.append(_corpus_row("mean over corpora", test["mean_over_corpora"]))
-    return _table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows)
+    return markdown_table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows)
 
 
 def _corpus_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
     def with_interval(value: float | None, key: str) -> str:
         bounds = measure["intervals"][key]
-        return _percent(value) + (f" ({_range(bounds)})" if bounds else "")
+        return percent(value) + (f" ({percent_range(bounds)})" if bounds else "")
 
     clips, speakers = measure.get("clips"), measure.get("speakers")
     return (
@@ -142,7 +143,7 @@ def _corpus_row(name: str, measure: Mapping[str, Any]) -> tuple[str, ...]:
         with_interval(measure["uar"], "uar"),
         with_interval(measure["accuracy"], "accuracy"),
         with_interval(measure["f1"]["macro"], "f1_macro"),
-        _percent(measure["eer"]["macro"]),
+        percent(measure["eer"]["macro"]),
     )
 
 
@@ -157,34 +158,34 @@ def _interval_notes(test: Mapping[str, Any]) -> list[str]:
 def _other_figures(test: Mapping[str, Any]) -> list[str]:
     pooled = test["pooled"]
     rows = [
-        ("micro F1 (equals accuracy)", _percent(pooled["f1"]["micro"])),
-        ("weighted F1", _percent(pooled["f1"]["weighted"])),
-        ("EER, macro (one against the rest, from scores)", _percent(pooled["eer"]["macro"])),
-        ("EER, micro (all pairs of clip and class pooled)", _percent(pooled["eer"]["micro"])),
-        ('the paper\'s "EER": mean (FPR + FNR) / 2 of decisions', _percent(pooled["paper_eer"])),
+        ("micro F1 (equals accuracy)", percent(pooled["f1"]["micro"])),
+        ("weighted F1", percent(pooled["f1"]["weighted"])),
+        ("EER, macro (one against the rest, from scores)", percent(pooled["eer"]["macro"])),
+        ("EER, micro (all pairs of clip and class pooled)", percent(pooled["eer"]["micro"])),
+        ('the paper\'s "EER": mean (FPR + FNR) / 2 of decisions', percent(pooled["paper_eer"])),
     ]
-    return ["Further figures, pooled:", _table(("figure", "value"), rows)]
+    return ["Further figures, pooled:", markdown_table(("figure", "value"), rows, numbers=False)]
 
 
 def _emotions(per_class: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for label, entry in per_class.items():
         bounds = entry["recall_interval"]
-        recall = _percent(entry["recall"]) + (f" ({_range(bounds)})" if bounds else "")
-        shares = (_percent(entry["precision"]), recall, _percent(entry["f1"]), _percent(entry["eer"]))
+        recall = percent(entry["recall"]) + (f" ({percent_range(bounds)})" if bounds else "")
+        shares = (percent(entry["precision"]), recall, percent(entry["f1"]), percent(entry["eer"]))
         rows.append((label, f"{entry['support']:,}", *shares))
-    return _table(("emotion", "clips", "precision", "recall", "F1", "EER"), rows)
+    return markdown_table(("emotion", "clips", "precision", "recall", "F1", "EER"), rows)
 
 
 def _confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[str]:
     shares = row_percent(counts).tolist()
     clips = [(label, *(f"{cell:,}" for cell in row)) for label, row in zip(labels, counts, strict=True)]
     # NaN alone differs from itself: a row without clips has no percentages.
-    percent = [
+    row_shares = [
         (label, *("" if cell != cell else f"{cell:.1f}" for cell in row))
         for label, row in zip(labels, shares, strict=True)
     ]
-    return [_table(("clips", *labels), clips), _table(("percent", *labels), percent)]
+    return [markdown_table(("clips", *labels), clips), markdown_table(("percent", *labels), row_shares)]
 
 
 def _validation(validation: Mapping[str, Any] | None) -> list[str]:
@@ -206,7 +207,7 @@ def _data(run: Mapping[str, Any]) -> list[str]:
         corpora = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
         listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in corpora.items() if clips)
         rows.append((name, f"{part.get('clips', 0):,}", str(len(part.get("speakers") or ())), listed))
-    return ["## Data", _table(("part", "clips", "speakers", "clips by corpus"), rows)]
+    return ["## Data", markdown_table(("part", "clips", "speakers", "clips by corpus"), rows)]
 
 
 def _settings(run: Mapping[str, Any]) -> list[str]:
@@ -219,9 +220,9 @@ def _settings(run: Mapping[str, Any]) -> list[str]:
     for place, size in (run.get("peak_memory_bytes") or {}).items():
         if size:
             rows.append((f"peak memory {place}", f"{size / 2**30:.2f} GiB"))
-    blocks = ["## Settings", _table(("setting", "value"), rows)] if rows else []
+    blocks = ["## Settings", markdown_table(("setting", "value"), rows, numbers=False)] if rows else []
     if run.get("arguments"):
-        table = _table(("argument", "value"), _flat("", run["arguments"]))
+        table = markdown_table(("argument", "value"), _flat("", run["arguments"]), numbers=False)
         blocks.append(f"<details><summary>All arguments</summary>\n\n{table}\n\n</details>")
     return blocks
 
@@ -251,25 +252,5 @@ def _entry(mapping: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    align = ["---"] + ["---:"] * (len(header) - 1)
-    if len(header) == 2:
-        align[1] = "---"
-    lines = [header, align, *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
-
-
-def _range(bounds: Sequence[float]) -> str:
-    return f"{_percent(bounds[0])} to {_percent(bounds[1])}"

@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from hf_ser.corpora import CORPORA, Corpus
+from hf_ser.corpora.licences import licence_table
 from hf_ser.errors import InputError
-from hf_ser.hub.facts import Facts, code, entry, percent, read_facts, span, table
+from hf_ser.hub.facts import Facts, code, entry, read_facts
 from hf_ser.hub.front_matter import front_matter, licence_of
 from hf_ser.hub.sections import environment, label_table, results, split, training
 from hf_ser.hub.snippets import snippets
+from hf_ser.text import percent, percent_range
 
 __all__ = ["render_model_card"]
 
@@ -172,7 +174,7 @@ def _origin(run: Mapping[str, Any], facts: Facts) -> str:
 def _headline(test: Mapping[str, Any], facts: Facts) -> str:
     pooled = test["pooled"]
     bounds = pooled["intervals"]["uar"]
-    interval = f" (95 % interval {span(bounds)})" if bounds else ""
+    interval = f" (95 % interval {percent_range(bounds)})" if bounds else ""
     speakers = f"{pooled['speakers']:,} speaker{'s' if pooled['speakers'] != 1 else ''}"
     heard = {True: " that the model never heard", False: "", None: ""}[facts.disjoint and facts.protocol != "paper"]
     mean = test["mean_over_corpora"]
@@ -232,8 +234,7 @@ def _limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
 
 
 def _short_title(name: str) -> str:
-    title = CORPORA[name].title if name in CORPORA else name
-    return title[title.rindex("(") + 1 : -1] if title.endswith(")") else title
+    return CORPORA[name].short_title if name in CORPORA else name
 
 
 def _files(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -263,17 +264,7 @@ def _licences(facts: Facts) -> list[str]:
     corpora = facts.known_corpora
     if not corpora:
         return []
-    rows = [
-        (
-            f"[{_short_title(corpus.name)}]({corpus.homepage})",
-            f"[{corpus.licence.name}]({corpus.licence.url})" if corpus.licence.url else corpus.licence.name,
-            "no" if corpus.licence.non_commercial else "yes",
-            "yes" if corpus.licence.redistribution else "no",
-        )
-        for corpus in corpora
-    ]
-    header = ("corpus", "terms, as its source states them", "commercial use", "passing the audio on")
-    return ["No audio is in this repository.", table(header, rows, numbers=False), _roll_up(facts, corpora)]
+    return ["No audio is in this repository.", licence_table(corpora), _roll_up(facts, corpora)]
 
 
 def _roll_up(facts: Facts, corpora: tuple[Corpus, ...]) -> str:
@@ -285,7 +276,7 @@ def _roll_up(facts: Facts, corpora: tuple[Corpus, ...]) -> str:
     what = "these terms" if len(corpora) == 1 else "the most restrictive of these terms"
     why = " (which publishes no licence, hence `other`)" if strictest.licence.id == "other" else ""
     return (
-        f"The licence on top of this card follows {what}, those of {_short_title(strictest.name)}{why}. Whether a "
+        f"The licence on top of this card follows {what}, those of {strictest.short_title}{why}. Whether a "
         "recording's terms bind a model trained on it is not settled; this is the cautious reading, not legal advice. "
         "The base model's own terms apply besides."
     )

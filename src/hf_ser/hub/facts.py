@@ -1,14 +1,14 @@
 """What a run's records say, in the form that its card needs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hf_ser.corpora import CORPORA, Corpus
 
-__all__ = ["Facts", "code", "entry", "percent", "read_facts", "span", "table"]
+__all__ = ["Facts", "code", "entry", "read_facts"]
 
 # What the Hub takes for a model or data set; everything else there is refused with the whole commit.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -154,43 +154,3 @@ def code(value: Any) -> str:
         '`loraqkv`'
     """
     return "`" + " ".join(str(value).replace("`", "").split()) + "`"
-
-
-def percent(fraction: float | None) -> str:
-    """Return a fraction in percent without its sign, or a dash for none.
-
-    Example:
-        >>> percent(0.125), percent(None)
-        ('12.5', '–')
-    """
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
-
-
-def span(bounds: Sequence[float]) -> str:
-    """Return an interval of fractions in percent.
-
-    Example:
-        >>> span([0.5, 0.75])
-        '50.0 to 75.0'
-    """
-    return f"{percent(bounds[0])} to {percent(bounds[1])}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
-    """Return a Markdown table.
-
-    Args:
-        header: Titles of the columns.
-        rows: Cells; a pipe or a line break in one cannot break the table.
-        numbers: Whether all columns but the first are aligned to the right.
-
-    Example:
-        >>> print(table(("emotion", "clips"), [("calm", "8")]))
-        | emotion | clips |
-        |---|---:|
-        | calm | 8 |
-    """
-    lines = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in line] for line in (header, *rows)]
-    rule = "|---" + ("|---:" if numbers else "|---") * (len(header) - 1) + "|"
-    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
-    return "\n".join([head, rule, *body])

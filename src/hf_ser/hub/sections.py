@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.hub.facts import Facts, code, entry, percent, span, table
+from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
+from hf_ser.text import markdown_table, percent, percent_range
 
 __all__ = ["environment", "label_table", "results", "split", "training"]
 
@@ -36,7 +37,7 @@ def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
         (str(index), label, *(f"{_clips_of(part, label):,}" for part in parts.values()))
         for index, label in enumerate(facts.labels)
     ]
-    return table(("id", "label", *(f"{name} clips" for name in parts)), rows)
+    return markdown_table(("id", "label", *(f"{name} clips" for name in parts)), rows)
 
 
 def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -54,7 +55,7 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
             held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
             listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
             rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
-        blocks.append(table(("part", "clips", "speakers", "clips by corpus"), rows))
+        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows))
     blocks += _proof(entry(run, "dataset", "proof"), facts)
     about = []
     if facts.dataset:
@@ -83,7 +84,7 @@ def _proof(proof: Any, facts: Facts) -> list[str]:
         False: "What the parts share:",
         None: "What the parts share, by the names in the record:",
     }[facts.disjoint]
-    return [claim, table(header, rows)]
+    return [claim, markdown_table(header, rows)]
 
 
 def results(test: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +98,8 @@ def results(test: Mapping[str, Any]) -> dict[str, Any]:
     rows = []
     for name, measure in measures:
         cells = [
-            percent(entry(measure, *path)) + (f" ({span(bounds)})" if (bounds := measure["intervals"][key]) else "")
+            percent(entry(measure, *path))
+            + (f" ({percent_range(bounds)})" if (bounds := measure["intervals"][key]) else "")
             for path, key in ((("uar",), "uar"), (("accuracy",), "accuracy"), (("f1", "macro"), "f1_macro"))
         ]
         counts = [f"{measure[key]:,}" if key in measure else "" for key in ("clips", "speakers")]
@@ -105,7 +107,7 @@ def results(test: Mapping[str, Any]) -> dict[str, Any]:
     emotions = []
     for label, figures in pooled["per_class"].items():
         bounds = figures["recall_interval"]
-        recall = percent(figures["recall"]) + (f" ({span(bounds)})" if bounds else "")
+        recall = percent(figures["recall"]) + (f" ({percent_range(bounds)})" if bounds else "")
         others = (percent(figures[key]) for key in ("precision", "f1", "eer"))
         emotions.append((label, f"{figures['support']:,}", recall, *others))
     further = (
@@ -115,10 +117,10 @@ def results(test: Mapping[str, Any]) -> dict[str, Any]:
         "against the rest."
     )
     return {
-        "corpora": table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows),
+        "corpora": markdown_table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows),
         "notes": [f"{name}: {measure['intervals_note']}." for name, measure in measures if measure["intervals_note"]],
         "further": further,
-        "emotions": table(("emotion", "clips", "recall", "precision", "F1", "EER"), emotions),
+        "emotions": markdown_table(("emotion", "clips", "recall", "precision", "F1", "EER"), emotions),
     }
 
 
@@ -130,11 +132,11 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
         departures = _departures(recipe, arguments, run)
         if departures:
             lead = f"Set otherwise than the recipe {code(facts.recipe)} has it:" if facts.recipe else "Set otherwise:"
-            blocks += [lead, table(("setting", "this run", "recipe"), departures, numbers=False)]
+            blocks += [lead, markdown_table(("setting", "this run", "recipe"), departures, numbers=False)]
         elif facts.recipe in RECIPES and arguments is not None:
             blocks.append("Every hyperparameter is the recipe's own.")
         if rows := _settings(recipe, arguments, run):
-            blocks.append(table(("setting", "value"), rows, numbers=False))
+            blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
     blocks += _course(run)
     others = {key: value for key, value in (arguments or {}).items() if key not in {*_ARGUMENTS, "seed", "data_seed"}}
     if others:
@@ -237,7 +239,7 @@ def environment(run: Mapping[str, Any]) -> str | None:
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]
-    return table(("fact", "value"), rows, numbers=False) if rows else None
+    return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
 
 
 def _parts(run: Mapping[str, Any]) -> Mapping[str, Any]:

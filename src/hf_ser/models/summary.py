@@ -23,6 +23,7 @@ from hf_ser.labels import EMOTIONS
 from hf_ser.models.encoders import architecture_of, open_config, quiet_loading
 from hf_ser.models.recipes import RECIPES, Recipe, adapt, trainable_parameters
 from hf_ser.models.recipes import recipe as find_recipe
+from hf_ser.text import aligned
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -101,12 +102,12 @@ class ModelSummary:
             shapes = ["-" if shape is None else str(list(shape)) for shape in (layer.input_shape, layer.output_shape)]
             rows.append(["  " * layer.depth + layer.name, layer.module, *shapes, f"{layer.parameters:,}"])
         rows.append(["total", self.architecture, "", "", f"{self.parameters:,}"])
-        blocks = [_align(rows, right=(4,))]
+        blocks = [aligned(rows, right=(4,))]
         if self.trainable:
             trained = [["recipe", "trains", "share of total"]]
             for name, number in self.trainable.items():
                 trained.append([name, f"{number:,}", f"{100 * number / self.parameters:.3f} %"])
-            blocks.append(_align(trained, right=(1, 2)))
+            blocks.append(aligned(trained))
         blocks += self.refused.values()
         return "\n\n".join(blocks)
 
@@ -332,14 +333,3 @@ def _count(module: nn.Module) -> int:
 
 def _title(name: str) -> str:
     return _TITLES.get(name, name.replace("_", " "))
-
-
-def _align(rows: Sequence[Sequence[str]], right: Sequence[int]) -> str:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
