@@ -343,7 +343,14 @@ def test_table_2_exactly_over_the_manifest(shared):
             row["path"],
             clip.emotion,
             Inspection(
-                row["sha256"], row["pcm_sha1"], int(row["frames"]), int(row["sampling_rate"]), 1.0, "original", {}
+                size=int(row["bytes"]),
+                sha256=row["sha256"],
+                pcm_sha1=row["pcm_sha1"],
+                frames=int(row["frames"]),
+                sampling_rate=int(row["sampling_rate"]),
+                rms=1.0,
+                provenance="original",
+                flags={},
             ),
             None,
         )

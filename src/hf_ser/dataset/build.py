@@ -30,6 +30,7 @@ __all__ = ["BuildResult", "build_dataset"]
 _WRITERS: Final = 4
 """Files written at a time, at most: each holds two tables of 100 clips in memory."""
 
+_ROWS_OF_A_BATCH: Final = 8
 _AUDIO_BYTES: Final = "audio.bytes"
 
 
@@ -211,8 +212,11 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
     columns["pcm_sha1"] = [entry.inspection.pcm_sha1 or f"file {entry.inspection.sha256}" for entry in clips]
     layout = plan(columns)
     (folder / "data").mkdir(parents=True)
-    sizes = _write_shards(collection, layout, folder, num_proc)
-    proofs = {protocol: prove(columns, parts) for protocol, parts in layout.rows.items()}
+    with ThreadPoolExecutor(1) as beside:
+        # While files are written, the interpreter is free for this.
+        proving = beside.submit(lambda: {protocol: prove(columns, parts) for protocol, parts in layout.rows.items()})
+        sizes = _write_shards(collection, layout, folder, num_proc)
+        proofs = proving.result()
     facts = report(collection, list(layout.rows), layout.left_out)
     _write_json(folder / "build_report.json", facts)
     (folder / "build_report.md").write_text(render_report(facts), encoding="utf-8")
@@ -257,6 +261,9 @@ def _writer(path: Path) -> pyarrow.parquet.ParquetWriter:
         compression={**dict.fromkeys(others, "snappy"), _AUDIO_BYTES: "none"},
         use_dictionary=others,
         write_statistics=others,
+        # A page ends only after a batch: by the default of 1,024 rows it would be the whole table, no longer in the
+        # processor's cache when it is written.
+        write_batch_size=_ROWS_OF_A_BATCH,
     )
 
 

@@ -1,8 +1,8 @@
 """The clips of the corpora that a user has, each once, with all that was found on the way to them."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -121,18 +121,20 @@ def collect(
             rejected += passed_over
             for path, file, clip in found:
                 candidates.setdefault(clip.clip_id, []).append((path, file, clip))
-    files = [candidate for copies in candidates.values() for candidate in copies]
-    inspections = _inspect(files, num_proc)
-    clips = []
-    for clip_id in sorted(candidates):
-        kept, dropped = _choose(candidates[clip_id], inspections)
-        rejected += dropped
-        if kept is not None:
-            clips.append(kept)
-    clips, without_label = _label(clips, label_scheme, votes or {})
+    in_order = [copies for _, copies in sorted(candidates.items())]
+    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
+        inspections = _inspect([copy for copies in in_order for copy in copies], pool)
+        clips = []
+        for copies in in_order:
+            kept, dropped = _choose(copies, inspections)
+            rejected += dropped
+            if kept is not None:
+                clips.append(kept)
+        clips, without_label = _label(clips, label_scheme, votes or {})
+        compared = _compare(clips, label_scheme, pool)
     return Collection(
         corpora=tuple(name for name in CORPORA if name in folders),
-        clips=tuple(_compare(clips, label_scheme)),
+        clips=tuple(compared),
         rejected=tuple(sorted(rejected + without_label, key=lambda entry: (entry.corpus, entry.file, entry.reason))),
         label_scheme=label_scheme,
     )
@@ -151,10 +153,11 @@ def _of_corpus(
     discovery: Discovery, corpus: str, folders: Mapping[str, str | os.PathLike[str]]
 ) -> tuple[list[tuple[Path, str, Clip]], list[Finding]]:
     """Return the files of one corpus, the best placed first, and the recordings that are no clips of it."""
+    top = f"{discovery.root.as_posix().rstrip('/')}/"
 
     def relative(path: Path) -> str:
         # A name in an encoding of long ago would not go into the report as it is.
-        return path.relative_to(discovery.root).as_posix().encode("utf-8", "backslashreplace").decode()
+        return path.as_posix().removeprefix(top).encode("utf-8", "backslashreplace").decode()
 
     shared = [name for name in CORPORA if name in folders and _real(folders[name]) == _real(folders[corpus])]
     found, rejected = [], []
@@ -183,29 +186,27 @@ def _of_corpus(
     return found, rejected
 
 
-def _inspect(files: Sequence[tuple[Path, str, Clip]], num_proc: int | None) -> dict[Path, Inspection | Fault]:
+def _inspect(files: Sequence[tuple[Path, str, Clip]], pool: Executor) -> Iterator[Inspection | Fault]:
+    """Return what the files hold, in their order."""
     # Threads: reading, hashing and measuring release the interpreter's lock, and nothing has to be sent around.
     # Batches: handing over single files takes a third as long as inspecting them.
     batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
-    inspections: dict[Path, Inspection | Fault] = {}
-    with (
-        ThreadPoolExecutor(num_proc or os.cpu_count()) as pool,
-        tqdm(total=len(files), desc="Checking audio files", unit="file", disable=None) as progress,
-    ):
-        for batch in pool.map(lambda batch: [(path, inspect_file(path, clip)) for path, _, clip in batch], batches):
-            inspections.update(batch)
+    inspections: list[Inspection | Fault] = []
+    with tqdm(total=len(files), desc="Checking audio files", unit="file", disable=None) as progress:
+        for batch in pool.map(lambda batch: [inspect_file(path, clip) for path, _, clip in batch], batches):
+            inspections += batch
             progress.update(len(batch))
-    return inspections
+    return iter(inspections)
 
 
 def _choose(
-    copies: Sequence[tuple[Path, str, Clip]], inspections: Mapping[Path, Inspection | Fault]
+    copies: Sequence[tuple[Path, str, Clip]], inspections: Iterator[Inspection | Fault]
 ) -> tuple[CollectedClip | None, list[Finding]]:
-    """Return the best copy of a clip, if any can be read, and what is said of the others."""
+    """Return the best copy of a clip, if any can be read, and what is said of the others; takes their inspections."""
     rejected = []
     readable: list[CollectedClip] = []
     for path, file, clip in copies:
-        inspection = inspections[path]
+        inspection = next(inspections)
         if isinstance(inspection, Fault):
             rejected.append(Finding(clip.corpus, file, clip.clip_id, inspection.reason, inspection.detail))
         else:
@@ -244,9 +245,9 @@ def _label(
     return labelled, rejected
 
 
-def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme) -> list[CollectedClip]:
+def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme, pool: Executor) -> list[CollectedClip]:
     """Flag the clips whose samples come again, and find the digests that this takes."""
-    digests = _digests(clips)
+    digests = _digests(clips, pool)
     entries = [
         (clip_id, digests[clip_id], entry.emotion) for entry in clips if (clip_id := entry.clip.clip_id) in digests
     ]
@@ -264,7 +265,7 @@ def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme) -> list[
     return compared
 
 
-def _digests(clips: Sequence[CollectedClip]) -> dict[str, str]:
+def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
     """Return the digests of the samples that may come again, by `clip_id`: those of one length and one level."""
     twins = [twin for group in originals().by_sha256.values() if len(group) > 1 for twin in group]
     lengths: dict[int, list[tuple[float, CollectedClip | None]]] = {}
@@ -279,10 +280,9 @@ def _digests(clips: Sequence[CollectedClip]) -> dict[str, str]:
             neighbours = members[max(position - 1, 0) : position] + members[position + 1 : position + 2]
             if member is not None and any(abs(rms - other) <= _LEVEL_ROUNDING for other, _ in neighbours):
                 alike.append(member)
-    return {
-        entry.clip.clip_id: entry.inspection.pcm_sha1 or samples_digest(entry.path)
-        for entry in sorted(alike, key=lambda entry: entry.clip.clip_id)
-    }
+    alike.sort(key=lambda entry: entry.clip.clip_id)
+    digests = pool.map(lambda entry: entry.inspection.pcm_sha1 or samples_digest(entry.path), alike)
+    return {entry.clip.clip_id: digest for entry, digest in zip(alike, digests, strict=True)}
 
 
 def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[str, str, str]]:

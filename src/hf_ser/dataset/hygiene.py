@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import os
 import struct
 import threading
@@ -67,6 +68,7 @@ class Inspection:
     """What a file holds.
 
     Attributes:
+        size: Of the file, in bytes.
         sha256: Of the file, in hexadecimal.
         pcm_sha1: First 16 hexadecimal digits of the SHA-1 of its samples, as 16-bit integers; None where it takes
             `samples_digest` to find it.
@@ -78,6 +80,7 @@ class Inspection:
         flags: Names in `FLAGS`, each with what was found.
     """
 
+    size: int
     sha256: str
     pcm_sha1: str | None
     frames: int
@@ -134,7 +137,7 @@ def inspect_bytes(content: bytes | memoryview, name: str, clip: Clip) -> Inspect
             flags["misnamed"] = f"its bytes are those of {original.clip_id}"
         flags |= _levels(original.rms, original.clipped)
         facts = (original.frames, original.sampling_rate, original.rms)
-        return Inspection(sha256, original.pcm_sha1, *facts, "original", flags)
+        return Inspection(len(content), sha256, original.pcm_sha1, *facts, "original", flags)
     return _measure(content, sha256, clip, known, flags)
 
 
@@ -152,8 +155,8 @@ def _levels(rms: float, clipped: bool) -> dict[str, str]:
     if rms == 0.0:
         return {"all_zeros": FLAGS["all_zeros"]}
     flags = {}
-    if level(rms) < _NEAR_SILENT_DB:
-        flags["near_silent"] = f"its level is {level(rms):.1f} dBFS"
+    if (decibels := level(rms)) < _NEAR_SILENT_DB:
+        flags["near_silent"] = f"its level is {decibels:.1f} dBFS"
     if clipped:
         flags["clipped"] = FLAGS["clipped"]
     return flags
@@ -173,15 +176,15 @@ def _measure(
     # A product with itself is several times as fast as a mean of squares, and single precision is exact to 1e-6.
     flat = _scratch.floats(samples)
     power = float(np.dot(flat, flat)) / flat.size
-    if not (np.isfinite(largest) and np.isfinite(power)):
+    if not (math.isfinite(largest) and math.isfinite(power)):
         return Fault("unreadable", "holds samples that are not finite numbers")
     scale = 1.0 if samples.dtype == np.int16 else 32768.0
-    rms = float(np.sqrt(power)) * scale
+    rms = math.sqrt(power) * scale
     duration = frames / rate
     copied = known.is_copy(clip.clip_id, duration=duration, level_db=level(rms))
     origin: Provenance = "re_encoded" if copied else "unknown"
     flags = {**flags, **_levels(rms, round(largest * scale) >= FULL_SCALE)}
-    return Inspection(sha256, None, frames, rate, rms, origin, flags)
+    return Inspection(len(content), sha256, None, frames, rate, rms, origin, flags)
 
 
 def samples_digest(path: Path) -> str:
@@ -249,7 +252,7 @@ class _Scratch(threading.local):
 
     def read(self, path: Path) -> memoryview:
         """Return the contents of a file, valid until the next call in this thread."""
-        with path.open("rb", buffering=0) as file:
+        with io.FileIO(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > len(self._bytes):
                 self._bytes = bytearray(size)

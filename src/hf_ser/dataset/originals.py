@@ -1,6 +1,7 @@
 """What is known of the 12,162 published files: their digests, lengths and levels, without their audio."""
 
 import lzma
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -91,9 +92,7 @@ def level(rms: float) -> float:
         >>> level(32768.0), round(level(327.68)), level(0.0)
         (0.0, -40, -inf)
     """
-    from math import inf, log10
-
-    return 20.0 * log10(rms / 32768.0) if rms > 0.0 else -inf
+    return 20.0 * math.log10(rms / 32768.0) if rms > 0.0 else -math.inf
 
 
 @cache

@@ -1,14 +1,15 @@
 """Clips as Arrow tables: the columns of the published data set, in terms that every `datasets` release reads."""
 
-import contextlib
+import array
+import io
 import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow
+import pyarrow.json
 
 from hf_ser.dataset.collection import CollectedClip
 from hf_ser.dataset.votes import VOTE_LABELS
@@ -22,7 +23,9 @@ __all__ = ["SAMPLING_RATE", "feature_list", "features", "schema", "tables"]
 SAMPLING_RATE: Final = 16_000
 """What `audio` is decoded to, in hz: the rate of the encoders. The stored bytes keep their own."""
 
-ROWS_OF_A_TABLE: Final = 100
+_ROWS_OF_A_TABLE: Final = 100
+_BYTES_OF_A_TABLE: Final = 1 << 26
+_AUDIO_NAME: Final = "audio.path"
 _VOTE_COLUMNS: Final = {"voice_votes": "voice", "face_votes": "face", "multimodal_votes": "multimodal"}
 
 # The types in the words of `datasets`, whose import takes longer than building a corpus does.
@@ -115,41 +118,72 @@ def schema() -> pyarrow.Schema:
 
 
 def tables(clips: Sequence[CollectedClip], *, reuse_memory: bool = False) -> Iterator[pyarrow.Table]:
-    """Yield clips as tables of at most 100 rows, with the bytes of their files as they are.
+    """Yield clips as tables of at most 100 rows and about 64 MiB, with the bytes of their files as they are.
 
     Args:
         clips: The clips.
         reuse_memory: Read each table into the memory of the one before, which is no longer valid then. Fresh memory
             for each table takes as long as writing it does.
+
+    Raises:
+        OSError: A file is gone, or its size is not what it was when it was inspected.
     """
     layout = schema()
     scratch = _Scratch() if reuse_memory else None
-    for begin in range(0, len(clips), ROWS_OF_A_TABLE):
-        rows = clips[begin : begin + ROWS_OF_A_TABLE]
-        columns = _columns(rows, scratch)
-        yield pyarrow.Table.from_arrays(
-            [columns["audio"], *(pyarrow.array(columns[field.name], field.type) for field in list(layout)[1:])],
-            schema=layout,
-        )
+    for rows in _portions(clips):
+        described = _described(rows)
+        names = described.column(_AUDIO_NAME).chunk(0)
+        audio = pyarrow.StructArray.from_arrays([_contents(rows, scratch), names], ["bytes", "path"])
+        yield pyarrow.Table.from_arrays([audio, *described.columns[1:]], schema=layout)
 
 
-def _columns(rows: Sequence[CollectedClip], scratch: "_Scratch | None") -> dict[str, Any]:
-    clips = [entry.clip for entry in rows]
-    # Named by the clip: in SAVEE's published folders every speaker has an a01.wav.
-    names = [f"{entry.clip.clip_id}{entry.path.suffix.lower()}" for entry in rows]
-    contents = _contents([entry.path for entry in rows], scratch)
+def _portions(clips: Sequence[CollectedClip]) -> Iterator[Sequence[CollectedClip]]:
+    """Cut clips into the rows of a table each; a file above the limit has a table of its own."""
+    begin, held = 0, 0
+    for position, entry in enumerate(clips):
+        held += entry.inspection.size
+        if position > begin and (position - begin == _ROWS_OF_A_TABLE or held > _BYTES_OF_A_TABLE):
+            yield clips[begin:position]
+            begin, held = position, entry.inspection.size
+    if begin < len(clips):
+        yield clips[begin:]
+
+
+def _described(rows: Sequence[CollectedClip]) -> pyarrow.Table:
+    """Return all columns but the bytes of the files; the first is the names of the files.
+
+    As JSON: Arrow reads it faster than Python lists, on which it would import pandas first.
+    """
+    columns = [pyarrow.field(_AUDIO_NAME, pyarrow.string()), *list(schema())[1:]]
+    lines = "\n".join(json.dumps(_row(entry)) for entry in rows).encode()
+    return pyarrow.json.read_json(
+        pyarrow.BufferReader(lines),
+        # One block, so that each column is one array.
+        read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines)),
+        parse_options=pyarrow.json.ParseOptions(
+            explicit_schema=pyarrow.schema(columns), unexpected_field_behavior="error"
+        ),
+    )
+
+
+def _row(entry: CollectedClip) -> dict[str, Any]:
+    clip, inspection, votes = entry.clip, entry.inspection, entry.votes
     return {
-        "audio": pyarrow.StructArray.from_arrays([contents, pyarrow.array(names, pyarrow.string())], ["bytes", "path"]),
-        "emotion": [EMOTIONS.index(entry.emotion) for entry in rows],
-        **{
-            name: [getattr(clip, name) for clip in clips]
-            for name in ("corpus", "speaker", "sex", "age", "sentence", "intensity", "clip_id")
-        },
-        "duration": [entry.inspection.duration for entry in rows],
-        "sampling_rate": [entry.inspection.sampling_rate for entry in rows],
-        "flags": [list(entry.inspection.flags) for entry in rows],
-        "provenance": [entry.inspection.provenance for entry in rows],
-        **{column: [getattr(entry.votes, way, None) for entry in rows] for column, way in _VOTE_COLUMNS.items()},
+        # Named by the clip: in SAVEE's published folders every speaker has an a01.wav.
+        _AUDIO_NAME: f"{clip.clip_id}{entry.path.suffix.lower()}",
+        "emotion": EMOTIONS.index(entry.emotion),
+        "corpus": clip.corpus,
+        "speaker": clip.speaker,
+        "sex": clip.sex,
+        "age": clip.age,
+        "sentence": clip.sentence,
+        "intensity": clip.intensity,
+        "duration": inspection.duration,
+        "sampling_rate": inspection.sampling_rate,
+        "clip_id": clip.clip_id,
+        "flags": list(inspection.flags),
+        "provenance": inspection.provenance,
+        **{column: None if votes is None else getattr(votes, way) for column, way in _VOTE_COLUMNS.items()},
     }
 
 
@@ -166,18 +200,19 @@ class _Scratch:
         return self._memory
 
 
-def _contents(paths: Sequence[Path], scratch: "_Scratch | None") -> pyarrow.Array:
+def _contents(rows: Sequence[CollectedClip], scratch: "_Scratch | None") -> pyarrow.Array:
     """Return the bytes of files as one array, read into its memory (or into `scratch`) without a copy between."""
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
-        ends = list(itertools.accumulate((os.fstat(file.fileno()).st_size for file in files), initial=0))
-        stored = pyarrow.allocate_buffer(ends[-1]) if scratch is None else scratch.buffer(ends[-1])
-        view = memoryview(stored)
-        for file, begin, end in zip(files, ends, ends[1:], strict=False):
+    ends = list(itertools.accumulate((entry.inspection.size for entry in rows), initial=0))
+    stored = pyarrow.allocate_buffer(ends[-1]) if scratch is None else scratch.buffer(ends[-1])
+    view = memoryview(stored)
+    for entry, begin, end in zip(rows, ends, ends[1:], strict=False):
+        with io.FileIO(entry.path) as file:
+            if os.fstat(file.fileno()).st_size != end - begin:
+                raise OSError(f"{entry.path} changed while it was read")
             position = begin
             while position < end and (count := file.readinto(view[position:end])):
                 position += count
-            if position < end:
-                raise OSError(f"{file.name} became shorter while it was read")
-    offsets = pyarrow.array(ends, pyarrow.int32()).buffers()[1]
-    return pyarrow.Array.from_buffers(pyarrow.binary(), len(paths), [None, offsets, stored])
+        if position < end:
+            raise OSError(f"{entry.path} changed while it was read")
+    offsets = pyarrow.py_buffer(array.array("i", ends))
+    return pyarrow.Array.from_buffers(pyarrow.binary(), len(rows), [None, offsets, stored])
