@@ -32,3 +32,11 @@ def built(four, tmp_path_factory) -> Path:
     from hf_ser.dataset.build import build_dataset
 
     return build_dataset(out=tmp_path_factory.mktemp("built") / "eight_emotions", **four).folder
+
+
+@pytest.fixture
+def savee(tmp_path) -> Path:
+    """Four clips, one of each speaker."""
+    for seed, speaker in enumerate(("DC", "JE", "JK", "KL")):
+        write_wav(tmp_path / f"in/{speaker}/a01.wav", noise(seed))
+    return tmp_path / "in"

@@ -1,5 +1,6 @@
 """Files under the published names, whose audio is noise of each clip's own."""
 
+import hashlib
 import wave
 from pathlib import Path
 
@@ -36,3 +37,12 @@ def published_names() -> list[str]:
     for speaker in ("DC", "JE", "JK", "KL"):
         names += [f"SAVEE/AudioData/{speaker}/{code}01.wav" for code in ("a", "d", "f", "h", "n", "sa", "su")]
     return names
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The digest of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -2,23 +2,18 @@
 
 import csv
 import gzip
-import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 import zipfile
 from collections import Counter
 
 import pyarrow.parquet
 import pytest
 import yaml
-from dataset_files import noise, published_names, write_wav
+from dataset_files import contents, noise, published_names, write_wav
 
-import hf_ser.dataset.build as build_module
 from hf_ser.cli import main
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.build import build_dataset
@@ -27,28 +22,12 @@ from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
 
-def contents(folder) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def rows_of(folder) -> list[dict]:
     return [row for path in sorted((folder / "data").iterdir()) for row in pyarrow.parquet.read_table(path).to_pylist()]
 
 
 def front_matter(folder) -> dict:
     return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
-
-
-@pytest.fixture
-def savee(tmp_path):
-    """Four clips, one of each speaker."""
-    for seed, speaker in enumerate(("DC", "JE", "JK", "KL")):
-        write_wav(tmp_path / f"in/{speaker}/a01.wav", noise(seed))
-    return tmp_path / "in"
 
 
 def test_every_clip_is_stored_once_with_its_own_bytes_and_facts(built, small_corpora):
@@ -201,62 +180,6 @@ def test_strict_makes_any_finding_an_error(savee, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fine", "in"]
 
 
-def test_the_output_folder_is_never_overwritten_by_accident(savee, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="holds other files"):
-        build_dataset(out=out, savee=savee, overwrite=True)
-    (out / "thesis.tex").unlink()
-    first = build_dataset(out=out, savee=savee)
-    with pytest.raises(InputError, match="holds an earlier build"):
-        build_dataset(out=out, savee=savee)
-    write_wav(savee / "DC/d01.wav", noise(9))
-    second = build_dataset(out=out, savee=savee, overwrite=True)
-    assert (first.report["clips"], second.report["clips"]) == (4, 5)
-    assert len(rows_of(out)) == 5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-
-
-def test_a_build_that_fails_midway_leaves_the_earlier_one(savee, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    build_dataset(out=out, savee=savee)
-    before = contents(out)
-    write_wav(savee / "DC/d01.wav", noise(9))
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(build_module, "render_data_card", fail)
-    with pytest.raises(InputError, match=r"No space left on device; .* was not written"):
-        build_dataset(out=out, savee=savee, overwrite=True)
-    assert contents(out) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills a process by a signal")
-def test_a_killed_build_leaves_no_output_folder(savee, tmp_path):
-    code = """
-import sys, time, hf_ser.dataset.build as build
-write = build._write_shards
-def slow(*arguments):
-    sizes = write(*arguments)
-    print("written", flush=True)
-    time.sleep(60)
-    return sizes
-build._write_shards = slow
-build.build_dataset(out=sys.argv[1], savee=sys.argv[2])
-"""
-    command = [sys.executable, "-c", code, str(tmp_path / "out"), str(savee)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout.readline() == "written\n"
-        process.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "out").exists()
-    started = time.monotonic()
-    assert build_dataset(out=tmp_path / "out", savee=savee).report["clips"] == 4
-    assert time.monotonic() - started < 30
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -281,13 +204,6 @@ def test_a_name_that_is_no_utf_8_is_reported(savee, tmp_path):
     (savee / os.fsdecode(b"caf\xe9\n|.wav")).touch()
     (finding,) = build_dataset(out=tmp_path / "out", savee=savee).report["rejected"]
     assert (finding["file"], finding["reason"]) == ("caf\\udce9\n|.wav", "not_a_clip")
-
-
-def test_an_output_folder_that_cannot_be_made_is_one_line(savee, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="was not written") as caught:
-        build_dataset(out=tmp_path / "file" / "out", savee=savee)
-    assert "\n" not in str(caught.value)
 
 
 def test_votes_are_found_beside_the_audio_and_make_labels(tmp_path):

@@ -1,14 +1,11 @@
 """The data set as a folder of Parquet files that `datasets.load_dataset` reads without this library."""
 
-import contextlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow.parquet
@@ -21,6 +18,7 @@ from hf_ser.dataset.data_card import ShardSize, render_data_card
 from hf_ser.dataset.layout import Layout, Shard, plan
 from hf_ser.dataset.report import render_report, report
 from hf_ser.dataset.splits import prove
+from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.tables import schema, tables
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
 from hf_ser.errors import InputError
@@ -102,8 +100,7 @@ def build_dataset(
     if num_proc is not None and num_proc < 1:
         raise InputError(f"num_proc is {num_proc}; give 1 or more")
     target = Path(os.path.abspath(out))  # noqa: PTH100 (a link to a folder is kept as the user names it)
-    _refuse_target(target, overwrite)
-    with _staging(target) as staged:
+    with staging(target, overwrite=overwrite) as staged:
         unpacked = staged / "unpacked"
         folders, unread = _open_sources(sources, unpacked)
         known_votes = _votes(folders, votes, label_scheme)
@@ -114,34 +111,8 @@ def build_dataset(
             _refuse_findings(collection)
         folder = staged / "folder"
         facts = _write(collection, folder, num_proc)
-        _move(folder, target)
+        move(folder, target)
     return BuildResult(target, facts)
-
-
-def _refuse_target(target: Path, overwrite: bool) -> None:
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; give an absent or empty folder as out")
-    if not target.is_dir() or not any(target.iterdir()):
-        return
-    if not (target / "build_report.json").is_file():
-        raise InputError(f"{target} holds other files; give an absent or empty folder as out")
-    if not overwrite:
-        raise InputError(f"{target} holds an earlier build; give another folder, or overwrite=True (--overwrite)")
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside the target, on its file system; it is gone afterwards."""
-    name = f".{target.name}.building-"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=name, dir=target.parent, ignore_cleanup_errors=True) as made:
-            yield Path(made)
-    except OSError as error:
-        where = error.filename or target
-        raise InputError(
-            f"{where}: {error.strerror or error}; {target} was not written, mend this and build again"
-        ) from error
 
 
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:
@@ -280,20 +251,3 @@ def _leaves(layout: pyarrow.Schema) -> list[str]:
 
 def _write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _move(folder: Path, target: Path) -> None:
-    """Put the finished folder in its place; an earlier build goes only when the new one is there."""
-    if target.is_dir() and any(target.iterdir()):
-        earlier = folder.with_name("earlier")
-        target.rename(earlier)
-        try:
-            folder.rename(target)
-        except OSError:
-            earlier.rename(target)
-            raise
-        shutil.rmtree(earlier)
-        return
-    if target.is_dir():
-        target.rmdir()
-    folder.rename(target)

@@ -190,6 +190,7 @@ def _inspect(files: Sequence[tuple[Path, str, Clip]], pool: Executor) -> Iterato
     """Return what the files hold, in their order."""
     # Threads: reading, hashing and measuring release the interpreter's lock, and nothing has to be sent around.
     # Batches: handing over single files takes a third as long as inspecting them.
+    originals()  # Unpacked before the threads want it all at once.
     batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
     inspections: list[Inspection | Fault] = []
     with tqdm(total=len(files), desc="Checking audio files", unit="file", disable=None) as progress:

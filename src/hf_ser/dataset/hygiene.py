@@ -193,7 +193,7 @@ def samples_digest(path: Path) -> str:
     Raises:
         OSError: The file is not there or not audio any more.
     """
-    decoded = _decode(path.read_bytes())
+    decoded = _decode(_scratch.read(path))
     if isinstance(decoded, Fault):
         raise OSError(f"{path} has changed: it {decoded.detail}")
     samples = decoded[0]
