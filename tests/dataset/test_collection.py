@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import soundfile
 from dataset_files import noise, write_wav
 
 from hf_ser.corpora import CORPORA
@@ -56,6 +57,19 @@ def test_the_original_is_kept_before_a_trimmed_copy_in_a_better_place(shared, tm
         ("a/b/1007_ITS_SAD_XX.wav", "original")
     ]
     assert rejected(collection) == {"1007_ITS_SAD_XX.wav": "second_copy"}
+
+
+@pytest.mark.shared
+def test_the_published_wav_is_kept_before_the_mp3_of_the_same_tree(shared, tmp_path):
+    # The repository of CREMA-D holds both; by the order of paths the MP3 would come first.
+    published = shared / "originals/CREMA-D/AudioWAV/1007_ITS_SAD_XX.wav"
+    for folder in ("AudioWAV", "AudioMP3"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(published, tmp_path / "AudioWAV")
+    soundfile.write(tmp_path / "AudioMP3/1007_ITS_SAD_XX.mp3", *soundfile.read(published))
+    collection = collect({"crema_d": tmp_path})
+    assert [entry.file for entry in collection.clips] == ["AudioWAV/1007_ITS_SAD_XX.wav"]
+    assert rejected(collection) == {"AudioMP3/1007_ITS_SAD_XX.mp3": "second_copy"}
 
 
 def test_songs_videos_and_foreign_recordings_are_said_once(tmp_path):

@@ -4,7 +4,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from tqdm import tqdm
 
@@ -40,7 +40,8 @@ def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if _wanted(member)]
-            needed, free = sum(member.file_size for member in members), shutil.disk_usage(target).free
+            needed = sum(member.file_size for member in members if not _left_empty(_path(member)))
+            free = shutil.disk_usage(target).free
             if needed > free:
                 raise InputError(f"{archive}: unpacked it takes {needed:,} bytes, and {target} has {free:,} left")
             for member in tqdm(members, desc=f"Unpacking {archive.name}", unit="file", disable=None):
@@ -81,11 +82,15 @@ def _unsafe(member: zipfile.ZipInfo) -> str | None:
     return None
 
 
+def _left_empty(path: PurePath) -> bool:
+    """Return whether a member is told by its name, as videos are: its contents would only fill the disk."""
+    return path.suffix.lower() in OTHER_RECORDINGS
+
+
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     file = target.joinpath(*_path(member).parts)
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.suffix.lower() in OTHER_RECORDINGS:
-        # A video is told by its name and left out: its contents would only fill the disk.
+    if _left_empty(file):
         file.touch()
         return
     try:

@@ -50,6 +50,9 @@ _FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
         "`1076_MTI_SAD_XX` is all zeros.",
         "Three pairs of files have the same samples and different labels: `1006_TIE_HAP_XX` and `1006_TIE_NEU_XX`, "
         "`1013_WSI_DIS_XX` and `1013_WSI_SAD_XX`, `1017_IWW_ANG_XX` and `1017_IWW_FEA_XX`.",
+        "Five pairs are one take under two names, cut or encoded anew: `1017_IWL_ANG_XX` and `1017_IWL_FEA_XX`, "
+        "`1067_IEO_DIS_LO` and `1067_IEO_FEA_LO`, `1056_MTI_ANG_XX` and `1056_TAI_ANG_XX`, `1045_ITH_DIS_XX` and "
+        "`1045_IWL_DIS_XX`, `1020_IEO_ANG_LO` and `1020_IEO_ANG_MD`. They bear no flag.",
         "Hearing only the voice, people name the intended emotion in about 40 % of all votes.",
     ),
     "tess": (
