@@ -87,6 +87,7 @@ def test_card_names_licences_citations_and_faults(built):
     assert "1076_MTI_SAD_XX" in card
     assert "TESS and SAVEE do not allow" in card
     assert "`paper` shares speakers" in card
+    assert f"here are {len(published_names())} of their 12,162 clips" in card
 
 
 def test_split_proof_is_of_every_protocol(built):
