@@ -38,7 +38,8 @@ def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[s
     clip_ids = list(rows["clip_id"])
     shown = ", ".join(f"{clip_ids[row]} ({reason})" for row, reason in list(unfit.items())[:3])
     more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
-    logger.warning("%d clips are left out of training: %s%s", len(unfit), shown, more)
+    counted = "1 clip is" if len(unfit) == 1 else f"{len(unfit):,} clips are"
+    logger.warning("%s left out of training: %s%s", counted, shown, more)
     kept = [row for row in range(len(rows)) if row not in unfit]
     return rows.select(kept), dict(sorted(Counter(unfit.values()).items()))
 
