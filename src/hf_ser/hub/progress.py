@@ -1,0 +1,75 @@
+"""The card of a model whose training goes on: what is known so far, and that it is not the end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hf_ser.hub import statements
+from hf_ser.hub.card import check_repo_id, template, tidy
+from hf_ser.hub.facts import read_facts
+from hf_ser.hub.front_matter import front_matter
+from hf_ser.hub.snippets import snippets
+from hf_ser.text import markdown_table, percent
+
+__all__ = ["render_progress_card"]
+
+_FIGURES: Mapping[str, str] = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "macro F1"}
+
+
+def render_progress_card(run: Mapping[str, Any], *, repo_id: str | None = None) -> str:
+    """Render the card that stands beside a model until its training is finished and its test part was read.
+
+    Args:
+        run: What is known so far of the contents of run.json. Beyond these, `steps` is the number of steps that the
+            weights have been trained for, and `planned_steps` the number that was asked for; `history` holds the
+            evaluations on the validation part so far. What is absent is left out.
+        repo_id: Where the model lies on the Hub.
+
+    Returns:
+        Front matter, without any result, and Markdown.
+
+    Raises:
+        InputError: `repo_id` is no name on the Hub.
+
+    Example:
+        >>> history = [{"step": 40, "epoch": 1.0, "uar": 0.5}]
+        >>> card = render_progress_card({"steps": 40, "planned_steps": 200, "history": history}, repo_id="me/ser")
+        >>> "Training is in progress: step 40 of 200." in card, "model-index" in card
+        (True, False)
+        >>> print(card.partition("UAR is")[0].rpartition("chosen by:")[2].strip())
+        | step | epoch | UAR |
+        |---|---:|---:|
+        | 40 | 1.00 | 50.0 |
+    """
+    check_repo_id(repo_id)
+    facts = read_facts(run, {})
+    text = template("progress_card.md").render(
+        front_matter=front_matter(run, {}, facts, repo_id),
+        title=statements.title(facts),
+        state=_state(run),
+        warnings=statements.warnings(facts),
+        subject=statements.subject(facts),
+        labels=facts.labels,
+        origin=statements.origin(run, facts),
+        history=_history(run),
+        snippet=snippets(run, facts, repo_id)["hf_ser"],
+    )
+    return tidy(text)
+
+
+def _state(run: Mapping[str, Any]) -> str:
+    if run.get("steps") is None:
+        return "Training is in progress."
+    of = f" of {run['planned_steps']:,}" if run.get("planned_steps") else ""
+    return f"Training is in progress: step {run['steps']:,}{of}."
+
+
+def _history(run: Mapping[str, Any]) -> str | None:
+    history = [entry for entry in run.get("history") or () if entry.get("uar") is not None]
+    if not history:
+        return None
+    shown = [name for name in _FIGURES if any(entry.get(name) is not None for entry in history)]
+    rows = [
+        (f"{entry['step']:,}", f"{entry['epoch']:.2f}", *(percent(entry.get(name)) for name in shown))
+        for entry in history
+    ]
+    return markdown_table(("step", "epoch", *(_FIGURES[name] for name in shown)), rows)
