@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from golden import CARDS, RECORDS, read_records, render_golden_cards
+from golden import CARDS, RECORDS, read_records, render_golden_cards, take_over
 from huggingface_hub.repocard_data import ModelCardData
 
 from hf_ser.errors import InputError
@@ -81,6 +81,34 @@ def test_golden_cards_are_what_the_records_give(tmp_path):
     assert [file.stem for file in rendered] == sorted(RECIPES) == sorted(file.stem for file in CARDS.glob("*.md"))
     for file in rendered:
         assert (CARDS / file.name).read_text() == file.read_text(), f"{file.name} differs: run `make cards`"
+
+
+def test_no_record_and_no_card_tells_a_path_of_a_machine():
+    for file in [*RECORDS.rglob("*.json"), *CARDS.glob("*.md")]:
+        text = file.read_text()
+        assert not re.search(r"/(home|root|work|tmp|Users|mnt|data|usr|opt|var)/|[A-Z]:\\\\", text), file
+
+
+def test_the_records_of_a_run_are_taken_over_without_its_paths(qkv, tmp_path):
+    run, metrics = qkv
+    run["model"] |= {"name": "/home/me/encoders/hubert-tiny", "local": True}
+    run["dataset"] |= {"name": "../speech/corpora", "local": True}
+    run["arguments"] |= {"deepspeed": "/home/me/zero.json", "lr_scheduler_kwargs": {"file": "~/x/y.json"}}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, content in (("run.json", run), ("metrics.json", metrics)):
+        (folder / name).write_text(json.dumps(content))
+    kept = take_over(folder, tmp_path / "records")
+    stored = json.loads((kept / "run.json").read_text())
+    assert kept == tmp_path / "records" / "lora_qkv"
+    assert (stored["model"]["name"], stored["model"]["local"]) == ("hubert-tiny", True)
+    assert (stored["dataset"]["name"], stored["dataset"]["local"]) == ("corpora", True)
+    assert (stored["arguments"]["deepspeed"], stored["arguments"]["lr_scheduler_kwargs"]) == (
+        "zero.json",
+        {"file": "y.json"},
+    )
+    assert json.loads((kept / "metrics.json").read_text()) == metrics
+    assert render_model_card(stored, metrics) == render_model_card(run, metrics)
 
 
 def test_an_invented_record_says_so(records):
@@ -369,7 +397,19 @@ def test_emissions_where_they_were_measured(qkv):
     run["emissions"] = {"grams": 12.3456, "source": "CodeCarbon"}
     card = render_model_card(run, metrics)
     assert check_front_matter(card)["co2_eq_emissions"]["emissions"] == 12.346
-    assert "| emissions | 12.3456 g CO2 equivalents (CodeCarbon) |" in card
+    assert "| emissions | 12.35 g CO2 equivalents (CodeCarbon) |" in card
+    run["emissions"] |= {"kilowatt_hours": 0.25, "country": "Norway", "covers": "training"}
+    run["hardware"] = {"platform": "Linux x86_64"}
+    card = render_model_card(run, metrics)
+    assert validate(card, "model") == ([], [])
+    assert check_front_matter(card)["co2_eq_emissions"] == {
+        "emissions": 12.346,
+        "source": "CodeCarbon",
+        "training_type": "fine-tuning",
+        "geographical_location": "Norway",
+        "hardware_used": "Linux x86_64",
+    }
+    assert "| emissions | 12.35 g CO2 equivalents, 0.25 kWh, training (CodeCarbon, Norway) |" in card
 
 
 def test_names_cannot_break_the_card(qkv):

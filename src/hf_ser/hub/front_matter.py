@@ -128,6 +128,8 @@ def _emissions(run: Mapping[str, Any]) -> dict[str, Any] | None:
         "emissions": round(float(grams), 3),
         "source": entry(run, "emissions", "source"),
         "training_type": "fine-tuning",
+        "geographical_location": entry(run, "emissions", "country"),
+        "hardware_used": entry(run, "hardware", "accelerator") or entry(run, "hardware", "platform"),
     }
     return {key: value for key, value in found.items() if value is not None}
 

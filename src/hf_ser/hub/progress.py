@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_ser.hub import statements
 from hf_ser.hub.card import check_repo_id, template, tidy
-from hf_ser.hub.facts import read_facts
+from hf_ser.hub.facts import read_facts, without_local_paths
 from hf_ser.hub.front_matter import front_matter
 from hf_ser.hub.snippets import snippets
 from hf_ser.text import markdown_table, percent
@@ -41,6 +41,7 @@ def render_progress_card(run: Mapping[str, Any], *, repo_id: str | None = None) 
         | 40 | 1.00 | 50.0 |
     """
     check_repo_id(repo_id)
+    run = without_local_paths(run)
     facts = read_facts(run, {})
     text = template("progress_card.md").render(
         front_matter=front_matter(run, {}, facts, repo_id),

@@ -140,7 +140,7 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
     blocks += _course(run)
     others = {key: value for key, value in (arguments or {}).items() if key not in {*_ARGUMENTS, "seed", "data_seed"}}
     if others:
-        listed = ", ".join(code(f"{key}={_short(value)}") for key, value in others.items())
+        listed = ", ".join(code(f"{key}={_plain(value)}") for key, value in others.items())
         blocks.append(f"Other training arguments that differ from `transformers`' defaults: {listed}.")
     return blocks
 
@@ -228,18 +228,25 @@ def environment(run: Mapping[str, Any]) -> str | None:
     devices = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
     threads = f"{hardware['threads']} threads" if hardware.get("threads") else None
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
-    emissions: Mapping[str, Any] = run.get("emissions") or {}
-    source = f" ({emissions['source']})" if emissions.get("source") else ""
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
         ("hardware", ", ".join(filter(None, (hardware.get("platform"), threads, devices)))),
         ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
-        ("emissions", f"{emissions['grams']:g} g CO2 equivalents{source}" if "grams" in emissions else ""),
+        ("emissions", _emissions(run.get("emissions") or {})),
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]
     return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
+
+
+def _emissions(measured: Mapping[str, Any]) -> str:
+    if measured.get("grams") is None:
+        return ""
+    energy = f", {measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else ""
+    covers = f", {measured['covers']}" if measured.get("covers") else ""
+    source = ", ".join(str(measured[key]) for key in ("source", "country") if measured.get(key))
+    return f"{measured['grams']:.4g} g CO2 equivalents{energy}{covers}" + (f" ({source})" if source else "")
 
 
 def _parts(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -260,8 +267,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(_plain(of) for of in value) or "none"
     return "none" if value is None else str(value)
-
-
-def _short(value: Any) -> str:
-    # A path is the business of the machine alone; its last part names the file.
-    return value.replace("\\", "/").rstrip("/").rpartition("/")[2] if isinstance(value, str) else _plain(value)
