@@ -1,5 +1,6 @@
 import ast
 import copy
+import inspect
 import json
 import re
 import subprocess
@@ -373,14 +374,38 @@ def test_every_hyperparameter_of_the_recipe_itself(qkv):
     run, metrics = qkv
     run["recipe"] = json.loads(json.dumps(RECIPES["lora_qkv"].as_dict()))
     declared = RECIPES["lora_qkv"]
+    run |= {"augmentation": None, "patience": 5, "segment_seconds": 10.0}
     run["arguments"] |= {
+        "lr_scheduler_type": "linear",
         "learning_rate": declared.learning_rate,
         "num_train_epochs": declared.epochs,
         "per_device_train_batch_size": declared.batch_size,
         "warmup_steps": declared.warmup,
         "weight_decay": declared.weight_decay,
     }
-    assert "Every hyperparameter is the recipe's own." in render_model_card(run, metrics)
+    assert "Every hyperparameter is the recipe's own, or the default of `finetune`." in render_model_card(run, metrics)
+
+
+def test_settings_of_the_run_that_no_recipe_has_are_departures_too(qkv):
+    run, metrics = qkv
+    run["arguments"]["lr_scheduler_type"] = "constant"
+    run |= {"augmentation": {"noise": 0.5}, "patience": None, "segment_seconds": 6.0}
+    table = render_model_card(run, metrics).partition("## Training")[2].partition("| setting | value |")[0]
+    assert "| lr_scheduler_type | constant | linear |" in table
+    assert "| augmentation | noise 0.5 | none |" in table
+    assert "| segments | at most 6 s | at most 10 s |" in table
+    assert "| early stopping | none | after 5 evaluations without a better validation UAR |" in table
+
+
+def test_the_defaults_that_a_card_knows_are_those_of_the_library():
+    from hf_ser import finetune, training_arguments
+    from hf_ser.hub import sections
+    from hf_ser.hub.facts import SEGMENT_SECONDS
+
+    defaults = {name: option.default for name, option in inspect.signature(finetune).parameters.items()}
+    assert (defaults["segment_seconds"], defaults["patience"]) == (SEGMENT_SECONDS, sections._PATIENCE)
+    assert defaults["augmentation"] is None
+    assert training_arguments("full", "out", use_cpu=True).lr_scheduler_type.value == sections._SCHEDULE
 
 
 def test_paths_in_arguments_are_cut(qkv):

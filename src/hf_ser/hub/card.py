@@ -12,7 +12,7 @@ from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.corpora.licences import licence_table
 from hf_ser.errors import InputError
 from hf_ser.hub import statements
-from hf_ser.hub.facts import Facts, code, entry, read_facts, without_local_paths
+from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry, read_facts, without_local_paths
 from hf_ser.hub.front_matter import front_matter, licence_of
 from hf_ser.hub.sections import environment, label_table, results, split, training
 from hf_ser.hub.snippets import snippets
@@ -82,7 +82,7 @@ def render_model_card(run: Mapping[str, Any], metrics: Mapping[str, Any], *, rep
         snippets=snippets(run, facts, repo_id),
         in_this_folder=repo_id is None,
         purpose=statements.purpose(facts),
-        segment_seconds=f"{run.get('segment_seconds') or 10:g}",
+        segment_seconds=f"{run.get('segment_seconds') or SEGMENT_SECONDS:g}",
         meaning=statements.meaning(facts),
         limits=statements.limits(run, facts),
         label_table=label_table(run, facts),

@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
 
-__all__ = ["Facts", "code", "entry", "read_facts", "without_local_paths"]
+__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "without_local_paths"]
+
+SEGMENT_SECONDS: Final = 10.0
+"""Of what `finetune` cuts longer clips into, and `load`, unless told otherwise."""
 
 # What the Hub takes for a model or data set; everything else there is refused with the whole commit.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
