@@ -412,7 +412,7 @@ def test_paths_in_arguments_are_cut(qkv):
     run, metrics = qkv
     run["arguments"]["deepspeed"] = "/home/me/zero.json"
     card = render_model_card(run, metrics)
-    assert "`deepspeed=zero.json`" in card
+    assert "`deepspeed='zero.json'`" in card
     assert "/home/me" not in card
 
 

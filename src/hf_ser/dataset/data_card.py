@@ -20,8 +20,10 @@ from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
-__all__ = ["ShardSize", "render_data_card"]
+__all__ = ["ShardSize", "card_of_repository", "render_data_card"]
 
+_PLACE: Final = "USER/NAME"
+_WHERE: Final = f'`"{_PLACE}"` stands for the path of this folder.'
 _COLUMNS: Final[Mapping[str, str]] = {
     "audio": "the file's bytes as they are; decoded to 16 kHz mono when it is read",
     "emotion": f"the label, one of {', '.join(EMOTIONS)}",
@@ -111,7 +113,8 @@ def render_data_card(
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         label_sentence=_label_sentence(collection),
         voted=voted,
-        path='"USER/NAME"',
+        path=f'"{_PLACE}"',
+        where=_WHERE,
         default=f'"{default}"',
         configurations=_configurations(layout, sizes),
         left_out=[f"`{name}`: {reason.partition(';')[0]}" for name, reason in layout.left_out.items()],
@@ -129,6 +132,20 @@ def render_data_card(
         citations="\n\n".join(corpus.citation for corpus in corpora),
     )
     return card
+
+
+def card_of_repository(card: str, repo_id: str) -> str:
+    """Return a data set's card with its snippets loading from the Hub, so that they run as printed.
+
+    Args:
+        card: As `render_data_card` made it.
+        repo_id: `USER/NAME` of the data set.
+
+    Example:
+        >>> card_of_repository('load_dataset("USER/NAME", "all")', "me/speech")
+        'load_dataset("me/speech", "all")'
+    """
+    return card.replace(f"{_WHERE}\n\n", "").replace(f'"{_PLACE}"', f'"{repo_id}"')
 
 
 def _template() -> Any:

@@ -62,7 +62,7 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
             held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
             listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
             rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
-        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows))
+        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows, numbers=(1, 2)))
     blocks += _proof(entry(run, "dataset", "proof"), facts)
     about = []
     if facts.dataset:
@@ -144,11 +144,11 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
         elif facts.recipe in RECIPES and arguments is not None:
             blocks.append("Every hyperparameter is the recipe's own, or the default of `finetune`.")
         if rows := _settings(recipe, arguments, run):
-            blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
+            blocks += ["All settings:", markdown_table(("setting", "value"), rows, numbers=False)]
     blocks += _course(run)
     others = {key: value for key, value in (arguments or {}).items() if key not in _SHOWN}
     if others:
-        listed = ", ".join(code(f"{key}={_plain(value)}") for key, value in others.items())
+        listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
         blocks.append(f"Other training arguments that differ from `transformers`' defaults: {listed}.")
     return blocks
 
