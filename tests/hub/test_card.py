@@ -16,7 +16,7 @@ from hf_ser.errors import InputError
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import merge_card
-from hf_ser.hub.progress import render_progress_card
+from hf_ser.hub.card_without_results import render_card_without_records, render_progress_card
 from hf_ser.models.recipes import RECIPES
 from hub_server.cards import validate
 
@@ -474,25 +474,27 @@ def test_snippets_are_python(records):
     assert "segment_seconds=6" in blocks[0]
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", [*sorted(RECIPES), "merged"])
 def test_snippets_run_as_printed_and_agree(recipe, encoder, tmp_path, monkeypatch, capsys):
     import numpy as np
     import soundfile
     import torch
 
-    from hf_ser.models.checkpoint import save_model
+    from hf_ser.models.checkpoint import merge, save_model
     from hf_ser.models.encoders import open_encoder, open_feature_extractor
     from hf_ser.models.recipes import adapt
 
-    run, metrics = read_records(recipe)
+    run, metrics = read_records("lora_qkv" if recipe == "merged" else recipe)
     base = str(encoder())
     model, _ = open_encoder(base, run["labels"], seed=1)
-    adapted = adapt(model, RECIPES[recipe])
+    adapted = adapt(model, RECIPES[run["recipe"]["name"]])
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.fill_(0.05)
-    save_model(adapted, tmp_path, open_feature_extractor(base))
+    save_model(merge(adapted) if recipe == "merged" else adapted, tmp_path, open_feature_extractor(base))
+    if recipe == "merged":
+        run["model"]["saved"] = "merged"
     noise = np.random.default_rng(0).normal(scale=0.1, size=(44100, 2))
     soundfile.write(tmp_path / "clip.wav", noise, 44100)
     run["model"].update(name=base, local=True, revision=None)
@@ -557,6 +559,19 @@ def test_a_model_in_training_of_which_little_is_known(run):
     assert "Training is in progress" in card
     assert not re.search(r"None|\{\}|(?<!`)``(?!`)|Validation", card)
     assert validate(card, "model") == ([], [])
+
+
+@pytest.mark.parametrize(("saved", "library"), [("adapter", "peft"), ("merged", "transformers"), (None, None)])
+def test_the_card_of_a_model_without_records(saved, library):
+    run = {"model": {"name": "me/hubert", "local": False, "saved": saved}, "labels": ["calm", "sad"]}
+    card = render_card_without_records(run, repo_id="me/ser")
+    data, body = parts_of(card)
+    assert validate(card, "model") == ([], [])
+    assert data.get("library_name") == library
+    assert "> **Nothing is known of this model's quality.**" in body
+    assert "one of 2 labels: calm, sad" in body
+    assert "Warning" not in body
+    assert body.count("```python") == (2 if saved else 1)
 
 
 def test_a_model_in_training_whose_parts_share_speakers_says_so(qkv):

@@ -6,7 +6,7 @@ import pytest
 from golden import read_records
 
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.progress import render_progress_card
+from hf_ser.hub.card_without_results import render_progress_card
 
 BASE = "facebook/hubert-base-ls960"
 SAVED = {"full": "checkpoint", "lora_qkv": "adapter", "merged": "merged"}

@@ -34,7 +34,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "sentence": "code or word of the spoken text, within its corpus",
     "intensity": "`normal`, `strong`, `low`, `medium`, `high` or `unspecified`",
     "duration": "seconds",
-    "sampling_rate": "hz, of the stored file",
+    "sampling_rate": "Hz, of the stored file",
     "clip_id": "corpus and published file name without extension",
     "flags": "what is wrong with the clip, see below; mostly empty",
     "provenance": "`original` (a published file to the last bit, by SHA-256), `re_encoded` or `unknown`",
@@ -235,7 +235,7 @@ def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
         else:
             what = PROTOCOLS.get(configuration.name, "all clips, not split").removesuffix(" (the default)")
         rows.append([name, what, *(counts.get(part, "") for part in ("train", "validation", "test"))])
-    return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=False)
+    return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=(2, 3, 4))
 
 
 def _proof(proofs: Mapping[str, SplitProof]) -> str:
@@ -266,7 +266,7 @@ def _proof(proofs: Mapping[str, SplitProof]) -> str:
         "pairs of identical clips",
         "labels without training clips",
     ]
-    return markdown_table(header, rows, numbers=False)
+    return markdown_table(header, rows, numbers=(2, 3, 4))
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
@@ -274,7 +274,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
         [f"`{name}`", *(f"{counts[emotion]:,}" for emotion in EMOTIONS), f"{sum(counts.values()):,}"]
         for name, counts in facts["counts"].items()
     ]
-    return markdown_table(["corpus", *EMOTIONS, "all"], rows, numbers=False)
+    return markdown_table(["corpus", *EMOTIONS, "all"], rows)
 
 
 def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str:
@@ -297,8 +297,8 @@ def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str
                 ", ".join(f"{rate:,}" for rate in rates),
             ]
         )
-    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (hz)"]
-    return markdown_table(header, rows, numbers=False)
+    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (Hz)"]
+    return markdown_table(header, rows, numbers=(2, 3, 4, 5))
 
 
 def _found(facts: Mapping[str, Any]) -> str:

@@ -1,17 +1,22 @@
-"""The card of a model whose training goes on: what is known so far, and that it is not the end."""
+"""The card of a model without test figures: its training goes on, or its records are not at hand."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from hf_ser.hub import statements
 from hf_ser.hub.card import check_repo_id, template, tidy
-from hf_ser.hub.facts import read_facts, without_local_paths
+from hf_ser.hub.facts import Facts, read_facts, without_local_paths
 from hf_ser.hub.front_matter import front_matter
 from hf_ser.hub.snippets import snippets
 from hf_ser.text import markdown_table, percent
 
-__all__ = ["render_progress_card"]
+__all__ = ["render_card_without_records", "render_progress_card"]
 
+_IN_PROGRESS = (
+    "The weights here are those of the newest checkpoint and change with the next one. Nothing was evaluated on the "
+    "test part yet; the finished model comes with its results."
+)
+_WITHOUT_RECORDS = "It was pushed without the records of its training and evaluation."
 _FIGURES: Mapping[str, str] = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "macro F1"}
 
 
@@ -40,24 +45,54 @@ def render_progress_card(run: Mapping[str, Any], *, repo_id: str | None = None) 
         |---|---:|---:|
         | 40 | 1.00 | 50.0 |
     """
+    return _render(run, repo_id, _progress(run), _IN_PROGRESS)
+
+
+def render_card_without_records(run: Mapping[str, Any], *, repo_id: str | None = None) -> str:
+    """Render the card of a model that is not accompanied by the records of its training and evaluation.
+
+    Args:
+        run: What is known of it, with the keys of run.json: `model` and `labels`, mostly.
+        repo_id: Where the model lies on the Hub.
+
+    Returns:
+        Front matter, without any result, and Markdown.
+
+    Raises:
+        InputError: `repo_id` is no name on the Hub.
+
+    Example:
+        >>> run = {"model": {"name": "facebook/hubert-base-ls960", "saved": "adapter"}, "labels": ["calm", "sad"]}
+        >>> card = render_card_without_records(run, repo_id="me/ser")
+        >>> "Nothing is known of this model's quality." in card, "model-index" in card
+        (True, False)
+    """
+    return _render(run, repo_id, "Nothing is known of this model's quality.", _WITHOUT_RECORDS)
+
+
+def _render(run: Mapping[str, Any], repo_id: str | None, state: str, why: str) -> str:
     check_repo_id(repo_id)
     run = without_local_paths(run)
     facts = read_facts(run, {})
-    text = template("progress_card.md").render(
+    text = template("card_without_results.md").render(
         front_matter=front_matter(run, {}, facts, repo_id),
         title=statements.title(facts),
-        state=_state(run),
-        warnings=statements.warnings(facts),
+        warnings=[{"head": state, "text": why}, *_warnings(facts)],
         subject=statements.subject(facts),
         labels=facts.labels,
         origin=statements.origin(run, facts),
         history=_history(run),
-        snippet=snippets(run, facts, repo_id)["hf_ser"],
+        snippets=snippets(run, facts, repo_id),
     )
     return tidy(text)
 
 
-def _state(run: Mapping[str, Any]) -> str:
+def _warnings(facts: Facts) -> list[dict[str, str]]:
+    # Where no split is known and no figure is given, that speakers may leak warns of nothing.
+    return statements.warnings(facts) if facts.protocol else []
+
+
+def _progress(run: Mapping[str, Any]) -> str:
     if run.get("steps") is None:
         return "Training is in progress."
     of = f" of {run['planned_steps']:,}" if run.get("planned_steps") else ""
