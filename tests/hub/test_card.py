@@ -1,5 +1,4 @@
 import ast
-import copy
 import inspect
 import json
 import re
@@ -8,63 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from card_checks import check_front_matter, parts_of
 from golden import CARDS, RECORDS, read_records, render_golden_cards, take_over
-from huggingface_hub.repocard_data import ModelCardData
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.card_merge import merge_card
-from hf_ser.hub.card_without_results import render_card_without_records, render_progress_card
 from hf_ser.models.recipes import RECIPES
 from hub_server.cards import validate
 
 ADAPTERS = ("lora_qkv", "lora_classifier")
-
-# From the Hub's refusals: https://github.com/embeddings-benchmark/mteb/issues/1111 (types of data sets) and
-# https://github.com/huggingface/huggingface_hub/issues/4218 (licences, of which these are what a card here may name).
-DATASET_TYPE = re.compile(r"^(?:[\w-]+/)?[\w.-]+$", re.ASCII)
-HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$", re.ASCII)
-LICENCES = {"cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "odbl", "other"}
-
-
-def parts_of(card: str) -> tuple[dict, str]:
-    opening, front_matter, body = card.split("---\n", 2)
-    assert opening == ""
-    return yaml.load(front_matter, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), body
-
-
-def check_front_matter(card: str) -> dict:
-    data, _ = parts_of(card)
-    assert not {key for key, value in data.items() if value in (None, [], {}, "")}
-    assert data["pipeline_tag"] == "audio-classification"
-    assert len(data["tags"]) == len(set(data["tags"]))
-    assert all(isinstance(tag, str) and len(tag) <= 96 for tag in data["tags"])
-    if "license" in data:
-        assert data["license"] in LICENCES
-        assert (data["license"] == "other") == ("license_name" in data) == ("license_link" in data)
-        assert re.fullmatch(r"https?://\S+", data.get("license_link", "http://x"))
-    for key in ("base_model", *(("datasets",) if "datasets" in data else ())):
-        values = data.get(key) or []
-        assert all(HUB_ID.match(value) for value in ([values] if isinstance(values, str) else values))
-    assert ("base_model" in data) == ("base_model_relation" in data)
-    (model,) = data["model-index"]
-    assert re.fullmatch(r"[\w.-]+", model["name"])
-    seen = set()
-    for result in model["results"]:
-        assert result["task"]["type"] == "audio-classification"
-        assert DATASET_TYPE.match(result["dataset"]["type"]), result["dataset"]
-        assert result["dataset"]["name"]
-        for metric in result["metrics"]:
-            key = (result["dataset"]["type"], result["dataset"]["config"], metric["type"], str(metric.get("args")))
-            assert key not in seen
-            seen.add(key)
-            assert isinstance(metric["value"], float)
-            assert 0 <= metric["value"] <= 1
-    # The client reads it back as it was written.
-    assert ModelCardData(**copy.deepcopy(data)).to_dict()["model-index"] == data["model-index"]
-    return data
 
 
 @pytest.fixture(params=sorted(RECIPES))
@@ -528,52 +480,3 @@ def test_the_card_needs_neither_torch_nor_transformers():
         [sys.executable, "-c", script, str(RECORDS / "lora_qkv")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_the_card_of_a_model_in_training(records):
-    run, metrics = records
-    full = render_model_card(run, metrics, repo_id="me/ser")
-    history = [{"step": 500, "epoch": 1.0, "loss": 1.2, "uar": 0.4, "accuracy": 0.41, "f1_macro": None}]
-    so_far = {
-        key: run[key] for key in ("hf_ser", "model", "recipe", "protocol", "labels", "dataset", "segment_seconds")
-    }
-    so_far |= {"steps": 500, "planned_steps": 1234, "history": history}
-    card = render_progress_card(so_far, repo_id="me/ser")
-    data, body = parts_of(card)
-    assert validate(card, "model") == ([], [])
-    finished, _ = parts_of(full)
-    assert data == {key: value for key, value in finished.items() if key not in ("metrics", "model-index")}
-    assert "> **Training is in progress: step 500 of 1,234.**" in body
-    assert "| step | epoch | UAR | accuracy |\n|---|---:|---:|---:|\n| 500 | 1.00 | 40.0 | 41.0 |\n" in body
-    assert 'load("me/ser")' in body
-    assert f"by the recipe `{run['recipe']['name']}`" in body
-    for absent in ("test clips", "## Results", "confusion.png"):
-        assert absent not in body
-    # The finished model's card takes its place.
-    assert merge_card(full, card, card) == full
-
-
-@pytest.mark.parametrize("run", [{}, {"steps": 0}, {"history": [{"step": 1, "epoch": 0.5, "uar": None}]}])
-def test_a_model_in_training_of_which_little_is_known(run):
-    card = render_progress_card(run)
-    assert "Training is in progress" in card
-    assert not re.search(r"None|\{\}|(?<!`)``(?!`)|Validation", card)
-    assert validate(card, "model") == ([], [])
-
-
-@pytest.mark.parametrize(("saved", "library"), [("adapter", "peft"), ("merged", "transformers"), (None, None)])
-def test_the_card_of_a_model_without_records(saved, library):
-    run = {"model": {"name": "me/hubert", "local": False, "saved": saved}, "labels": ["calm", "sad"]}
-    card = render_card_without_records(run, repo_id="me/ser")
-    data, body = parts_of(card)
-    assert validate(card, "model") == ([], [])
-    assert data.get("library_name") == library
-    assert "> **Nothing is known of this model's quality.**" in body
-    assert "one of 2 labels: calm, sad" in body
-    assert "Warning" not in body
-    assert body.count("```python") == (2 if saved else 1)
-
-
-def test_a_model_in_training_whose_parts_share_speakers_says_so(qkv):
-    run, _ = qkv
-    assert "**Warning: speakers leak.**" in render_progress_card({**run, "protocol": "paper"})
