@@ -1,16 +1,31 @@
-"""What holds for the front matter of every card of a model."""
+"""An invented run, and what holds for the front matter of every card of a model."""
 
 import copy
+import json
 import re
+from pathlib import Path
 
 import yaml
 from huggingface_hub.repocard_data import ModelCardData
+
+from hf_ser.models.recipes import RECIPES
+
+EXAMPLE = Path(__file__).parent / "example"
 
 # From the Hub's refusals: https://github.com/embeddings-benchmark/mteb/issues/1111 (types of data sets) and
 # https://github.com/huggingface/huggingface_hub/issues/4218 (licences, of which these are what a card here may name).
 DATASET_TYPE = re.compile(r"^(?:[\w-]+/)?[\w.-]+$", re.ASCII)
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$", re.ASCII)
 LICENCES = {"cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "odbl", "other"}
+
+
+def example_records(recipe: str = "lora_qkv") -> tuple[dict, dict]:
+    """Return run.json and metrics.json of an invented run, by another recipe where one is named."""
+    run, metrics = (json.loads((EXAMPLE / name).read_text()) for name in ("run.json", "metrics.json"))
+    if recipe != run["recipe"]["name"]:
+        run["recipe"] = json.loads(json.dumps(RECIPES[recipe].as_dict()))
+        run["model"]["saved"] = "adapter" if run["recipe"]["lora"] else "checkpoint"
+    return run, metrics
 
 
 def parts_of(card: str) -> tuple[dict, str]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from card_checks import check_front_matter, parts_of
+from card_checks import EXAMPLE, check_front_matter, example_records, parts_of
 from golden import CARDS, RECORDS, read_records, render_golden_cards, take_over
 
 from hf_ser.errors import InputError
@@ -21,12 +21,12 @@ ADAPTERS = ("lora_qkv", "lora_classifier")
 
 @pytest.fixture(params=sorted(RECIPES))
 def records(request) -> tuple[dict, dict]:
-    return read_records(request.param)
+    return example_records(request.param)
 
 
 @pytest.fixture
 def qkv() -> tuple[dict, dict]:
-    return read_records("lora_qkv")
+    return example_records("lora_qkv")
 
 
 def test_golden_cards_are_what_the_records_give(tmp_path):
@@ -64,11 +64,15 @@ def test_the_records_of_a_run_are_taken_over_without_its_paths(qkv, tmp_path):
     assert render_model_card(stored, metrics) == render_model_card(run, metrics)
 
 
-def test_an_invented_record_says_so(records):
-    run, metrics = records
-    assert ("**Example card: the figures are invented.**" in render_model_card(run, metrics)) == bool(
-        run.get("example")
-    )
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_the_records_of_the_golden_cards_are_runs_of_their_recipes(recipe):
+    run, metrics = read_records(recipe)
+    card = render_model_card(run, metrics)
+    data = check_front_matter(card)
+    assert validate(card, "model") == ([], [])
+    assert run["recipe"]["name"] == recipe
+    assert recipe in data["tags"]
+    assert ("**Example card: the figures are invented.**" in card) == bool(run.get("example"))
 
 
 def test_front_matter_is_accepted_and_found(records):
@@ -436,7 +440,7 @@ def test_snippets_run_as_printed_and_agree(recipe, encoder, tmp_path, monkeypatc
     from hf_ser.models.encoders import open_encoder, open_feature_extractor
     from hf_ser.models.recipes import adapt
 
-    run, metrics = read_records("lora_qkv" if recipe == "merged" else recipe)
+    run, metrics = example_records("lora_qkv" if recipe == "merged" else recipe)
     base = str(encoder())
     model, _ = open_encoder(base, run["labels"], seed=1)
     adapted = adapt(model, RECIPES[run["recipe"]["name"]])
@@ -476,7 +480,5 @@ def test_the_card_needs_neither_torch_nor_transformers():
         "render_model_card(run, metrics)\n"
         "print(sorted({'torch', 'transformers', 'peft', 'datasets', 'numpy', 'sklearn'} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(RECORDS / "lora_qkv")], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(EXAMPLE)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

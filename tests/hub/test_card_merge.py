@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from golden import read_records
+from card_checks import example_records
 from merging import BODY, FRONT, NEW, OLD, card, edited, merged
 
 from hf_ser.hub.card import render_model_card
@@ -168,7 +168,7 @@ def test_deleting_everything_is_heeded_but_for_the_front_matter():
 
 def test_real_cards_over_real_pushes():
     rng = random.Random(5)
-    run, metrics = read_records("lora_qkv")
+    run, metrics = example_records("lora_qkv")
     base = theirs = render_model_card(run, metrics, repo_id="me/ser")
     notes = []
     for push in range(4):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from golden import read_records
+from card_checks import example_records
 
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_without_results import render_progress_card
@@ -57,7 +57,7 @@ print(json.dumps(seen))
 @pytest.fixture(scope="module")
 def seen(hub, tmp_path_factory):
     for name, saved in SAVED.items():
-        run, metrics = read_records("lora_qkv" if name == "merged" else name)
+        run, metrics = example_records("lora_qkv" if name == "merged" else name)
         run["model"] |= {"name": BASE, "local": False, "saved": saved}
         run["dataset"] |= {"name": "alice/eight_emotions", "local": False}
         if name == "full":
@@ -102,7 +102,7 @@ def test_the_hubs_search_finds_the_model(seen, search, names):
 def test_the_client_reads_every_result_back(seen):
     assert seen["cards"]["card-training"] == {"results": 0, "uar": []}
     for name in ("full", "lora_qkv"):
-        _, metrics = read_records(name)
+        _, metrics = example_records(name)
         found = seen["cards"][f"card-{name}"]
         assert found["uar"] == [round(metrics["test"]["pooled"]["uar"], 4)]
         assert found["results"] > 60

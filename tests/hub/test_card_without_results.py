@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from card_checks import parts_of
-from golden import read_records
+from card_checks import example_records, parts_of
 
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import merge_card
@@ -15,7 +14,7 @@ from hub_server.cards import validate
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_the_card_of_a_model_in_training(recipe):
-    run, metrics = read_records(recipe)
+    run, metrics = example_records(recipe)
     full = render_model_card(run, metrics, repo_id="me/ser")
     history = [{"step": 500, "epoch": 1.0, "loss": 1.2, "uar": 0.4, "accuracy": 0.41, "f1_macro": None}]
     so_far = {
@@ -59,5 +58,5 @@ def test_the_card_of_a_model_without_records(saved, library):
 
 
 def test_a_model_in_training_whose_parts_share_speakers_says_so():
-    run, _ = read_records("lora_qkv")
+    run, _ = example_records("lora_qkv")
     assert "**Warning: speakers leak.**" in render_progress_card({**run, "protocol": "paper"})
