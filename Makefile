@@ -35,8 +35,8 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-cards: $(INSTALLED) ## Render the golden model cards again
-	$(BIN)/python tests/hub/golden.py
+cards: $(INSTALLED) ## Render the golden model cards again (RUNS="DIR ...": from the records of these runs)
+	$(BIN)/python tests/hub/golden.py $(RUNS)
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) quickstart build dist .pytest_cache .mypy_cache .ruff_cache

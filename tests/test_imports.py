@@ -46,7 +46,7 @@ def test_every_package_knows_only_those_before_it():
 @pytest.mark.parametrize(
     "statement",
     [
-        "import hf_ser.labels, hf_ser.corpora, hf_ser.dataset.splits, hf_ser.hub.card",
+        "import hf_ser.labels, hf_ser.corpora, hf_ser.dataset.splits, hf_ser.hub.card, hf_ser.hub.card_merge",
         "from hf_ser.evaluation.metrics.eer import equal_error_rate",
         "from hf_ser.evaluation.scores import evaluate_scores",
         "import hf_ser.cli",

@@ -28,13 +28,15 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] | None = None)
     )
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool | Collection[int] = True
+) -> str:
     """Return a Markdown table.
 
     Args:
         header: Titles of the columns.
         rows: Cells; a pipe or a line break in one cannot break the table.
-        numbers: Whether all columns but the first are aligned to the right.
+        numbers: Whether all columns but the first are aligned to the right, or the places of those that are.
 
     Example:
         >>> print(markdown_table(("emotion", "clips"), [("calm", "8")]))
@@ -43,7 +45,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numb
         | calm | 8 |
     """
     lines = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in line] for line in (header, *rows)]
-    rule = "|---" + ("|---:" if numbers else "|---") * (len(header) - 1) + "|"
+    if isinstance(numbers, bool):
+        numbers = range(1, len(header)) if numbers else ()
+    rule = "".join("|---:" if place in numbers else "|---" for place in range(len(header))) + "|"
     head, *body = ("| " + " | ".join(line) + " |" for line in lines)
     return "\n".join([head, rule, *body])
 

@@ -1,5 +1,5 @@
 import ast
-import copy
+import inspect
 import json
 import re
 import subprocess
@@ -7,70 +7,26 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from golden import CARDS, RECORDS, read_records, render_golden_cards
-from huggingface_hub.repocard_data import ModelCardData
+from card_checks import EXAMPLE, check_front_matter, example_records, parts_of
+from golden import CARDS, RECORDS, read_records, render_golden_cards, take_over
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.hub.card import render_model_card
 from hf_ser.models.recipes import RECIPES
+from hub_server.cards import validate
 
 ADAPTERS = ("lora_qkv", "lora_classifier")
-
-# From the Hub's refusals: https://github.com/embeddings-benchmark/mteb/issues/1111 (types of data sets) and
-# https://github.com/huggingface/huggingface_hub/issues/4218 (licences, of which these are what a card here may name).
-DATASET_TYPE = re.compile(r"^(?:[\w-]+/)?[\w.-]+$", re.ASCII)
-HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$", re.ASCII)
-LICENCES = {"cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "odbl", "other"}
-
-
-def parts_of(card: str) -> tuple[dict, str]:
-    opening, front_matter, body = card.split("---\n", 2)
-    assert opening == ""
-    return yaml.load(front_matter, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), body
-
-
-def check_front_matter(card: str) -> dict:
-    data, _ = parts_of(card)
-    assert not {key for key, value in data.items() if value in (None, [], {}, "")}
-    assert data["pipeline_tag"] == "audio-classification"
-    assert len(data["tags"]) == len(set(data["tags"]))
-    assert all(isinstance(tag, str) and len(tag) <= 96 for tag in data["tags"])
-    if "license" in data:
-        assert data["license"] in LICENCES
-        assert (data["license"] == "other") == ("license_name" in data) == ("license_link" in data)
-        assert re.fullmatch(r"https?://\S+", data.get("license_link", "http://x"))
-    for key in ("base_model", *(("datasets",) if "datasets" in data else ())):
-        values = data.get(key) or []
-        assert all(HUB_ID.match(value) for value in ([values] if isinstance(values, str) else values))
-    assert ("base_model" in data) == ("base_model_relation" in data)
-    (model,) = data["model-index"]
-    assert re.fullmatch(r"[\w.-]+", model["name"])
-    seen = set()
-    for result in model["results"]:
-        assert result["task"]["type"] == "audio-classification"
-        assert DATASET_TYPE.match(result["dataset"]["type"]), result["dataset"]
-        assert result["dataset"]["name"]
-        for metric in result["metrics"]:
-            key = (result["dataset"]["type"], result["dataset"]["config"], metric["type"], str(metric.get("args")))
-            assert key not in seen
-            seen.add(key)
-            assert isinstance(metric["value"], float)
-            assert 0 <= metric["value"] <= 1
-    # The client reads it back as it was written.
-    assert ModelCardData(**copy.deepcopy(data)).to_dict()["model-index"] == data["model-index"]
-    return data
 
 
 @pytest.fixture(params=sorted(RECIPES))
 def records(request) -> tuple[dict, dict]:
-    return read_records(request.param)
+    return example_records(request.param)
 
 
 @pytest.fixture
 def qkv() -> tuple[dict, dict]:
-    return read_records("lora_qkv")
+    return example_records("lora_qkv")
 
 
 def test_golden_cards_are_what_the_records_give(tmp_path):
@@ -80,11 +36,43 @@ def test_golden_cards_are_what_the_records_give(tmp_path):
         assert (CARDS / file.name).read_text() == file.read_text(), f"{file.name} differs: run `make cards`"
 
 
-def test_an_invented_record_says_so(records):
-    run, metrics = records
-    assert ("**Example card: the figures are invented.**" in render_model_card(run, metrics)) == bool(
-        run.get("example")
+def test_no_record_and_no_card_tells_a_path_of_a_machine():
+    for file in [*RECORDS.rglob("*.json"), *CARDS.glob("*.md")]:
+        text = file.read_text()
+        assert not re.search(r"/(home|root|work|tmp|Users|mnt|data|usr|opt|var)/|[A-Z]:\\\\", text), file
+
+
+def test_the_records_of_a_run_are_taken_over_without_its_paths(qkv, tmp_path):
+    run, metrics = qkv
+    run["model"] |= {"name": "/home/me/encoders/hubert-tiny", "local": True}
+    run["dataset"] |= {"name": "../speech/corpora", "local": True}
+    run["arguments"] |= {"deepspeed": "/home/me/zero.json", "lr_scheduler_kwargs": {"file": "~/x/y.json"}}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, content in (("run.json", run), ("metrics.json", metrics)):
+        (folder / name).write_text(json.dumps(content))
+    kept = take_over(folder, tmp_path / "records")
+    stored = json.loads((kept / "run.json").read_text())
+    assert kept == tmp_path / "records" / "lora_qkv"
+    assert (stored["model"]["name"], stored["model"]["local"]) == ("hubert-tiny", True)
+    assert (stored["dataset"]["name"], stored["dataset"]["local"]) == ("corpora", True)
+    assert (stored["arguments"]["deepspeed"], stored["arguments"]["lr_scheduler_kwargs"]) == (
+        "zero.json",
+        {"file": "y.json"},
     )
+    assert json.loads((kept / "metrics.json").read_text()) == metrics
+    assert render_model_card(stored, metrics) == render_model_card(run, metrics)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_the_records_of_the_golden_cards_are_runs_of_their_recipes(recipe):
+    run, metrics = read_records(recipe)
+    card = render_model_card(run, metrics)
+    data = check_front_matter(card)
+    assert validate(card, "model") == ([], [])
+    assert run["recipe"]["name"] == recipe
+    assert recipe in data["tags"]
+    assert ("**Example card: the figures are invented.**" in card) == bool(run.get("example"))
 
 
 def test_front_matter_is_accepted_and_found(records):
@@ -342,21 +330,45 @@ def test_every_hyperparameter_of_the_recipe_itself(qkv):
     run, metrics = qkv
     run["recipe"] = json.loads(json.dumps(RECIPES["lora_qkv"].as_dict()))
     declared = RECIPES["lora_qkv"]
+    run |= {"augmentation": None, "patience": 5, "segment_seconds": 10.0}
     run["arguments"] |= {
+        "lr_scheduler_type": "linear",
         "learning_rate": declared.learning_rate,
         "num_train_epochs": declared.epochs,
         "per_device_train_batch_size": declared.batch_size,
         "warmup_steps": declared.warmup,
         "weight_decay": declared.weight_decay,
     }
-    assert "Every hyperparameter is the recipe's own." in render_model_card(run, metrics)
+    assert "Every hyperparameter is the recipe's own, or the default of `finetune`." in render_model_card(run, metrics)
+
+
+def test_settings_of_the_run_that_no_recipe_has_are_departures_too(qkv):
+    run, metrics = qkv
+    run["arguments"]["lr_scheduler_type"] = "constant"
+    run |= {"augmentation": {"noise": 0.5}, "patience": None, "segment_seconds": 6.0}
+    table = render_model_card(run, metrics).partition("## Training")[2].partition("| setting | value |")[0]
+    assert "| lr_scheduler_type | constant | linear |" in table
+    assert "| augmentation | noise 0.5 | none |" in table
+    assert "| segments | at most 6 s | at most 10 s |" in table
+    assert "| early stopping | none | after 5 evaluations without a better validation UAR |" in table
+
+
+def test_the_defaults_that_a_card_knows_are_those_of_the_library():
+    from hf_ser import finetune, training_arguments
+    from hf_ser.hub import sections
+    from hf_ser.hub.facts import SEGMENT_SECONDS
+
+    defaults = {name: option.default for name, option in inspect.signature(finetune).parameters.items()}
+    assert (defaults["segment_seconds"], defaults["patience"]) == (SEGMENT_SECONDS, sections._PATIENCE)
+    assert defaults["augmentation"] is None
+    assert training_arguments("full", "out", use_cpu=True).lr_scheduler_type.value == sections._SCHEDULE
 
 
 def test_paths_in_arguments_are_cut(qkv):
     run, metrics = qkv
     run["arguments"]["deepspeed"] = "/home/me/zero.json"
     card = render_model_card(run, metrics)
-    assert "`deepspeed=zero.json`" in card
+    assert "`deepspeed='zero.json'`" in card
     assert "/home/me" not in card
 
 
@@ -366,7 +378,19 @@ def test_emissions_where_they_were_measured(qkv):
     run["emissions"] = {"grams": 12.3456, "source": "CodeCarbon"}
     card = render_model_card(run, metrics)
     assert check_front_matter(card)["co2_eq_emissions"]["emissions"] == 12.346
-    assert "| emissions | 12.3456 g CO2 equivalents (CodeCarbon) |" in card
+    assert "| emissions | 12.35 g CO2 equivalents (CodeCarbon) |" in card
+    run["emissions"] |= {"kilowatt_hours": 0.25, "country": "Norway", "covers": "training"}
+    run["hardware"] = {"platform": "Linux x86_64"}
+    card = render_model_card(run, metrics)
+    assert validate(card, "model") == ([], [])
+    assert check_front_matter(card)["co2_eq_emissions"] == {
+        "emissions": 12.346,
+        "source": "CodeCarbon",
+        "training_type": "fine-tuning",
+        "geographical_location": "Norway",
+        "hardware_used": "Linux x86_64",
+    }
+    assert "| emissions | 12.35 g CO2 equivalents, 0.25 kWh, training (CodeCarbon, Norway) |" in card
 
 
 def test_names_cannot_break_the_card(qkv):
@@ -406,25 +430,27 @@ def test_snippets_are_python(records):
     assert "segment_seconds=6" in blocks[0]
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", [*sorted(RECIPES), "merged"])
 def test_snippets_run_as_printed_and_agree(recipe, encoder, tmp_path, monkeypatch, capsys):
     import numpy as np
     import soundfile
     import torch
 
-    from hf_ser.models.checkpoint import save_model
+    from hf_ser.models.checkpoint import merge, save_model
     from hf_ser.models.encoders import open_encoder, open_feature_extractor
     from hf_ser.models.recipes import adapt
 
-    run, metrics = read_records(recipe)
+    run, metrics = example_records("lora_qkv" if recipe == "merged" else recipe)
     base = str(encoder())
     model, _ = open_encoder(base, run["labels"], seed=1)
-    adapted = adapt(model, RECIPES[recipe])
+    adapted = adapt(model, RECIPES[run["recipe"]["name"]])
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.fill_(0.05)
-    save_model(adapted, tmp_path, open_feature_extractor(base))
+    save_model(merge(adapted) if recipe == "merged" else adapted, tmp_path, open_feature_extractor(base))
+    if recipe == "merged":
+        run["model"]["saved"] = "merged"
     noise = np.random.default_rng(0).normal(scale=0.1, size=(44100, 2))
     soundfile.write(tmp_path / "clip.wav", noise, 44100)
     run["model"].update(name=base, local=True, revision=None)
@@ -454,7 +480,5 @@ def test_the_card_needs_neither_torch_nor_transformers():
         "render_model_card(run, metrics)\n"
         "print(sorted({'torch', 'transformers', 'peft', 'datasets', 'numpy', 'sklearn'} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(RECORDS / "lora_qkv")], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(EXAMPLE)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -20,8 +20,10 @@ from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
-__all__ = ["ShardSize", "render_data_card"]
+__all__ = ["ShardSize", "card_of_repository", "render_data_card"]
 
+_PLACE: Final = "USER/NAME"
+_WHERE: Final = f'`"{_PLACE}"` stands for the path of this folder.'
 _COLUMNS: Final[Mapping[str, str]] = {
     "audio": "the file's bytes as they are; decoded to 16 kHz mono when it is read",
     "emotion": f"the label, one of {', '.join(EMOTIONS)}",
@@ -32,7 +34,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "sentence": "code or word of the spoken text, within its corpus",
     "intensity": "`normal`, `strong`, `low`, `medium`, `high` or `unspecified`",
     "duration": "seconds",
-    "sampling_rate": "hz, of the stored file",
+    "sampling_rate": "Hz, of the stored file",
     "clip_id": "corpus and published file name without extension",
     "flags": "what is wrong with the clip, see below; mostly empty",
     "provenance": "`original` (a published file to the last bit, by SHA-256), `re_encoded` or `unknown`",
@@ -115,7 +117,8 @@ def render_data_card(
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         label_sentence=_label_sentence(collection),
         voted=voted,
-        path='"USER/NAME"',
+        path=f'"{_PLACE}"',
+        where=_WHERE,
         default=f'"{default}"',
         configurations=_configurations(layout, sizes),
         incomplete=_incomplete(len(clips)),
@@ -134,6 +137,20 @@ def render_data_card(
         citations="\n\n".join(corpus.citation for corpus in corpora),
     )
     return card
+
+
+def card_of_repository(card: str, repo_id: str) -> str:
+    """Return a data set's card with its snippets loading from the Hub, so that they run as printed.
+
+    Args:
+        card: As `render_data_card` made it.
+        repo_id: `USER/NAME` of the data set.
+
+    Example:
+        >>> card_of_repository('load_dataset("USER/NAME", "all")', "me/speech")
+        'load_dataset("me/speech", "all")'
+    """
+    return card.replace(f"{_WHERE}\n\n", "").replace(f'"{_PLACE}"', f'"{repo_id}"')
 
 
 def _template() -> Any:
@@ -223,7 +240,7 @@ def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
         else:
             what = PROTOCOLS.get(configuration.name, "all clips, not split").removesuffix(" (the default)")
         rows.append([name, what, *(counts.get(part, "") for part in ("train", "validation", "test"))])
-    return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=False)
+    return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=(2, 3, 4))
 
 
 def _incomplete(clips: int) -> str:
@@ -261,7 +278,7 @@ def _proof(proofs: Mapping[str, SplitProof]) -> str:
         "pairs of identical clips",
         "labels without training clips",
     ]
-    return markdown_table(header, rows, numbers=False)
+    return markdown_table(header, rows, numbers=(2, 3, 4))
 
 
 def _counts(facts: Mapping[str, Any]) -> str:
@@ -269,7 +286,7 @@ def _counts(facts: Mapping[str, Any]) -> str:
         [f"`{name}`", *(f"{counts[emotion]:,}" for emotion in EMOTIONS), f"{sum(counts.values()):,}"]
         for name, counts in facts["counts"].items()
     ]
-    return markdown_table(["corpus", *EMOTIONS, "all"], rows, numbers=False)
+    return markdown_table(["corpus", *EMOTIONS, "all"], rows)
 
 
 def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str:
@@ -292,8 +309,8 @@ def _durations(corpora: Sequence[Corpus], clips: Sequence[CollectedClip]) -> str
                 ", ".join(f"{rate:,}" for rate in rates),
             ]
         )
-    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (hz)"]
-    return markdown_table(header, rows, numbers=False)
+    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (Hz)"]
+    return markdown_table(header, rows, numbers=(2, 3, 4, 5))
 
 
 def _found(facts: Mapping[str, Any]) -> str:

@@ -11,13 +11,14 @@ from jinja2 import Environment, StrictUndefined, Template
 from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.corpora.licences import licence_table
 from hf_ser.errors import InputError
-from hf_ser.hub.facts import Facts, code, entry, read_facts
+from hf_ser.hub import statements
+from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry, read_facts, without_local_paths
 from hf_ser.hub.front_matter import front_matter, licence_of
 from hf_ser.hub.sections import environment, label_table, results, split, training
 from hf_ser.hub.snippets import snippets
 from hf_ser.text import percent, percent_range
 
-__all__ = ["render_model_card"]
+__all__ = ["check_repo_id", "render_model_card", "template", "tidy"]
 
 _REPO_ID = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 
@@ -67,23 +68,23 @@ def render_model_card(run: Mapping[str, Any], metrics: Mapping[str, Any], *, rep
     for key in ("labels", "test"):
         if key not in metrics:
             raise InputError(f"metrics has no {key!r}; give the contents of a metrics.json")
-    if repo_id is not None and not _REPO_ID.fullmatch(repo_id):
-        raise InputError(f"repo_id '{repo_id}' is no repository on the Hub; give USER/NAME")
+    check_repo_id(repo_id)
+    run = without_local_paths(run)
     facts = read_facts(run, metrics)
-    text = _template().render(
+    text = template("model_card.md").render(
         front_matter=front_matter(run, metrics, facts, repo_id),
-        title=": ".join(filter(None, ("Speech emotion recognition", ", ".join(_names(facts))))),
-        warnings=_warnings(facts),
-        subject=_subject(facts),
+        title=statements.title(facts),
+        warnings=statements.warnings(facts),
+        subject=statements.subject(facts),
         labels=facts.labels,
-        origin=_origin(run, facts),
+        origin=statements.origin(run, facts),
         headline=_headline(metrics["test"], facts),
         snippets=snippets(run, facts, repo_id),
         in_this_folder=repo_id is None,
-        purpose=_purpose(facts),
-        segment_seconds=f"{run.get('segment_seconds') or 10:g}",
-        meaning=_meaning(facts),
-        limits=_limits(run, facts),
+        purpose=statements.purpose(facts),
+        segment_seconds=f"{run.get('segment_seconds') or SEGMENT_SECONDS:g}",
+        meaning=statements.meaning(facts),
+        limits=statements.limits(run, facts),
         label_table=label_table(run, facts),
         split=split(run, facts),
         results=results(metrics["test"]),
@@ -94,81 +95,31 @@ def render_model_card(run: Mapping[str, Any], metrics: Mapping[str, Any], *, rep
         citations_corpora=bool(facts.known_corpora),
         citations="\n\n".join(_citations(run, facts)),
     )
+    return tidy(text)
+
+
+def check_repo_id(repo_id: str | None) -> None:
+    """Refuse a name that no repository on the Hub can have.
+
+    Raises:
+        InputError: It is one.
+    """
+    if repo_id is not None and not _REPO_ID.fullmatch(repo_id):
+        raise InputError(f"repo_id '{repo_id}' is no repository on the Hub; give USER/NAME")
+
+
+def tidy(text: str) -> str:
+    """Return a rendered card without the blank lines that absent sections leave."""
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    source = resources.files("hf_ser").joinpath("templates", "model_card.md").read_text(encoding="utf-8")
+@lru_cache
+def template(name: str) -> Template:
+    """Return one of the package's templates."""
+    source = resources.files("hf_ser").joinpath("templates", name).read_text(encoding="utf-8")
     # An undefined name in the template fails instead of leaving a hole in the card.
     setting = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     return setting.from_string(source)
-
-
-def _names(facts: Facts) -> list[str]:
-    base = facts.base.rpartition("/")[2] if facts.base else None
-    return [name for name in (base, facts.recipe) if name]
-
-
-def _warnings(facts: Facts) -> list[dict[str, str]]:
-    found = []
-    if facts.example:
-        found.append(("Example card: the figures are invented.", "It shows what a card holds; nothing was measured."))
-    if facts.synthetic:
-        found.append(
-            (
-                "Synthetic data: the figures are evidence of nothing.",
-                "The clips are synthesised, not recorded from people; the run shows that the code works, no more.",
-            )
-        )
-    if facts.protocol == "paper" or facts.disjoint is False:
-        many = len(facts.shared_speakers)
-        who = f" ({many} speaker{'s' if many != 1 else ''} of the test part)" if many else ""
-        found.append(
-            (
-                "Warning: speakers leak.",
-                f"The parts of this split share speakers{who}, so the model may know the voice instead of the emotion. "
-                "The figures say nothing about new speakers and must not be compared with speaker-independent ones.",
-            )
-        )
-    elif facts.disjoint is None:
-        found.append(
-            (
-                "Warning: speakers may leak.",
-                "Nothing in the record shows that the parts of this split differ in speakers; take the figures for "
-                "inflated until somebody shows it.",
-            )
-        )
-    return [{"head": head, "text": text} for head, text in found]
-
-
-def _subject(facts: Facts) -> str:
-    if facts.synthetic:
-        return "Names the label of a short synthesised clip."
-    if facts.acted_english:
-        return "Names the emotion that an actor plays in a short clip of English speech."
-    return "Names the emotion in a short clip of speech."
-
-
-def _origin(run: Mapping[str, Any], facts: Facts) -> str:
-    sentences = []
-    if facts.base:
-        where = f"[{facts.base}](https://huggingface.co/{facts.base})" if facts.base_id else code(facts.base)
-        revision = f", revision {code(facts.revision)}" if facts.revision else ""
-        note = revision or ("" if facts.base_id else " (a local folder, not on the Hub)")
-        by = f" by the recipe {code(facts.recipe)}" if facts.recipe else ""
-        version = f" with hf_ser {run['hf_ser']}" if run.get("hf_ser") else ""
-        sentences.append(f"Fine-tuned from {where}{note}{by}{version}.")
-    if summary := entry(run, "recipe", "summary"):
-        sentences.append(summary)
-    total, trained = entry(run, "model", "parameters"), entry(run, "model", "trainable_parameters")
-    if total and trained:
-        share = 100 * trained / total
-        shown = f"{share:.1f}" if share >= 1 else f"{share:.2g}"
-        sentences.append(f"{trained:,} of {total:,} parameters were trained ({shown} %).")
-    if facts.saved == "merged":
-        sentences.append("The adapter is merged into the base: this is a plain checkpoint.")
-    return " ".join(sentences)
 
 
 def _headline(test: Mapping[str, Any], facts: Facts) -> str:
@@ -185,56 +136,6 @@ def _headline(test: Mapping[str, Any], facts: Facts) -> str:
         f"UAR, the unweighted average recall, is the mean of the recalls of the {classes} emotions that occur in the "
         f"test clips; guessing reaches {100 / classes:.1f} %."
     )
-
-
-def _purpose(facts: Facts) -> str:
-    if facts.synthetic:
-        return "To see the code work, and for nothing else."
-    return (
-        "For research on speech emotion recognition: to compare ways of fine-tuning, as a baseline on the same split, "
-        "and for teaching."
-    )
-
-
-def _meaning(facts: Facts) -> str:
-    if not facts.acted_english:
-        return "A label is what somebody took a clip for, or meant it to be; nothing here knows what a speaker feels."
-    text = "A label is what an actor was asked to play, not what anybody felt"
-    if "crema_d" in facts.corpora:
-        # Cao et al. 2014, table of recognition rates: 40.9 % from the voice, 58.2 % from the face, 63.6 % from both.
-        text += "; hearing only the voice, people recognise the intended emotion of a CREMA-D clip in 41 % of cases"
-    return text + "."
-
-
-def _limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
-    found = []
-    homes: dict[str, list[str]] = {label: [] for label in facts.labels}
-    trained = entry(run, "dataset", "parts", "train", "counts") or {}
-    for corpus, counts in trained.items():
-        for label, clips in counts.items():
-            if clips:
-                homes.setdefault(label, []).append(corpus)
-    if trained and (missing := [label for label, corpora in homes.items() if not corpora]):
-        found.append(f"No training clip is labelled {', '.join(missing)}: the model cannot know it.")
-    alone = {label: corpora[0] for label, corpora in homes.items() if len(corpora) == 1}
-    if alone and len(facts.corpora) > 1:
-        listed = ", ".join(f"{label} ({_short_title(corpus)})" for label, corpus in alone.items())
-        found.append(f"One corpus alone has training clips of {listed}: its recordings may give the label away.")
-    sexes = {corpus.name: {speaker.sex for speaker in corpus.speakers.values()} for corpus in facts.known_corpora}
-    single = [f"{sexes_of.pop()} in {_short_title(name)}" for name, sexes_of in sexes.items() if len(sexes_of) == 1]
-    if single:
-        found.append(f"Sex goes with the corpus: every speaker is {', '.join(single)}.")
-    overlaps = entry(run, "dataset", "proof", "overlaps") or {}
-    if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
-        found.append("The test clips repeat sentences that the model was trained on or chosen by: words are not new.")
-    found.append(
-        "Scores are not calibrated. Silence has no emotion: `hf_ser.load` refuses it, plain libraries answer something."
-    )
-    return found
-
-
-def _short_title(name: str) -> str:
-    return CORPORA[name].short_title if name in CORPORA else name
 
 
 def _files(run: Mapping[str, Any], facts: Facts) -> list[str]:

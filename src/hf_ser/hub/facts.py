@@ -4,14 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
 
-__all__ = ["Facts", "code", "entry", "read_facts"]
+__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "without_local_paths"]
+
+SEGMENT_SECONDS: Final = 10.0
+"""Of what `finetune` cuts longer clips into, and `load`, unless told otherwise."""
 
 # What the Hub takes for a model or data set; everything else there is refused with the whole commit.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+# What begins like a path: from a root, a home, a drive, or the folder of the moment.
+_PATH = re.compile(r"(?:[\\/~]|[A-Za-z]:[\\/]|\.\.?[\\/])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,41 @@ def _named(described: Any) -> tuple[str | None, str | None]:
         local = Path(name).exists()
     if not local and _HUB_ID.fullmatch(name):
         return name, name
-    return None, next((part for part in reversed(re.split(r"[\\/]", name)) if part.strip(".")), None)
+    return None, _last_part(name)
+
+
+def without_local_paths(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record as others may read it: a folder or file of this machine by its own name, without its place.
+
+    Args:
+        record: Contents of run.json.
+
+    Example:
+        >>> run = {"model": {"name": "/home/me/hubert-tiny"}, "arguments": {"deepspeed": "../zero.json"}}
+        >>> without_local_paths(run)["model"]
+        {'name': 'hubert-tiny', 'local': True}
+        >>> without_local_paths(run)["arguments"]
+        {'deepspeed': 'zero.json'}
+    """
+    cleared: dict[str, Any] = _cleared(record)
+    for part in ("model", "dataset"):
+        described = record.get(part)
+        identifier, shown = _named(described)
+        if shown and identifier is None:
+            cleared[part] |= {"name": shown, "local": True}
+    return cleared
+
+
+def _cleared(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _cleared(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleared(entry) for entry in value]
+    return _last_part(value) if isinstance(value, str) and _PATH.match(value) else value
+
+
+def _last_part(path: str) -> str | None:
+    return next((part for part in reversed(re.split(r"[\\/]", path)) if part.strip(".")), None)
 
 
 def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.hub.facts import Facts, code, entry
+from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry
 from hf_ser.models.recipes import RECIPES
 from hf_ser.text import markdown_table, percent, percent_range
 
@@ -27,6 +27,13 @@ _ARGUMENTS: Mapping[str, str] = {
     "weight_decay": "weight_decay",
 }
 
+# Arguments that the card shows elsewhere than among the others.
+_SHOWN = {*_ARGUMENTS, "lr_scheduler_type", "seed", "data_seed"}
+
+# What `finetune` and `training_arguments` do unless told otherwise, whatever the recipe.
+_SCHEDULE = "linear"
+_PATIENCE = 5
+
 
 def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
     """Return the labels with their identifiers and clips by part; None where no label is known."""
@@ -34,10 +41,10 @@ def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
         return None
     parts = _parts(run)
     rows = [
-        (str(index), label, *(f"{_clips_of(part, label):,}" for part in parts.values()))
+        (label, str(index), *(f"{_clips_of(part, label):,}" for part in parts.values()))
         for index, label in enumerate(facts.labels)
     ]
-    return markdown_table(("id", "label", *(f"{name} clips" for name in parts)), rows)
+    return markdown_table(("label", "id", *(f"{name} clips" for name in parts)), rows)
 
 
 def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -55,7 +62,7 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
             held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
             listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
             rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
-        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows))
+        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows, numbers=(1, 2)))
     blocks += _proof(entry(run, "dataset", "proof"), facts)
     about = []
     if facts.dataset:
@@ -131,16 +138,17 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
     if isinstance(recipe, Mapping):
         departures = _departures(recipe, arguments, run)
         if departures:
-            lead = f"Set otherwise than the recipe {code(facts.recipe)} has it:" if facts.recipe else "Set otherwise:"
-            blocks += [lead, markdown_table(("setting", "this run", "recipe"), departures, numbers=False)]
+            by = f"the recipe {code(facts.recipe)}" if facts.recipe else "the recipe"
+            lead = f"Set otherwise than {by}, or `finetune` itself, has it:"
+            blocks += [lead, markdown_table(("setting", "this run", "default"), departures, numbers=False)]
         elif facts.recipe in RECIPES and arguments is not None:
-            blocks.append("Every hyperparameter is the recipe's own.")
+            blocks.append("Every hyperparameter is the recipe's own, or the default of `finetune`.")
         if rows := _settings(recipe, arguments, run):
-            blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
+            blocks += ["All settings:", markdown_table(("setting", "value"), rows, numbers=False)]
     blocks += _course(run)
-    others = {key: value for key, value in (arguments or {}).items() if key not in {*_ARGUMENTS, "seed", "data_seed"}}
+    others = {key: value for key, value in (arguments or {}).items() if key not in _SHOWN}
     if others:
-        listed = ", ".join(code(f"{key}={_short(value)}") for key, value in others.items())
+        listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
         blocks.append(f"Other training arguments that differ from `transformers`' defaults: {listed}.")
     return blocks
 
@@ -155,11 +163,18 @@ def _departures(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any
             for key in own
             if key in recipe and key not in ("name", "summary") and json.loads(json.dumps(recipe[key])) != own[key]
         ]
-    if arguments is None:
-        return rows
-    for argument, field in _ARGUMENTS.items():
+    for argument, field in _ARGUMENTS.items() if arguments is not None else ():
         if field in recipe and arguments.get(argument) != recipe[field]:
             rows.append((argument, _argument(arguments, argument, run), _plain(recipe[field])))
+    schedule = entry({"of": arguments}, "of", "lr_scheduler_type")
+    if schedule not in (None, _SCHEDULE):
+        rows.append(("lr_scheduler_type", _plain(schedule), _SCHEDULE))
+    if run.get("augmentation"):
+        rows.append(("augmentation", _plain(run["augmentation"]), "none"))
+    if run.get("segment_seconds") not in (None, SEGMENT_SECONDS):
+        rows.append(("segments", _segments(run["segment_seconds"]), _segments(SEGMENT_SECONDS)))
+    if run.get("patience", _PATIENCE) != _PATIENCE:
+        rows.append(("early stopping", _patience(run["patience"]), _patience(_PATIENCE)))
     return rows
 
 
@@ -179,6 +194,7 @@ def _settings(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any])
         ("parts that train whole", ", ".join(trains)),
         ("LoRA", _plain(recipe.get("lora") or {})),
         *((name, _argument(arguments, name, run)) for name in _ARGUMENTS if arguments is not None),
+        ("lr_scheduler_type", _plain((arguments or {}).get("lr_scheduler_type", ""))),
         ("factor on the learning rate", _plain(recipe.get("learning_rate_scale") or {})),
         ("encoder settings", _plain(recipe.get("encoder_settings") or {})),
         ("head", ", ".join(filter(None, (head.get("head"), head.get("start"))))),
@@ -186,10 +202,14 @@ def _settings(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any])
         ("head dropout", _plain(recipe["head_dropout"]) if recipe.get("head_dropout") else ""),
         ("pooled features", "standardised over the training clips" if recipe.get("normalize_features") else ""),
         ("augmentation", _plain(run["augmentation"] or "none") if "augmentation" in run else ""),
-        ("segments", f"at most {run['segment_seconds']:g} s" if run.get("segment_seconds") else ""),
+        ("segments", _segments(run["segment_seconds"]) if run.get("segment_seconds") else ""),
         ("early stopping", _patience(run["patience"]) if "patience" in run else ""),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _segments(seconds: float) -> str:
+    return f"at most {seconds:g} s"
 
 
 def _patience(evaluations: int | None) -> str:
@@ -228,18 +248,25 @@ def environment(run: Mapping[str, Any]) -> str | None:
     devices = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
     threads = f"{hardware['threads']} threads" if hardware.get("threads") else None
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
-    emissions: Mapping[str, Any] = run.get("emissions") or {}
-    source = f" ({emissions['source']})" if emissions.get("source") else ""
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
         ("hardware", ", ".join(filter(None, (hardware.get("platform"), threads, devices)))),
         ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
-        ("emissions", f"{emissions['grams']:g} g CO2 equivalents{source}" if "grams" in emissions else ""),
+        ("emissions", _emissions(run.get("emissions") or {})),
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]
     return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
+
+
+def _emissions(measured: Mapping[str, Any]) -> str:
+    if measured.get("grams") is None:
+        return ""
+    energy = f", {measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else ""
+    covers = f", {measured['covers']}" if measured.get("covers") else ""
+    source = ", ".join(str(measured[key]) for key in ("source", "country") if measured.get(key))
+    return f"{measured['grams']:.4g} g CO2 equivalents{energy}{covers}" + (f" ({source})" if source else "")
 
 
 def _parts(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -260,8 +287,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(_plain(of) for of in value) or "none"
     return "none" if value is None else str(value)
-
-
-def _short(value: Any) -> str:
-    # A path is the business of the machine alone; its last part names the file.
-    return value.replace("\\", "/").rstrip("/").rpartition("/")[2] if isinstance(value, str) else _plain(value)

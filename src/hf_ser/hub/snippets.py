@@ -4,11 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.hub.facts import Facts, code
+from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code
 
 __all__ = ["snippets"]
-
-_DEFAULT_SEGMENT_SECONDS = 10.0
 
 _CHECKPOINT = """\
 import soundfile
@@ -74,8 +72,8 @@ def snippets(run: Mapping[str, Any], facts: Facts, repo_id: str | None) -> dict[
         print(classify("clip.wav"))  # {'label': ..., 'scores': {...}}
     """
     name = _quoted(repo_id or ".")
-    segment = run.get("segment_seconds") or _DEFAULT_SEGMENT_SECONDS
-    option = "" if segment == _DEFAULT_SEGMENT_SECONDS else f", segment_seconds={segment:g}"
+    segment = run.get("segment_seconds") or SEGMENT_SECONDS
+    option = "" if segment == SEGMENT_SECONDS else f", segment_seconds={segment:g}"
     load = f"load({name}{option})"
     found: dict[str, str | None] = {
         "hf_ser": f"from hf_ser import load\n\nclassify = {load}\n"

@@ -85,8 +85,8 @@ def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | No
         seed: Replaces the arguments' seed.
 
     Raises:
-        InputError: The arguments ask for a choice of checkpoint by something else than validation UAR, or for
-            an upload by the Trainer, which would erase a human's card.
+        InputError: The arguments ask for a choice of checkpoint by something else than validation UAR, for a
+            report to what is not installed, or for an upload by the Trainer, which would erase a human's card.
     """
     ours = copy.copy(arguments)
     if ours.push_to_hub:
@@ -96,6 +96,12 @@ def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | No
         )
     if ours.metric_for_best_model not in (None, "loss", "uar", "eval_uar"):
         raise InputError(f"args.metric_for_best_model is '{ours.metric_for_best_model}'; models are chosen by 'uar'")
+    from transformers.integrations import get_available_reporting_integrations
+
+    # The last two are missing from that list, or hidden in it by another one.
+    reporters = {*get_available_reporting_integrations(), "azure_ml", "flyte"}
+    if absent := [name for name in ours.report_to if name not in reporters]:
+        raise InputError(f"args.report_to names {', '.join(absent)}, not installed here; install it, or leave it out")
     ours.output_dir = str(checkpoints)
     if seed is not None:
         ours.seed = seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hf_ser._version import __version__
 if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
 
-__all__ = ["describe_parts", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
+__all__ = ["describe_parts", "emissions", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
 
 _ALWAYS = {
     "learning_rate",
@@ -88,6 +89,35 @@ def peak_memory_bytes() -> dict[str, int]:
     if torch.cuda.is_available():
         found["device"] = torch.cuda.max_memory_allocated()
     return found
+
+
+def emissions(callbacks: Iterable[Any], *, resumed: bool) -> dict[str, Any] | None:
+    """Return what CodeCarbon measured of the training, None where it did not run.
+
+    Args:
+        callbacks: Those of the Trainer; `TrainingArguments(report_to="codecarbon")` puts CodeCarbon's there.
+        resumed: Whether the run went on from a checkpoint, so that what came before it is not in the figure.
+
+    Returns:
+        `grams` of CO2 equivalents, `kilowatt_hours`, `country` where it is known, `source` and `covers`.
+
+    Example:
+        >>> emissions([], resumed=False) is None
+        True
+    """
+    for callback in callbacks:
+        measured: Any = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
+        if type(callback).__name__ != "CodeCarbonCallback" or measured is None or measured.emissions is None:
+            continue
+        found = {
+            "grams": 1000 * float(measured.emissions),
+            "kilowatt_hours": float(measured.energy_consumed),
+            "country": measured.country_name or None,
+            "source": f"CodeCarbon {measured.codecarbon_version}",
+            "covers": "training since it was resumed" if resumed else "training",
+        }
+        return {key: value for key, value in found.items() if value is not None}
+    return None
 
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:

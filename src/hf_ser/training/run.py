@@ -21,7 +21,7 @@ from hf_ser.models.checkpoint import resolved_revision, save_model
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
-from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
+from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
@@ -192,6 +192,7 @@ class Run:
         best = max(evaluations, key=lambda entry: entry["eval_uar"])
         base = plain_model(trainer.emotion_model)
         arguments, source = self.arguments, self.source
+        measured = emissions(trainer.callback_handler.callbacks, resumed=self.folder.resume)
         return {
             "hf_ser": __version__,
             "model": {
@@ -229,6 +230,7 @@ class Run:
             "steps": trainer.state.global_step,
             "training_loss": training_loss,
             "peak_memory_bytes": peak_memory_bytes(),
+            **({} if measured is None else {"emissions": measured}),
             "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
             "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
             "resumed": self.folder.resume,
