@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import TrainingArguments
 
+    from hf_ser.hub.commits import Pushed
+
 __all__ = ["FinetuneResult", "finetune"]
 
 
@@ -43,6 +45,21 @@ class FinetuneResult:
         """The pooled metrics of the test part: `uar`, `accuracy`, `f1`, `eer`, `intervals` and more."""
         pooled: Mapping[str, Any] = self.metrics["test"]["pooled"]
         return pooled
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Put the run on the Hub.
+
+        Args:
+            repo_id: `USER/NAME`; the repository is made, private, where it does not exist.
+            **options: Those of `hf_ser.push_to_hub`: `merged`, `private`, `revision`, `create_pr`, `base_model`,
+                `token`.
+
+        Raises:
+            InputError: See `hf_ser.push_to_hub`.
+        """
+        from hf_ser.hub.push import push_to_hub
+
+        return push_to_hub(self.output_dir, repo_id, **options)
 
 
 def finetune(
