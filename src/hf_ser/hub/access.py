@@ -1,7 +1,9 @@
 """Whether a push will be let in: found out before hours of training, not after."""
 
 from hf_ser.errors import InputError
-from hf_ser.hub.repository import open_hub, refusals
+from hf_ser.hub.card_merge import merge_card
+from hf_ser.hub.commits import CARD
+from hf_ser.hub.repository import HubRepository, open_hub, refusals
 from hf_ser.remote import hub_reason, persistent
 
 __all__ = ["base_on_hub", "check_access"]
@@ -28,6 +30,8 @@ def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = N
     with refusals(repo_id):
         account = persistent(api.whoami)
         exists = persistent(lambda: api.repo_exists(repo_id))
+        if exists:
+            _read_card(HubRepository(api, repo_id, "model", None, create_pr))
     role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
     if role == "read":
         raise InputError(f"nothing was pushed to '{repo_id}': the token may only read; make one with the role write")
@@ -39,6 +43,14 @@ def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = N
             f"nothing was pushed to '{repo_id}': the repository {state}; push to one of {', '.join(mine)}"
             + ("" if create_pr or not exists else ", or propose a pull request by create_pr (--create-pr)")
         )
+
+
+def _read_card(repository: HubRepository) -> None:
+    """Read what a push will merge: better that it fails now."""
+    head = repository.head()
+    there = repository.tree(head)
+    if CARD in there:
+        merge_card("", repository.text(there[CARD], head), None)
 
 
 def base_on_hub(base_model: str, token: str | None = None) -> tuple[str, str]:

@@ -18,7 +18,16 @@ from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import CARD
 
-__all__ = ["Artefact", "is_ours", "stage_folder", "stage_model", "without_local_paths"]
+__all__ = [
+    "Artefact",
+    "checkpoint_files",
+    "is_ours",
+    "link_or_copy",
+    "shareable_record",
+    "stage_folder",
+    "stage_model",
+    "without_local_paths",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +105,7 @@ def stage_folder(source: Path, staged: Path, *, merged: bool, base: tuple[str, s
         if file.name in (*_SETTINGS, *_RECORDS):
             shutil.copyfile(file, staged / file.name)
         elif own and not merged:
-            _put(file, staged / file.name)
+            link_or_copy(file, staged / file.name)
     if merged:
         _merge(source, staged)
         saved = "merged"
@@ -104,7 +113,7 @@ def stage_folder(source: Path, staged: Path, *, merged: bool, base: tuple[str, s
     if base is not None:
         model |= {"name": base[0], "local": False, "revision": base[1]}
     _name_base(staged, saved, model, base)
-    run = _without_local_names(run)
+    run = shareable_record(run)
     _write(staged / "run.json", run)
     for name in _SETTINGS:
         _write(staged / name, without_local_paths(_read(staged / name)))
@@ -150,10 +159,21 @@ def stage_model(source: Any, staged: Path, *, merged: bool, base: tuple[str, str
         settings = next(iter(model.peft_config.values()))
         run["model"] |= _described_base(settings.base_model_name_or_path, settings.revision)
     _name_base(staged, run["model"]["saved"], run["model"], base)
-    run = _without_local_names(run)
+    run = shareable_record(run)
     for name in _SETTINGS:
         _write(staged / name, without_local_paths(_read(staged / name)))
     return Artefact(staged, run, None, logits, MERGED if merged else EXACT)
+
+
+def checkpoint_files(checkpoint: Path) -> dict[str, Path | bytes]:
+    """Return what goes up of a checkpoint that training saved, by path in the repository."""
+    files: dict[str, Path | bytes] = {}
+    for file in sorted(checkpoint.iterdir()):
+        if file.name in (*_SETTINGS, _ADAPTER[0]):
+            files[file.name] = _as_json(without_local_paths(_read(file))).encode()
+        elif is_ours(file.name) and file.name not in _RECORDS:
+            files[file.name] = file
+    return files
 
 
 def without_local_paths(value: Any) -> Any:
@@ -172,14 +192,28 @@ def without_local_paths(value: Any) -> Any:
     return value
 
 
-def _without_local_names(run: dict[str, Any]) -> dict[str, Any]:
+def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's record without paths of this machine, relative ones included.
+
+    Example:
+        >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
+        {'model': {'name': 'hubert-tiny', 'local': True}}
+    """
+    cleaned: dict[str, Any] = without_local_paths(run)
     # `encoders/hubert-tiny` looks like a Hub id; the record knows that it was a folder.
     for part in ("model", "dataset"):
-        described = run.get(part)
+        described = cleaned.get(part)
         if isinstance(described, dict) and described.get("local") and described.get("name"):
             described["name"] = _last_part(described["name"])
-    cleaned: dict[str, Any] = without_local_paths(run)
     return cleaned
+
+
+def link_or_copy(file: Path, place: Path) -> None:
+    """Put a file that nobody writes to in another place, too: by a link, or copied to another file system."""
+    try:
+        place.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def _last_part(path: str) -> str:
@@ -256,14 +290,6 @@ def _described_base(name: str | None, revision: str | None) -> dict[str, Any]:
     return {} if not name else {"name": name, "local": Path(name).exists(), "revision": revision}
 
 
-def _put(file: Path, place: Path) -> None:
-    """Link weights, since they are large; copy them from another file system."""
-    try:
-        place.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, place)
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -275,7 +301,11 @@ def _read(file: Path) -> dict[str, Any]:
 def _write(file: Path, values: Any) -> None:
     # A linked file shares its content with the original.
     file.unlink(missing_ok=True)
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    file.write_text(_as_json(values), encoding="utf-8")
+
+
+def _as_json(values: Any) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _text(file: Path) -> str | None:

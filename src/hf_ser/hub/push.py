@@ -14,13 +14,11 @@ from hf_ser.hub.artefact import Artefact, is_ours, stage_folder, stage_model
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD, merge_card
 from hf_ser.hub.commits import CARD, Content, Pushed, push_files
+from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.hub.proof import prove
 from hf_ser.hub.short_card import render_short_card
 
 __all__ = ["push_to_hub"]
-
-LAST_CHECKPOINT = "last-checkpoint/"
-"""Where a training that goes on keeps what it can be resumed from; a finished model leaves none of it."""
 
 
 def push_to_hub(

@@ -52,11 +52,14 @@ def _status(progress: Mapping[str, Any] | None) -> str:
             "> **Nothing is known of this model's quality.** It was pushed without the records of its training and "
             "evaluation."
         )
-    return (
-        f"> **Training is in progress.** This is the checkpoint of step {progress['step']:,} (epoch "
-        f"{progress['epoch']:.2f}), with a UAR of {percent(progress['validation_uar'])} % on the validation part, by "
-        "which the checkpoint is chosen in the end: no figure to report. The test part has not been read yet."
-    )
+    where = f"This is the checkpoint of step {progress['step']:,} (epoch {progress['epoch']:.2f})"
+    measured = "."
+    if progress.get("validation_uar") is not None:
+        measured = (
+            f", with a UAR of {percent(progress['validation_uar'])} % on the validation part, by which the checkpoint "
+            "is chosen in the end: no figure to report."
+        )
+    return f"> **Training is in progress.** {where}{measured} The test part has not been read yet."
 
 
 def _origin(facts: Facts) -> str:
