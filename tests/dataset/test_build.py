@@ -12,8 +12,8 @@ from collections import Counter
 import pyarrow.parquet
 import pytest
 import yaml
-from dataset_files import contents, noise, published_names, write_wav
 
+from dataset_files import contents, noise, published_names, write_wav
 from hf_ser.cli import main
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.build import build_dataset

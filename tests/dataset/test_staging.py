@@ -8,9 +8,9 @@ import time
 
 import pyarrow.parquet
 import pytest
-from dataset_files import contents, noise, write_wav
 
 import hf_ser.dataset.build as build_module
+from dataset_files import contents, noise, write_wav
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.staging import staging
 from hf_ser.errors import InputError

@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from dataset_files import noise, write_wav
 
 import hf_ser.dataset.tables as tables_module
+from dataset_files import noise, write_wav
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
 from hf_ser.dataset.layout import plan
