@@ -77,7 +77,8 @@ def test_a_folder_without_weights_is_one_line(encoder, tmp_path):
 
 
 def test_weights_of_another_architecture_are_refused(encoder, tmp_path):
-    (tmp_path / "config.json").write_text((encoder() / "config.json").read_text())
+    for file in ("config.json", "preprocessor_config.json"):
+        (tmp_path / file).write_text((encoder() / file).read_text())
     (tmp_path / "model.safetensors").write_bytes((encoder("whisper") / "model.safetensors").read_bytes())
     with pytest.raises(InputError, match="lack"):
         open_encoder(str(tmp_path))

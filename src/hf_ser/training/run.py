@@ -17,7 +17,7 @@ from hf_ser._version import __version__
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
-from hf_ser.models.checkpoint import resolved_revision, save_model
+from hf_ser.models.checkpoint import save_model
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
@@ -197,7 +197,7 @@ class Run:
             "model": {
                 "name": self.model_name,
                 "local": Path(self.model_name).is_dir(),
-                "revision": resolved_revision(self.model_name, self.options),
+                "revision": prepared.revision,
                 "architecture": type(base).__name__,
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,
