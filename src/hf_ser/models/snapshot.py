@@ -28,7 +28,7 @@ _SMALL = (CONFIG, "preprocessor_config.json", "processor_config.json", ADAPTER_C
 _LARGE = (ADAPTER_WEIGHTS, WEIGHTS, INDEX, "model-*-of-*.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 # The Hub's own account that converts pickled weights, and the title it gives its pull requests.
 _CONVERTER = "SFconvertbot"
