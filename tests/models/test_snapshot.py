@@ -11,7 +11,13 @@ from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 CONFIG = json.dumps({"model_type": "hubert", "architectures": ["HubertForSequenceClassification"]})
 SMALL = {"config.json": CONFIG, "preprocessor_config.json": "{}"}
-FILES = {**SMALL, "model.safetensors": b"\0weights", "README.md": "# Mine", "modeling.py": "raise", "optimizer.pt": b"\0"}
+FILES = {
+    **SMALL,
+    "model.safetensors": b"\0weights",
+    "README.md": "# Mine",
+    "modeling.py": "raise",
+    "optimizer.pt": b"\0",
+}
 ADAPTER = {**SMALL, "adapter_config.json": "{}", "adapter_model.safetensors": b"\0weights"}
 
 # Reads each case in a thread and a cache of its own, and says what came of it. No wait is longer than a moment.
@@ -139,7 +145,9 @@ def test_what_cannot_be_read_says_why_and_the_way_out(hub, tmp_path):
     hub.create("alice/no-weights", SMALL)
     hub.create("alice/pickles", {**SMALL, "pytorch_model.bin": b"\0", "training_args.bin": b"\0"})
     hub.create("alice/pickled-adapter", {**SMALL, "adapter_config.json": "{}", "adapter_model.bin": b"\0"})
-    index = json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})
+    index = json.dumps(
+        {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    )
     shards = {**SMALL, "model.safetensors.index.json": index, "model-00001-of-00002.safetensors": b"\0"}
     hub.create("alice/half", shards)
     hub.create("alice/halves", {**shards, "model-00002-of-00002.safetensors": b"\0"})

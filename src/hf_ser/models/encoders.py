@@ -225,6 +225,10 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
             output_loading_info=True,
             use_safetensors=True,
         )
+    # The weights are views into the file, wherever its header ends; matrix products round by the place of their
+    # operands in memory, so that equal weights would give logits that differ in the last bit from file to file.
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
     # Whoever saves the model or wraps it by PEFT names its origin by these.
     model.name_or_path = model.config.name_or_path = snapshot.name
     model.config._commit_hash = snapshot.commit
