@@ -180,11 +180,13 @@ def round_trip(hub, cases):
 
 
 def render(rows):
-    """Return the rows as a Markdown table."""
-    lines = [
-        "| encoder | artefact | logits up to | folding the standardisation | after `hf_ser.load` | goal | met | after the plain library | load / scale | labels |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    """Return a Markdown table of the largest differences from the logits of the model as it was saved.
+
+    folded: of the model as it trained, with the standardisation as a step of its own; load: after `hf_ser.load`;
+    plain: after the plain library.
+    """
+    columns = ("encoder", "artefact", "logits up to", "folded", "`load`", "goal", "met", "plain", "load / logits", "labels")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         goal = "0" if row["goal"] == 0 else f"< {row['goal']:.0e}"
         met = "yes" if row["load"] <= row["goal"] else "no"
@@ -207,7 +209,7 @@ def main():
         print(json.dumps([STEPS[step](case) for case in json.loads(cases)]))
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from hub_server import Hub
+    from hub_server import Hub  # noqa: I001 - found through the line above
 
     from hf_ser.quickstart.encoder import TINY_ARCHITECTURES, write_tiny_encoder
 

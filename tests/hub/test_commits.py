@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from hf_ser.hub.card_merge import GENERATED_CARD
 from pushing import Pusher
 
 from hf_ser.errors import InputError
+from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import push_files
 
 CARD = "---\ntags:\n- emotion\n---\n\n# A model\n"

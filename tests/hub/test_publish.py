@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-from hf_ser.hub.card_merge import GENERATED_CARD
 
 from dataset_files import noise, write_wav
 from hf_ser.dataset.build import build_dataset
 from hf_ser.errors import InputError
+from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.publish import publish_dataset
 
 PUBLISH = """

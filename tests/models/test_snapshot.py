@@ -1,4 +1,4 @@
-"""A model's files from the loopback Hub: one commit, kept for the time without a connection, faults outlived or said."""
+"""A model's files from the loopback Hub: one commit, kept for the time offline, faults outlived or said."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,8 @@ def read(case):
 cases = json.loads(sys.argv[1])
 with ThreadPoolExecutor(len(cases)) as pool:
     answers = dict(zip(cases, pool.map(read, cases.values())))
-print(json.dumps({"answers": answers, "warnings": warnings, "modules": sorted({"torch", "transformers"} & set(sys.modules))}))
+heavy = sorted({"torch", "transformers"} & set(sys.modules))
+print(json.dumps({"answers": answers, "warnings": warnings, "modules": heavy}))
 """
 
 
@@ -196,7 +197,8 @@ def moved(*arguments, **named):
 
 huggingface_hub.snapshot_download = moved
 found = open_snapshot("alice/moves")
-print(json.dumps([found.commit, found.read_json("config.json")["at"], (found.folder / "model.safetensors").read_text()]))
+weights = (found.folder / "model.safetensors").read_text()
+print(json.dumps([found.commit, found.read_json("config.json")["at"], weights]))
 """
 
 

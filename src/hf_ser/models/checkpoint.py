@@ -22,7 +22,7 @@ from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, 
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 from hf_ser.remote import hub_reason
 
-__all__ = ["load_weights", "merge", "open_model", "save_model"]
+__all__ = ["load_weights", "merge", "name_base", "open_model", "save_model"]
 
 HEAD_STATE = "head_training_state.safetensors"
 
@@ -62,6 +62,21 @@ def save_model(model: Any, directory: Path | str, feature_extractor: Any, *, res
         if statistics is not None:
             state |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
         save_file(state, str(directory / HEAD_STATE))
+
+
+def name_base(model: Any, name: str, revision: str | None) -> None:
+    """Write into an adapter's configuration which base it goes on, so that a reload takes the very same.
+
+    Args:
+        model: A PEFT model; of a plain one there is nothing to name.
+        name: Folder or Hub id of the base.
+        revision: Its commit on the Hub; None for a folder.
+    """
+    if plain_model(model) is model:
+        return
+    for settings in model.peft_config.values():
+        settings.base_model_name_or_path = name
+        settings.revision = revision
 
 
 def load_weights(model: Any, directory: Path | str) -> None:
