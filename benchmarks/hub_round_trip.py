@@ -185,7 +185,7 @@ def render(rows):
     folded: of the model as it trained, with the standardisation as a step of its own; load: after `hf_ser.load`;
     plain: after the plain library.
     """
-    columns = ("encoder", "artefact", "logits up to", "folded", "`load`", "goal", "met", "plain", "load / logits", "labels")
+    columns = ("encoder", "artefact", "logits to", "folded", "load", "goal", "met", "plain", "load / logits", "labels")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         goal = "0" if row["goal"] == 0 else f"< {row['goal']:.0e}"

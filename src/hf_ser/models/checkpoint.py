@@ -11,6 +11,7 @@ import torch
 from hf_ser.errors import InputError
 from hf_ser.models.encoders import (
     architecture_of,
+    encoder_config,
     open_classifier,
     open_config,
     open_feature_extractor,
@@ -204,7 +205,7 @@ def _open_adapter(snapshot: Snapshot, options: Mapping[str, Any]) -> Any:
     unfit = f"adapter '{name}' does not fit its base model '{base}'"
 
     def same_architecture(origin: Snapshot) -> None:
-        found = open_config(origin).model_type
+        found = encoder_config(origin).model_type
         if found != config.model_type:
             raise InputError(f"'{base}': the adapter is made for {config.model_type}, and this is {found}")
 

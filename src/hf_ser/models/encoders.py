@@ -186,6 +186,19 @@ def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConf
     return config
 
 
+def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
+    """Return the configuration of what is to be a base model.
+
+    Raises:
+        InputError: It is an adapter, which needs a base itself, or its architecture is not supported.
+    """
+    if snapshot.is_adapter:
+        raise InputError(
+            f"model '{snapshot.name}' is an adapter, not a checkpoint; name a checkpoint, or merge the adapter first"
+        )
+    return open_config(snapshot)
+
+
 def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any:
     """Read the preprocessor of a checkpoint: it alone decides how audio is normalised.
 
@@ -263,7 +276,7 @@ def open_encoder(
     Raises:
         InputError: The checkpoint cannot be read, its architecture is not supported, or it has no such setting.
     """
-    snapshot = open_snapshot(source, inspect=open_config, **options)
+    snapshot = open_snapshot(source, inspect=encoder_config, **options)
     config = open_config(snapshot)
     for field, value in (settings or {}).items():
         if not hasattr(config, field):
@@ -288,13 +301,16 @@ def open_classifier(
     """
     import torch
 
-    brought = open_config(snapshot).id2label
+    brought = encoder_config(snapshot).id2label
     old_labels = [canonical_emotion(str(brought[index])) for index in sorted(brought)]
     config.id2label, config.label2id = id2label(labels), label2id(labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = open_weights(snapshot, config)
     missing = {str(key) for key in report["missing_keys"]}
+    if "layer_weights" in missing:
+        # transformers 5.23 leaves it as whatever lies in memory for wav2vec2 and WavLM, a NaN at times.
+        torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
     resized = {str(entry[0]) for entry in report["mismatched_keys"]}
     outside_head = sorted(key for key in missing | resized if part_of(key, architecture_of(config)) != "head")
     outside_head = [key for key in outside_head if key != "layer_weights" and "masked_spec_embed" not in key]

@@ -315,8 +315,6 @@ def _why(lacking: str, files: list[str]) -> str:
             f"holds its weights as pickles alone ({pickles[0]}), which are never opened here; name a revision that "
             "holds model.safetensors, such as a pull request that converts them (revision='refs/pr/1')"
         )
-    if lacking == WEIGHTS and ADAPTER_CONFIG in files:
-        return "is an adapter, not a checkpoint; name a checkpoint, or merge the adapter into its base first"
     if lacking == INDEX:
         return f"has a broken {INDEX}; name another revision, or have it saved again"
     if lacking == CONFIG and ADAPTER_CONFIG in files:

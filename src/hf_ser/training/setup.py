@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hf_ser.audio.collate import Collator
-from hf_ser.models.encoders import open_config, open_encoder, open_feature_extractor, record_layer_drop
+from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor, record_layer_drop
 from hf_ser.models.features import FeatureStore, encoder_fingerprint, extract_pooled_features
 from hf_ser.models.head import (
     FeatureStatistics,
@@ -75,7 +75,7 @@ def open_for_training(
     name: str, labels: tuple[str, ...], chosen: Recipe, seed: int, options: dict[str, Any]
 ) -> Prepared:
     """Open the checkpoint and its preprocessor at one commit; nothing is trained or adapted yet."""
-    snapshot = open_snapshot(name, inspect=open_config, **options)
+    snapshot = open_snapshot(name, inspect=encoder_config, **options)
     model, head = open_encoder(snapshot, labels, seed=seed, settings=chosen.encoder_settings)
     record_layer_drop(model)
     feature_extractor = open_feature_extractor(snapshot)
