@@ -36,8 +36,8 @@ class OutputFolder:
         self._overwrite = overwrite
         self._created: list[Path] = []
         # Of the processes of one distributed run, the first alone looks at the folder and writes to it.
-        self._writes = int(os.environ.get("RANK", "0")) == 0
-        if not self._writes:
+        self.writes = int(os.environ.get("RANK", "0")) == 0
+        if not self.writes:
             return
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other; give one of them")
@@ -87,7 +87,7 @@ class OutputFolder:
         """
         from filelock import FileLock, Timeout
 
-        if not self._writes:
+        if not self.writes:
             yield
             return
         for folder in reversed([self.path, *self.path.parents]):
