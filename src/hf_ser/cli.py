@@ -98,6 +98,7 @@ def _add_predict(commands: Any) -> None:
     command = _add(commands, "predict", _predict, "Classify audio files by a fine-tuned model or adapter.")
     command.add_argument("model", help="folder that finetune wrote, or a Hub id")
     command.add_argument("audio", nargs="+", help="audio files")
+    command.add_argument("--revision", help="branch, tag or commit of the model on the Hub")
     command.add_argument("--json", action="store_true", help="print one JSON object a file")
 
 
@@ -213,7 +214,7 @@ def _training_fields(more: Sequence[str]) -> dict[str, Any]:
 def _predict(options: argparse.Namespace, more: Sequence[str]) -> None:
     from hf_ser.inference.classifier import load
 
-    classifier = load(options.model)
+    classifier = load(options.model, revision=options.revision)
     for file in options.audio:
         answer = classifier(file)
         if options.json:

@@ -99,10 +99,11 @@ def passes(error: BaseException) -> bool:
         >>> passes(ConnectionResetError("reset by peer")), passes(PermissionError("no"))
         (True, False)
     """
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     chain = list(_chain(error))
-    if any(isinstance(link, OfflineModeIsEnabled) for link in chain):
+    # Before a download looks into the cache and gives up, the client has tried again by itself.
+    if any(isinstance(link, OfflineModeIsEnabled | LocalEntryNotFoundError) for link in chain):
         return False
     status = next((found for link in chain if (found := _status(link)) is not None), None)
     if status is not None:

@@ -132,9 +132,9 @@ def test_nothing_pickled_is_written(encoder, tmp_path):
 
 
 def test_what_is_no_classifier_is_refused(encoder, tmp_path):
-    with pytest.raises(InputError, match="names no labels"):
+    with pytest.raises(InputError, match=r"without a trained head \(HubertModel\)"):
         open_model(encoder())
-    with pytest.raises(InputError, match=r"no config\.json"):
+    with pytest.raises(InputError, match="no such folder"):
         open_model(tmp_path / "absent")
     with pytest.raises(InputError, match="not a checkpoint of this library"):
         load_weights(adapt(open_encoder(str(encoder()))[0], RECIPES["full"]), tmp_path)
@@ -157,3 +157,118 @@ def test_an_adapter_that_does_not_fit_its_base_says_so(encoder, tmp_path):
     file.write_text(json.dumps(settings))
     with pytest.raises(InputError, match="does not fit its base"):
         open_model(tmp_path)
+
+
+def rewritten(folder, source, **changes):
+    """A copy of a saved model with some fields of its config.json set."""
+    shutil.copytree(source, folder)
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, **changes}))
+    return folder
+
+
+def refusal(folder):
+    with pytest.raises(InputError) as caught:
+        open_model(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_labels_come_back_as_the_checkpoint_writes_them(encoder):
+    """Abbreviated labels of others (superb/hubert-large-superb-er) keep their names, places and rows."""
+    folder = encoder(labels=["neu", "hap", "ang", "sad"])
+    model, _ = open_model(folder)
+    assert list(model.config.id2label.values()) == ["neu", "hap", "ang", "sad"]
+    from transformers import AutoModelForAudioClassification
+
+    plain = AutoModelForAudioClassification.from_pretrained(str(folder))
+    assert torch.equal(model.classifier.weight, plain.classifier.weight)
+    # The same encoder under the same labels takes its head over, whatever the spelling.
+    assert open_encoder(folder, ("sad", "neutral", "hap"))[1]["kept_labels"] == ["sad", "neutral", "hap"]
+
+
+def test_a_checkpoint_that_is_none_of_ours_says_what_it_is(encoder, tmp_path):
+    full = tmp_path / "full"
+    save_model(trained(encoder(), "full"), full, open_feature_extractor(encoder()))
+    speech = rewritten(tmp_path / "speech", full, architectures=["HubertForCTC"])
+    assert "is a HubertForCTC, no classifier of audio; fine-tune it" in refusal(speech)
+    bare = rewritten(
+        tmp_path / "bare", encoder(), architectures=["HubertForSequenceClassification"], id2label={"0": "a"}
+    )
+    assert "is an encoder without a trained head (no classifier.bias)" in refusal(bare)
+    few = rewritten(tmp_path / "few", full, id2label={"0": "a", "1": "b"})
+    assert "its weights do not fit its config.json: classifier." in refusal(few)
+    gaps = rewritten(tmp_path / "gaps", full, id2label={"0": "a", "2": "b"})
+    assert "id2label in its config.json does not count from 0" in refusal(gaps)
+    torn = rewritten(tmp_path / "torn", full)
+    (torn / "model.safetensors").write_bytes((full / "model.safetensors").read_bytes()[:5000])
+    assert f"model '{torn}': cannot read its weights: " in refusal(torn)
+    text = rewritten(tmp_path / "text", full, model_type="bert")
+    assert "architecture 'bert' is not supported" in refusal(text)
+    silent = rewritten(tmp_path / "silent", full)
+    (silent / "preprocessor_config.json").write_text("{]")
+    assert f"model '{silent}': cannot read its preprocessor: " in refusal(silent)
+
+
+def test_an_adapter_that_cannot_be_whole_says_so(encoder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    whole = tmp_path / "whole"
+    save_model(trained(encoder(), "lora_qkv"), whole, open_feature_extractor(encoder()))
+    weights = load_file(str(whole / "adapter_model.safetensors"))
+
+    def changed(name, keep, **settings):
+        folder = rewritten(tmp_path / name, whole)
+        save_file(
+            {key: value for key, value in weights.items() if keep(key)}, str(folder / "adapter_model.safetensors")
+        )
+        values = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps({**values, **settings}))
+        return folder
+
+    headless = changed("headless", lambda key: "projector" not in key and "classifier" not in key, modules_to_save=None)
+    assert "holds no projector, and its base model has none" in refusal(headless)
+    partial = changed("partial", lambda key: "layers.1." not in key)
+    assert "does not fit its base model" in refusal(partial)
+    assert "have no counterpart" in refusal(partial)
+    strange = changed("strange", lambda key: True, peft_type="TELEPATHY")
+    assert "does not fit its base model" in refusal(strange)
+    orphan = changed("orphan", lambda key: True, base_model_name_or_path=None)
+    assert "names no base model" in refusal(orphan)
+    lost = refusal(changed("lost", lambda key: True, base_model_name_or_path="/no/such/base"))
+    assert f"adapter '{tmp_path / 'lost'}' needs its base model '/no/such/base': there is no such folder" in lost
+    of_whisper = refusal(changed("whisper", lambda key: True, base_model_name_or_path=str(encoder("whisper"))))
+    assert "the adapter is made for hubert, and this is whisper" in of_whisper
+    nested = refusal(changed("nested", lambda key: True, base_model_name_or_path=str(whole)))
+    assert "is an adapter, not a checkpoint" in nested
+    torn = changed("torn", lambda key: True)
+    (torn / "adapter_model.safetensors").write_bytes(b"torn")
+    assert "adapter_model.safetensors is damaged" in refusal(torn)
+
+
+def test_an_adapter_without_a_head_uses_the_one_of_its_base(encoder, tmp_path):
+    """LoRA alone on a classifier: its base brings every row that the labels need."""
+    from peft import LoraConfig, get_peft_model
+
+    base = encoder(labels=list(EMOTIONS))
+    model = get_peft_model(open_model(base)[0], LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    save_model(model, tmp_path, open_feature_extractor(base))
+    opened, _ = open_model(tmp_path)
+    assert torch.equal(logits_of(opened, example(model)), logits_of(model, example(model)))
+
+
+def test_equal_weights_give_equal_logits_whatever_file_they_lie_in(encoder, tmp_path):
+    """A view into a file starts where its header ends, and matrix products round by that place."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    full = tmp_path / "full"
+    save_model(trained(encoder(), "full"), full, open_feature_extractor(encoder()))
+    other = rewritten(tmp_path / "other", full)
+    weights = load_file(str(full / "model.safetensors"))
+    with safe_open(str(full / "model.safetensors"), "pt") as file:
+        save_file(weights, str(other / "model.safetensors"), {**file.metadata(), "note": "n" * 9})
+    one, two = open_model(full)[0], open_model(other)[0]
+    for model in (one, two):
+        assert not any(tensor.data_ptr() % 64 for tensor in model.parameters())
+    assert torch.equal(logits_of(one, example(one)), logits_of(two, example(one)))

@@ -13,6 +13,7 @@ from hf_ser.dataset.fitness import without_unfit
 from hf_ser.dataset.splits import PAPER_WARNING, PROTOCOLS, prove, split
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion
+from hf_ser.remote import connection_error, hub_reason, persistent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -167,15 +168,12 @@ def _load(load_dataset: Any, name: str, protocol: str, options: Mapping[str, Any
     from datasets import get_dataset_config_names
 
     try:
-        configurations = get_dataset_config_names(name, **options)
+        configurations = persistent(lambda: get_dataset_config_names(name, **options))
         # Without a configuration of the protocol, the whole is split here, or the data set's own parts stay.
         chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
-        return load_dataset(name, chosen, **options), name, chosen == protocol
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"data set '{name}': {reason}; give a folder that holds the corpora, or a Hub id USER/NAME"
-        ) from error
+        return persistent(lambda: load_dataset(name, chosen, **options)), name, chosen == protocol
+    except (OSError, ValueError, RuntimeError, connection_error()) as error:
+        raise InputError(f"data set '{name}': {hub_reason(error, revision=options.get('revision'))}") from error
 
 
 def _normalise(rows: Dataset, name: str) -> Dataset:

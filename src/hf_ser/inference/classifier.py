@@ -96,19 +96,33 @@ class Classifier:
         return averaged
 
 
-def load(name: str | Path, *, segment_seconds: float = 10.0, **options: Any) -> Classifier:
+def load(
+    name: str | Path,
+    *,
+    segment_seconds: float = 10.0,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> Classifier:
     """Open a fine-tuned model or adapter from a folder or the Hub, labels and preprocessor included.
 
+    All files are read at one commit. Once loaded, a model from the Hub loads again without a connection (and under
+    HF_HUB_OFFLINE=1), the base model of an adapter included.
+
     Args:
-        name: The folder that `finetune` wrote, or a Hub id.
+        name: The folder that `finetune` wrote, or a Hub id: of a checkpoint, an adapter or a merged adapter.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
-        **options: `revision`, `token`, `cache_dir`, … of `from_pretrained`.
+        revision: Branch, tag or commit on the Hub; None is the main branch. An adapter's base model is read at the
+            commit that `adapter_config.json` names.
+        token: Token of the Hub; None takes the one of `hf auth login` or HF_TOKEN, False none.
+        cache_dir: Folder to keep the files in; None is the Hugging Face cache.
 
     Returns:
         A classifier to call with a path, bytes or samples.
 
     Raises:
-        InputError: There is no such model, its base is gone, or it holds no trained head.
+        InputError: There is no such model or revision, it is private or gated, the Hub cannot be reached and the
+            files are not in the cache, its base is gone, or it holds no trained head.
 
     Example:
         >>> load("no/such/folder")
@@ -116,5 +130,5 @@ def load(name: str | Path, *, segment_seconds: float = 10.0, **options: Any) -> 
         ...
         hf_ser.errors.InputError: model 'no/such/folder': ...
     """
-    model, feature_extractor = open_model(name, **options)
+    model, feature_extractor = open_model(name, revision=revision, token=token, cache_dir=cache_dir)
     return Classifier(model, feature_extractor, segment_seconds=segment_seconds)

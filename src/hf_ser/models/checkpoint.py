@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,19 @@ from typing import Any
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import open_encoder, open_feature_extractor, quiet_loading
+from hf_ser.models.encoders import (
+    architecture_of,
+    encoder_config,
+    open_classifier,
+    open_config,
+    open_feature_extractor,
+    open_weights,
+    part_of,
+    quiet_loading,
+)
 from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, plain_model, statistics_of
+from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
+from hf_ser.remote import hub_reason
 
 __all__ = ["load_weights", "merge", "name_base", "open_model", "save_model"]
 
@@ -33,9 +43,11 @@ def save_model(model: Any, directory: Path | str, feature_extractor: Any, *, res
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    with folded(model):
-        model.save_pretrained(str(directory), safe_serialization=True)
     base = plain_model(model)
+    # PEFT would ask the Hub for the base's vocabulary at each save, at whatever commit it has by then.
+    options = {} if base is model else {"save_embedding_layers": False}
+    with folded(model):
+        model.save_pretrained(str(directory), safe_serialization=True, **options)
     if base is not model:
         # An adapter holds no labels of its own; beside it, the configuration names them.
         architectures = base.config.architectures
@@ -130,12 +142,14 @@ def merge(model: Any) -> Any:
     return merged
 
 
-def open_model(name: str | Path, **options: Any) -> tuple[Any, Any]:
+def open_model(source: str | Path | Snapshot, **options: Any) -> tuple[Any, Any]:
     """Open a fine-tuned checkpoint or adapter from a folder or the Hub, with its preprocessor.
 
+    Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names.
+
     Args:
-        name: A folder, or a Hub id.
-        **options: `revision`, `token`, `cache_dir`, … of `from_pretrained`.
+        source: A folder, a Hub id or a snapshot.
+        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Returns:
         The model in evaluation mode (a `peft.PeftModel` for an adapter) and its feature extractor.
@@ -143,78 +157,106 @@ def open_model(name: str | Path, **options: Any) -> tuple[Any, Any]:
     Raises:
         InputError: It is neither, its base model is gone, or it does not fit its base.
     """
-    name = str(name)
-    config_file = _adapter_config(name, options)
-    if config_file is None:
-        model, head = open_encoder(name, _labels_of(name, options), **options)
-        if head["head"] == "new":
-            raise InputError(
-                f"model '{name}' is an encoder without a trained head; fine-tune it, or name a fine-tuned one"
-            )
-        return model, open_feature_extractor(name, **options)
-    from peft import PeftModel
+    snapshot = open_snapshot(source, inspect=_refuse_what_is_no_classifier, **options)
+    if snapshot.is_adapter:
+        model = _open_adapter(snapshot, {key: options[key] for key in ("token", "cache_dir") if key in options})
+    else:
+        model = _open_checkpoint(snapshot)
+    return model, open_feature_extractor(snapshot)
 
-    settings = json.loads(Path(config_file).read_text())
+
+_FINE_TUNE = "fine-tune it, or name a fine-tuned one"
+
+
+def _refuse_what_is_no_classifier(snapshot: Snapshot) -> None:
+    open_config(snapshot)
+    architectures = snapshot.read_json(CONFIG).get("architectures") or ()
+    for architecture in () if snapshot.is_adapter else map(str, architectures):
+        if architecture.endswith("Model"):
+            raise InputError(
+                f"model '{snapshot.name}' is an encoder without a trained head ({architecture}); {_FINE_TUNE}"
+            )
+        if not architecture.endswith(("ForSequenceClassification", "ForAudioClassification")):
+            raise InputError(f"model '{snapshot.name}' is a {architecture}, no classifier of audio; {_FINE_TUNE}")
+    _labels_of(snapshot)
+
+
+def _open_checkpoint(snapshot: Snapshot) -> Any:
+    name = snapshot.name
+    model, report = open_weights(snapshot)
+    missing = sorted(str(key) for key in report["missing_keys"] if "masked_spec_embed" not in str(key))
+    if missing and all(part_of(key, architecture_of(model.config)) == "head" for key in missing):
+        raise InputError(f"model '{name}' is an encoder without a trained head (no {missing[0]}); {_FINE_TUNE}")
+    unfit = [*missing, *(str(entry[0]) for entry in report["mismatched_keys"])]
+    if unfit:
+        raise InputError(
+            f"model '{name}': its weights do not fit its config.json: {unfit[0]} and {len(unfit) - 1} more are lacking "
+            "or of another shape; name another revision, or have it saved again"
+        )
+    return model
+
+
+def _open_adapter(snapshot: Snapshot, options: Mapping[str, Any]) -> Any:
+    name, config = snapshot.name, open_config(snapshot)
+    settings = snapshot.read_json(ADAPTER_CONFIG)
     base = settings.get("base_model_name_or_path")
     if not base:
         raise InputError(f"adapter '{name}': adapter_config.json names no base model; it cannot be loaded")
-    base_options = {key: value for key, value in options.items() if key != "revision"}
-    if settings.get("revision"):
-        base_options["revision"] = settings["revision"]
-    weighted = _config_of(name, options).get("use_weighted_layer_sum")
-    own = {} if weighted is None else {"use_weighted_layer_sum": weighted}
-    model, _ = open_encoder(str(base), _labels_of(name, options), settings=own, **base_options)
+    unfit = f"adapter '{name}' does not fit its base model '{base}'"
+
+    def same_architecture(origin: Snapshot) -> None:
+        found = encoder_config(origin).model_type
+        if found != config.model_type:
+            raise InputError(f"'{base}': the adapter is made for {config.model_type}, and this is {found}")
+
+    revision = None if Path(base).is_dir() else settings.get("revision")
+    try:
+        origin = open_snapshot(str(base), revision=revision, inspect=same_architecture, **options)
+    except InputError as error:
+        raise InputError(f"adapter '{name}' needs its base {error}") from error
+    try:
+        model, head = open_classifier(origin, config, tuple(_labels_of(snapshot)))
+    except InputError as error:
+        raise InputError(f"{unfit}: {error}") from error
+    return _wrapped(snapshot, model, head, unfit)
+
+
+def _wrapped(snapshot: Snapshot, model: Any, head: Mapping[str, Any], unfit: str) -> Any:
+    """Wrap a base by its adapter; every weight that was saved finds its place, and no weight of the head is random."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(snapshot.folder / ADAPTER_WEIGHTS), "pt") as file:
+            saved = set(file.keys())
+    except SafetensorError as error:
+        raise InputError(
+            f"adapter '{snapshot.name}': {ADAPTER_WEIGHTS} is damaged ({error}); name another revision, or have it "
+            "saved again"
+        ) from error
+    kept = set(head["kept_labels"]) == set(model.config.id2label.values())
+    plain = {key.removeprefix("base_model.model.").replace(".base_layer.", ".") for key in saved}
+    for layer in ("projector", "classifier"):
+        if f"{layer}.weight" not in plain and not (kept or (layer == "projector" and head["kept_labels"])):
+            raise InputError(
+                f"adapter '{snapshot.name}' holds no {layer}, and its base model has none for its labels: its scores "
+                "would be random; save it with modules_to_save=['projector', 'classifier']"
+            )
     with quiet_loading():
         try:
-            adapted = PeftModel.from_pretrained(model, name, **options)
-        except (RuntimeError, ValueError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"adapter '{name}' does not fit its base model '{base}': {reason}") from error
-    return adapted.eval(), open_feature_extractor(name, **options)
+            adapted = PeftModel.from_pretrained(model, str(snapshot.folder))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"{unfit}: {hub_reason(error)}") from error
+        differing = sorted(saved ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False)))
+    if differing:
+        raise InputError(f"{unfit}: {differing[0]} and {len(differing) - 1} more of their weights have no counterpart")
+    return adapted.eval()
 
 
-def _hub_file(name: str, file: str, options: Mapping[str, Any]) -> str | None:
-    """Return the path of a file of a folder or repository, or None where there is no such file."""
-    from transformers.utils import cached_file
-
-    known = {key: options[key] for key in ("revision", "token", "cache_dir") if key in options}
-    try:
-        found = cached_file(
-            name,
-            file,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_connection_errors=False,
-            **known,
-        )
-    except OSError:
-        return None
-    return None if found is None else str(found)
-
-
-def resolved_revision(name: str, options: Mapping[str, Any]) -> str | None:
-    """Return the commit that a Hub id was read at, or None for a folder."""
-    import re
-
-    file = _hub_file(name, "config.json", options)
-    found = None if file is None or Path(name).is_dir() else re.search(r"/snapshots/([0-9a-f]{40})/", file)
-    return None if found is None else found.group(1)
-
-
-def _adapter_config(name: str, options: Mapping[str, Any]) -> str | None:
-    return _hub_file(name, "adapter_config.json", options)
-
-
-def _config_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    file = _hub_file(name, "config.json", options)
-    if file is None:
-        raise InputError(f"model '{name}': no config.json with its labels; give a folder or repository that holds one")
-    values: dict[str, Any] = json.loads(Path(file).read_text())
-    return values
-
-
-def _labels_of(name: str, options: Mapping[str, Any]) -> list[str]:
-    names = _config_of(name, options).get("id2label")
+def _labels_of(snapshot: Snapshot) -> list[str]:
+    names = snapshot.read_json(CONFIG).get("id2label")
     if not names:
-        raise InputError(f"model '{name}': its config.json names no labels; it is no fine-tuned classifier")
-    return [str(names[key]) for key in sorted(names, key=int)]
+        raise InputError(f"model '{snapshot.name}': its config.json names no labels; it is no fine-tuned classifier")
+    if not isinstance(names, dict) or set(names) != {str(index) for index in range(len(names))}:
+        raise InputError(f"model '{snapshot.name}': id2label in its config.json does not count from 0; mend it")
+    return [str(names[str(index)]) for index in range(len(names))]

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion, id2label, label2id
+from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
+from hf_ser.remote import hub_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
@@ -100,9 +103,11 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
     try:
         return ARCHITECTURES[config.model_type]
     except KeyError:
-        raise InputError(
-            f"architecture '{config.model_type}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
-        ) from None
+        raise InputError(_unsupported(config.model_type)) from None
+
+
+def _unsupported(architecture: object) -> str:
+    return f"architecture '{architecture}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
 
 
 def part_of(name: str, architecture: Architecture) -> str:
@@ -147,60 +152,104 @@ def quiet_loading() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _read(what: str, name: str, read: Any, **options: Any) -> Any:
-    """Call a `from_pretrained`, turning its many failures into one line that names the model."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def _read(what: str, snapshot: Snapshot, read: Any, **options: Any) -> Any:
+    """Call a `from_pretrained` on a snapshot's folder, turning its many failures into one line that names the model."""
+    from safetensors import SafetensorError
 
     try:
-        return read(name, **options)
-    except (OSError, ValueError, HFValidationError) as error:
-        chain: list[BaseException] = [error]
-        while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-            chain.append(cause)
-        kinds = tuple(type(link) for link in chain)
-        if GatedRepoError in kinds:
-            reason = "its repository is gated; ask for access on its page and log in with `hf auth login`"
-        elif RevisionNotFoundError in kinds:
-            reason = f"revision '{options.get('revision')}' does not exist; leave the revision out or name another"
-        elif RepositoryNotFoundError in kinds:
-            reason = "there is no such repository, or it is private; check the name or log in with `hf auth login`"
-        else:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            reason = f"{first}; give a folder with config.json and model.safetensors, or a Hub id"
-        raise InputError(f"model '{name}': cannot read its {what}: {reason}") from error
+        return read(str(snapshot.folder), trust_remote_code=False, **options)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = hub_reason(error).replace(str(snapshot.folder), snapshot.name)
+        raise InputError(
+            f"model '{snapshot.name}': cannot read its {what}: {reason}; name another revision, or have it saved again"
+        ) from error
 
 
-def open_config(name: str, **options: Any) -> PretrainedConfig:
+def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConfig:
     """Read the configuration of a checkpoint in a folder or on the Hub.
+
+    Args:
+        source: A folder, a Hub id or a snapshot.
+        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Raises:
         InputError: It cannot be read, or its architecture is not supported.
     """
     from transformers import AutoConfig
 
-    config = _read("configuration", name, AutoConfig.from_pretrained, trust_remote_code=False, **options)
-    architecture_of(config)
+    snapshot = open_snapshot(source, weights=False, **options)
+    architecture = snapshot.read_json(CONFIG).get("model_type")
+    if architecture not in ARCHITECTURES:
+        raise InputError(f"model '{snapshot.name}': {_unsupported(architecture)}")
+    config = _read("configuration", snapshot, AutoConfig.from_pretrained)
+    config.name_or_path = snapshot.name
     return config
 
 
-def open_feature_extractor(name: str, **options: Any) -> Any:
+def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
+    """Return the configuration of what is to be a base model.
+
+    Raises:
+        InputError: It is an adapter, which needs a base itself, or its architecture is not supported.
+    """
+    if snapshot.is_adapter:
+        raise InputError(
+            f"model '{snapshot.name}' is an adapter, not a checkpoint; name a checkpoint, or merge the adapter first"
+        )
+    return open_config(snapshot)
+
+
+def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any:
     """Read the preprocessor of a checkpoint: it alone decides how audio is normalised.
+
+    Args:
+        source: A folder, a Hub id or a snapshot.
+        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Raises:
         InputError: It cannot be read.
     """
     from transformers import AutoFeatureExtractor
 
-    return _read("preprocessor", name, AutoFeatureExtractor.from_pretrained, trust_remote_code=False, **options)
+    return _read("preprocessor", open_snapshot(source, **options), AutoFeatureExtractor.from_pretrained)
+
+
+def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, Any]:
+    """Return the classifier whose weights a snapshot holds, float32 and in evaluation mode, and what did not fit.
+
+    Args:
+        snapshot: Holds the weights.
+        config: Of the model to make; None takes the snapshot's own.
+
+    Raises:
+        InputError: The weights cannot be read, or are not of the configuration's architecture.
+    """
+    import torch
+    from transformers import AutoModelForAudioClassification
+
+    with quiet_loading():
+        model, report = _read(
+            "weights",
+            snapshot,
+            AutoModelForAudioClassification.from_pretrained,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            use_safetensors=True,
+        )
+    # The weights are views into the file, wherever its header ends; matrix products round by the place of their
+    # operands in memory, so that equal weights would give logits that differ in the last bit from file to file.
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    # Whoever saves the model or wraps it by PEFT names its origin by these.
+    model.name_or_path = model.config.name_or_path = snapshot.name
+    model.config._commit_hash = snapshot.commit
+    return model.eval(), report
 
 
 def open_encoder(
-    name: str,
+    source: str | Path | Snapshot,
     labels: Sequence[str] = EMOTIONS,
     *,
     seed: int = 0,
@@ -214,11 +263,11 @@ def open_encoder(
     other rows are newly initialised. Without such a head, projector and classifier are newly initialised.
 
     Args:
-        name: A folder or a Hub id.
+        source: A folder, a Hub id or a snapshot.
         labels: The labels to classify, in the order of their identifiers.
         seed: Seed of the newly initialised weights.
         settings: Fields of the configuration to set before the model is made.
-        **options: Passed on to `from_pretrained` (`revision`, `token`, …).
+        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Returns:
         The model (float32, in evaluation mode) and what became of the head:
@@ -227,69 +276,76 @@ def open_encoder(
     Raises:
         InputError: The checkpoint cannot be read, its architecture is not supported, or it has no such setting.
     """
-    import torch
-    from transformers import AutoModelForAudioClassification
-
-    labels = tuple(labels)
-    config = open_config(name, **options)
-    old_labels = [canonical_emotion(str(config.id2label[index])) for index in sorted(config.id2label)]
-    config.id2label, config.label2id = id2label(labels), label2id(labels)
+    snapshot = open_snapshot(source, inspect=encoder_config, **options)
+    config = open_config(snapshot)
     for field, value in (settings or {}).items():
         if not hasattr(config, field):
-            raise InputError(f"model '{name}': its configuration has no field '{field}' to set")
+            raise InputError(f"model '{snapshot.name}': its configuration has no field '{field}' to set")
         setattr(config, field, value)
-    with torch.random.fork_rng(devices=[]), quiet_loading():
+    return open_classifier(snapshot, config, tuple(labels), seed=seed)
+
+
+def open_classifier(
+    snapshot: Snapshot, config: PretrainedConfig, labels: tuple[str, ...], *, seed: int = 0
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Open an encoder's weights under a configuration of its architecture: see `open_encoder`.
+
+    Args:
+        snapshot: Holds the encoder's weights, and a head or none.
+        config: Of the model to make; its labels are set here.
+        labels: The labels to classify, in the order of their identifiers.
+        seed: Seed of the newly initialised weights.
+
+    Raises:
+        InputError: The weights are not of such a model.
+    """
+    import torch
+
+    brought = encoder_config(snapshot).id2label
+    old_labels = [canonical_emotion(str(brought[index])) for index in sorted(brought)]
+    config.id2label, config.label2id = id2label(labels), label2id(labels)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, report = _read(
-            "weights",
-            name,
-            AutoModelForAudioClassification.from_pretrained,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **options,
-        )
+        model, report = open_weights(snapshot, config)
     missing = {str(key) for key in report["missing_keys"]}
+    if "layer_weights" in missing:
+        # transformers 5.23 leaves it as whatever lies in memory for wav2vec2 and WavLM, a NaN at times.
+        torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
     resized = {str(entry[0]) for entry in report["mismatched_keys"]}
     outside_head = sorted(key for key in missing | resized if part_of(key, architecture_of(config)) != "head")
     outside_head = [key for key in outside_head if key != "layer_weights" and "masked_spec_embed" not in key]
     if outside_head:
         raise InputError(
-            f"model '{name}': its weights lack {outside_head[0]} (and {len(outside_head) - 1} more); "
-            "the folder does not hold a checkpoint of the architecture its config.json names"
+            f"model '{snapshot.name}': its weights lack {outside_head[0]} (and {len(outside_head) - 1} more); "
+            "it does not hold a checkpoint of the architecture its config.json names"
         )
     kept = (
         []
         if any(key.startswith("projector.") for key in missing | resized)
-        else [label for label in labels if label in old_labels]
+        else [label for label in labels if canonical_emotion(label) in old_labels]
     )
     if kept and not any(key.startswith("classifier.") for key in missing):
-        _keep_rows(model, name, labels, old_labels, options)
-        logger.info("the head of %s is taken over by name: %s keep their rows", name, ", ".join(kept))
-        return model.eval(), {"head": "taken over", "kept_labels": kept}
-    return model.eval(), {"head": "new", "kept_labels": []}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            _keep_rows(model, snapshot, labels, old_labels)
+        logger.info("the head of %s is taken over by name: %s keep their rows", snapshot.name, ", ".join(kept))
+        return model, {"head": "taken over", "kept_labels": kept}
+    return model, {"head": "new", "kept_labels": []}
 
 
-def _keep_rows(
-    model: Any, name: str, labels: tuple[str, ...], old_labels: list[str], options: Mapping[str, Any]
-) -> None:
+def _keep_rows(model: Any, snapshot: Snapshot, labels: tuple[str, ...], old_labels: list[str]) -> None:
     import torch
-    from transformers import AutoModelForAudioClassification
 
-    with quiet_loading():
-        old = AutoModelForAudioClassification.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, **options
-        )
+    old, report = open_weights(snapshot)
+    if report["mismatched_keys"]:
+        raise InputError(f"model '{snapshot.name}': its weights do not fit its config.json; have it saved again")
     with torch.no_grad():
         if len(old_labels) == len(labels):
             # The sizes agree, so every row was loaded by its place: start over before rows move by name.
             model.classifier.reset_parameters()
             model.classifier.weight.normal_(0.0, getattr(model.config, "initializer_range", 0.02))
             model.classifier.bias.zero_()
-        for row, label in enumerate(labels):
+        for row, label in enumerate(map(canonical_emotion, labels)):
             if label in old_labels:
                 model.classifier.weight[row] = old.classifier.weight[old_labels.index(label)]
                 model.classifier.bias[row] = old.classifier.bias[old_labels.index(label)]

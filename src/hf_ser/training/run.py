@@ -18,7 +18,7 @@ from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD
-from hf_ser.models.checkpoint import name_base, resolved_revision, save_model
+from hf_ser.models.checkpoint import name_base, save_model
 from hf_ser.models.head import fold, plain_model
 from hf_ser.models.probe import PROBE, probe_logits
 from hf_ser.training.folder import OutputFolder, write_json
@@ -111,7 +111,7 @@ class Run:
         checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
         with self._clock("preparation"):
             pooled = self._prepare(prepared, clips["train"], checkpoint)
-            name_base(prepared.model, self.model_name, resolved_revision(self.model_name, self.options))
+            name_base(prepared.model, self.model_name, prepared.revision)
             items: dict[str, Any] = {"train": pooled or clips["train"]}
             for part in ("validation", "test"):
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
@@ -211,7 +211,7 @@ class Run:
             "model": {
                 "name": self.model_name,
                 "local": Path(self.model_name).is_dir(),
-                "revision": resolved_revision(self.model_name, self.options),
+                "revision": prepared.revision,
                 "architecture": type(plain_model(prepared.model)).__name__,
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,

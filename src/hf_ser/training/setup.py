@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hf_ser.audio.collate import Collator
-from hf_ser.models.encoders import open_encoder, open_feature_extractor, record_layer_drop
+from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor, record_layer_drop
 from hf_ser.models.features import FeatureStore, encoder_fingerprint, extract_pooled_features
 from hf_ser.models.head import (
     FeatureStatistics,
@@ -23,6 +23,7 @@ from hf_ser.models.head import (
     unfold_weights,
 )
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.models.snapshot import open_snapshot
 from hf_ser.training.items import ClipItems, FeatureItems
 
 __all__ = ["Prepared", "measure_dropout", "prepare_model"]
@@ -41,6 +42,7 @@ class Prepared:
         collate_evaluation: Makes evaluation batches.
         evaluation_batch_size: 1 where the encoder's output depends on padding, else None.
         head: What the head started from.
+        revision: Commit that a checkpoint from the Hub was read at; None for a folder.
         facts: Parameters and other facts for the record.
         encoder: Fingerprint of the encoder, once pooled features were asked for.
     """
@@ -51,6 +53,7 @@ class Prepared:
     collate_evaluation: Collator
     evaluation_batch_size: int | None
     head: dict[str, Any]
+    revision: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     encoder: str = ""
 
@@ -71,10 +74,11 @@ def depends_on_padding(config: Any) -> bool:
 def open_for_training(
     name: str, labels: tuple[str, ...], chosen: Recipe, seed: int, options: dict[str, Any]
 ) -> Prepared:
-    """Open the checkpoint and its preprocessor; nothing is trained or adapted yet."""
-    model, head = open_encoder(name, labels, seed=seed, settings=chosen.encoder_settings, **options)
+    """Open the checkpoint and its preprocessor at one commit; nothing is trained or adapted yet."""
+    snapshot = open_snapshot(name, inspect=encoder_config, **options)
+    model, head = open_encoder(snapshot, labels, seed=seed, settings=chosen.encoder_settings)
     record_layer_drop(model)
-    feature_extractor = open_feature_extractor(name, **options)
+    feature_extractor = open_feature_extractor(snapshot)
     return Prepared(
         model=model,
         feature_extractor=feature_extractor,
@@ -82,6 +86,7 @@ def open_for_training(
         collate_evaluation=Collator(feature_extractor, model.config, training=False),
         evaluation_batch_size=1 if depends_on_padding(model.config) else None,
         head=head,
+        revision=snapshot.commit,
     )
 
 
