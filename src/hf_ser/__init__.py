@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hf_ser.dataset.build import build_dataset
     from hf_ser.dataset.publish import publish_dataset
     from hf_ser.errors import InputError
+    from hf_ser.hub.metric_space import push_metric
     from hf_ser.inference.classifier import Classifier, load
     from hf_ser.labels import EMOTIONS
     from hf_ser.models.recipes import RECIPES, Recipe, recipe
@@ -36,6 +37,7 @@ _HOMES = {
     "finetune": "hf_ser.training.finetune",
     "load": "hf_ser.inference.classifier",
     "publish_dataset": "hf_ser.dataset.publish",
+    "push_metric": "hf_ser.hub.metric_space",
     "recipe": "hf_ser.models.recipes",
     "summarize": "hf_ser.models.summary",
     "training_arguments": "hf_ser.training.arguments",
@@ -54,6 +56,7 @@ __all__ = [
     "finetune",
     "load",
     "publish_dataset",
+    "push_metric",
     "recipe",
     "summarize",
     "training_arguments",

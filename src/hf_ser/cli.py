@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from hf_ser._version import __version__
 from hf_ser.cli_build import add_build
+from hf_ser.cli_metric import add_push_metric
 from hf_ser.errors import InputError
 
 __all__ = ["main"]
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_summary(commands)
     _add_splits(commands)
     add_build(commands, _add)
+    add_push_metric(commands, _add)
     _add_quickstart(commands)
     return parser
 
