@@ -26,7 +26,7 @@ import pytest  # noqa: E402
 # `--doctest-modules` would import every conftest.py under one name.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
-pytest_plugins = ["hub_server.plugin"]
+pytest_plugins = ["hub_server.plugin", "small_corpora", "toy_corpus"]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

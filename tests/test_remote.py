@@ -1,9 +1,12 @@
 """Errors of the Hub as one line: the way out is in it, a token never."""
 
+import json
+
 import httpx2
 import pytest
 from huggingface_hub import errors
 
+from hf_ser import remote
 from hf_ser.remote import hub_reason, without_tokens
 
 RESPONSE = httpx2.Response(404, request=httpx2.Request("GET", "http://127.0.0.1/x"))
@@ -30,6 +33,7 @@ def answered(status):
         (answered(429), "slow down"),
         (answered(503), "fails at the moment (503)"),
         (httpx2.ConnectError("refused"), "connection to the Hub broke"),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "is no JSON"),
         (answered(418), "status 418"),
     ],
 )
@@ -49,3 +53,42 @@ def test_the_cause_is_found_behind_a_wrapper():
 def test_no_token_survives_and_our_name_does():
     text = without_tokens("hf_aliceWriteToken0 of hf_ser: Bearer sometoken")
     assert text == "hf_*** of hf_ser: Bearer hf_***"
+
+
+def test_only_what_passes_is_tried_again(monkeypatch):
+    monkeypatch.setattr(remote, "WAITS_SECONDS", (0.0, 0.0))
+    tries = []
+
+    def fail(error):
+        tries.append(error)
+        raise error
+
+    for error, times in (
+        (answered(503), 3),
+        (answered(429), 3),
+        (httpx2.ReadError("reset"), 3),
+        (json.JSONDecodeError("no JSON", "<html>", 0), 3),
+        (answered(404), 1),
+        (answered(412), 1),
+        (errors.OfflineModeIsEnabled("x"), 1),
+        (PermissionError("x"), 1),
+    ):
+        tries.clear()
+        with pytest.raises(type(error)):
+            remote.persistent(lambda error=error: fail(error))
+        assert len(tries) == times, error
+
+
+def test_the_hubs_own_wait_comes_first_and_is_not_endless(monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+
+    def limited(**headers):
+        request = httpx2.Request("POST", "http://127.0.0.1/x")
+        return errors.HfHubHTTPError("x", response=httpx2.Response(429, headers=headers, request=request))
+
+    assert remote.waits(limited(), 2.0)
+    assert remote.waits(limited(**{"Retry-After": "9"}), 2.0)
+    assert remote.waits(limited(ratelimit='"api";r=0;t=55'), 2.0)
+    assert not remote.waits(limited(**{"Retry-After": "300"}), 2.0)
+    assert slept == [2.0, 9.0, 55.0]

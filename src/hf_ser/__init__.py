@@ -15,9 +15,9 @@ from hf_ser._version import __version__
 if TYPE_CHECKING:
     from hf_ser.audio.augment import Augmentation
     from hf_ser.dataset.build import build_dataset
-    from hf_ser.dataset.publish import publish_dataset
     from hf_ser.errors import InputError
     from hf_ser.hub.metric_space import push_metric
+    from hf_ser.hub.publish import publish_dataset
     from hf_ser.inference.classifier import Classifier, load
     from hf_ser.labels import EMOTIONS
     from hf_ser.models.recipes import RECIPES, Recipe, recipe
@@ -36,7 +36,7 @@ _HOMES = {
     "build_dataset": "hf_ser.dataset.build",
     "finetune": "hf_ser.training.finetune",
     "load": "hf_ser.inference.classifier",
-    "publish_dataset": "hf_ser.dataset.publish",
+    "publish_dataset": "hf_ser.hub.publish",
     "push_metric": "hf_ser.hub.metric_space",
     "recipe": "hf_ser.models.recipes",
     "summarize": "hf_ser.models.summary",

@@ -87,7 +87,7 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> None:
     else:
         _print_summary(result.report, result.folder)
     if options.push_to:
-        from hf_ser.dataset.publish import publish_dataset
+        from hf_ser.hub.publish import publish_dataset
 
         publication = publish_dataset(
             result.folder,

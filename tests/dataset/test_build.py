@@ -16,9 +16,9 @@ from collections import Counter
 import pyarrow.parquet
 import pytest
 import yaml
-from dataset_files import noise, published_names, write_wav
 
 import hf_ser.dataset.build as build_module
+from dataset_files import noise, published_names, write_wav
 from hf_ser.cli import main
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.build import build_dataset

@@ -5,8 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from dataset_files import noise, write_wav
 
+from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.collection import collect
 from hf_ser.dataset.votes import Votes

@@ -4,9 +4,9 @@ import io
 
 import pytest
 import soundfile
-from dataset_files import noise
 from download_server import DownloadServer
 
+from dataset_files import noise
 from hf_ser.cli import main
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.download import DOWNLOADABLE, download_corpus

@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from dataset_files import noise, write_wav
 
+from dataset_files import noise, write_wav
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.source import open_source
 from hf_ser.dataset.splits import PROTOCOLS, split

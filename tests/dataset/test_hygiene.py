@@ -8,8 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from dataset_files import noise, write_wav
 
+from dataset_files import noise, write_wav
 from hf_ser.corpora import discover, parse
 from hf_ser.dataset.hygiene import FLAGS, Fault, inspect_bytes, inspect_file, repeated_samples, samples_digest
 from hf_ser.dataset.originals import level, originals

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from dataset_files import published_names
 
+from dataset_files import published_names
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.splits import PROTOCOLS, assign
 from hf_ser.labels import EMOTIONS

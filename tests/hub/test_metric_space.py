@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pushing import Pusher
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics import METRICS
+from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.metric_space import metric_space_files
 from hub_server.cards import validate
 
@@ -114,17 +116,104 @@ print(json.dumps(found))
 """
 
 
-def spaces(hub) -> dict[str, str]:
-    """Put every metric on the Hub as alice's private Space, one of them under another name, and return their ids."""
+# A client at the command line, for several commands.
+COMMANDS = """
+import contextlib, io, json, sys, time
+
+time.sleep = lambda seconds: None
+from hf_ser.cli import main
+
+for line in sys.stdin:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+        code = main(json.loads(line))
+    print("TOLD", json.dumps([code, out.getvalue(), error.getvalue()]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def alice(hub):
+    with Pusher(hub, hub.token("alice"), COMMANDS) as pusher:
+        yield pusher
+
+
+@pytest.fixture(scope="module")
+def ids(hub, alice) -> dict[str, str]:
+    """Every metric pushed by alice, one of them under another name: the ids of the Spaces."""
     ids = {name: f"alice/{name}" for name in METRICS} | {"eer": "alice/my-eer_2"}
     for name, repo_id in ids.items():
-        if repo_id not in hub.repos("space"):
-            hub.create(repo_id, metric_space_files(name, repo_id), kind="space", private=True)
+        code, printed, error = alice.ask(["push-metric", name, repo_id])
+        assert (code, error) == (0, "")
+        commit = hub.commits(repo_id, kind="space")[0].id
+        assert printed == f'{hub.endpoint}/spaces/{repo_id}: commit {commit}\nevaluate.load("{repo_id}")\n'
     return ids
 
 
-def test_evaluate_loads_every_metric_and_again_without_the_hub(hub, tmp_path):
-    ids = spaces(hub)
+def test_a_push_is_private_whole_and_made_once(hub, alice, ids):
+    for name, repo_id in ids.items():
+        files = metric_space_files(name, repo_id)
+        assert hub.repo(repo_id, kind="space").private
+        held = hub.files(repo_id, kind="space")
+        assert {path: held[path] for path in files} == files
+        assert set(held) - set(files) <= {".gitattributes", GENERATED_CARD}
+    before = hub.commits(ids["uar"], kind="space")
+    assert alice.ask(["push-metric", "uar", ids["uar"]])[1].splitlines()[0].endswith("unchanged, no commit")
+    assert hub.commits(ids["uar"], kind="space") == before
+
+
+def test_a_humans_words_stay_and_the_space_still_runs(hub, alice, ids):
+    repo_id = "alice/edited"
+    assert alice.ask(["push-metric", "f1", repo_id, "--public", "--json"])[0] == 0
+    assert not hub.repo(repo_id, kind="space").private
+    card = hub.read(repo_id, "README.md", kind="space").decode()
+    edited = (
+        card.replace("app_file: app.py", "app_file: mine.py").replace("title: F1", "title: My F1") + "\nBy a human.\n"
+    )
+    hub.commit(repo_id, {"README.md": edited, "notes.txt": "mine"}, kind="space")
+    assert alice.ask(["push-metric", "f1", repo_id])[0] == 0
+    merged = hub.read(repo_id, "README.md", kind="space").decode()
+    assert "By a human." in merged
+    assert "title: My F1" in merged
+    assert "app_file: app.py" in merged
+    assert "notes.txt" in hub.paths(repo_id, kind="space")
+
+
+def test_a_branch_and_a_pull_request(hub, alice, ids):
+    before = hub.commits(ids["accuracy"], kind="space")
+    code, printed, _ = alice.ask(["push-metric", "uar", ids["accuracy"], "--create-pr", "--json"])
+    assert code == 0
+    assert json.loads(printed)["pull_request"] == "refs/pr/1"
+    assert alice.ask(["push-metric", "uar", ids["accuracy"], "--revision", "next"])[0] == 0
+    for revision in ("refs/pr/1", "next"):
+        held = hub.read(ids["accuracy"], "accuracy.py", revision, kind="space")
+        assert held == metric_space_files("uar", ids["accuracy"])["accuracy.py"]
+    assert hub.commits(ids["accuracy"], kind="space") == before
+
+
+def test_at_the_command_line_a_refusal_is_one_line(hub, alice):
+    def refused(pusher, *words):
+        code, printed, error = pusher.ask(["push-metric", *words])
+        assert (code, printed) == (2, "")
+        assert error.startswith("hf-ser push-metric: ")
+        assert error.count("\n") == 1
+        return error
+
+    spaces = hub.repos("space")
+    assert "metric 'wer' is unknown; choose accuracy" in refused(alice, "wer", "alice/wer")
+    assert "evaluate imports it by its name" in refused(alice, "eer", "alice/my.eer")
+    assert "evaluate imports it by its name" in refused(alice, "eer", "eer")
+    assert "cannot be a metric" in refused(alice, "eer", "alice/app")
+    assert "is no repository on the Hub" in refused(alice, "eer", "alice/-eer-")
+    assert "may not do this" in refused(alice, "eer", "bob/eer")
+    with hub.fault(503, count=None):
+        assert "the Hub fails at the moment (503)" in refused(alice, "eer", "alice/eer")
+    with Pusher(hub, None, COMMANDS) as nobody:
+        assert "no token is at hand" in refused(nobody, "eer", "alice/eer")
+    with Pusher(hub, hub.token("alice", "read"), COMMANDS) as reader:
+        assert "it needs the role write" in refused(reader, "eer", "alice/eer")
+    assert hub.repos("space") == spaces
+
+
+def test_evaluate_loads_every_metric_and_again_without_the_hub(hub, ids, tmp_path):
     inputs = json.dumps({ids[name]: columns for name, columns in INPUTS.items()})
     here = json.loads(hub.run(HERE, json.dumps(INPUTS)))
     online = {"token": hub.token("alice"), "home": tmp_path / "home", "cwd": tmp_path}
@@ -140,8 +229,8 @@ def test_evaluate_loads_every_metric_and_again_without_the_hub(hub, tmp_path):
     assert json.loads(hub.run(LOAD, inputs, **offline).splitlines()[-1]) == loaded
 
 
-def test_a_private_metric_is_its_owners(hub, tmp_path):
-    repo_id = spaces(hub)["uar"]
+def test_a_private_metric_is_its_owners(hub, ids, tmp_path):
+    repo_id = ids["uar"]
     with pytest.raises(AssertionError, match=r"Couldn't|Unauthorized|doesn't exist"):
         hub.run(LOAD, json.dumps({repo_id: LABELS}), token=hub.token("bob"), cwd=tmp_path)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from dataset_files import noise, published_names, write_wav
 
 
