@@ -18,7 +18,7 @@ GRADIO: Final = "6.31.0"
 """The release that the page was looked at with; a Space without one takes the newest."""
 
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
-_FRONT_MATTER: Final = {"app_file": "app.py", "sdk_version": GRADIO}
+_FRONT_MATTER: Final = {"sdk_version": GRADIO, "app_file": "app.py"}
 
 
 def push_metric(
