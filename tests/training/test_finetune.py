@@ -10,7 +10,7 @@ from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.labels import EMOTIONS
 from hf_ser.models.recipes import RECIPES
 
-FILES = {"README.md", "config.json", "confusion.png", "metrics.json", "predictions.csv", "preprocessor_config.json",
+FILES = {".hf_ser", "README.md", "config.json", "confusion.png", "metrics.json", "predictions.csv", "preprocessor_config.json",
          "report.md", "run.json"}  # fmt: skip
 
 

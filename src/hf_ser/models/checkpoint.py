@@ -13,7 +13,7 @@ from hf_ser.errors import InputError
 from hf_ser.models.encoders import open_encoder, open_feature_extractor, quiet_loading
 from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, plain_model, statistics_of
 
-__all__ = ["load_weights", "merge", "open_model", "save_model"]
+__all__ = ["load_weights", "merge", "name_base", "open_model", "save_model"]
 
 HEAD_STATE = "head_training_state.safetensors"
 
@@ -51,6 +51,21 @@ def save_model(model: Any, directory: Path | str, feature_extractor: Any, *, res
         if statistics is not None:
             state |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
         save_file(state, str(directory / HEAD_STATE))
+
+
+def name_base(model: Any, name: str, revision: str | None) -> None:
+    """Write into an adapter's configuration which base it goes on, so that a reload takes the very same.
+
+    Args:
+        model: A PEFT model; of a plain one there is nothing to name.
+        name: Folder or Hub id of the base.
+        revision: Its commit on the Hub; None for a folder.
+    """
+    if plain_model(model) is model:
+        return
+    for settings in model.peft_config.values():
+        settings.base_model_name_or_path = name
+        settings.revision = revision
 
 
 def load_weights(model: Any, directory: Path | str) -> None:

@@ -158,8 +158,11 @@ class OutputFolder:
         staged = Path(tempfile.mkdtemp(prefix=".results-", dir=self.path))
         try:
             yield staged
-            for file in sorted(staged.iterdir(), key=lambda entry: entry.name == "run.json"):
-                file.replace(self.path / file.name)
+            files = (entry for entry in staged.rglob("*") if entry.is_file())
+            for file in sorted(files, key=lambda entry: entry.name == "run.json"):
+                place = self.path / file.relative_to(staged)
+                place.parent.mkdir(exist_ok=True)
+                file.replace(place)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         if not keep_checkpoints:

@@ -17,8 +17,10 @@ from hf_ser._version import __version__
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
-from hf_ser.models.checkpoint import resolved_revision, save_model
-from hf_ser.models.head import plain_model
+from hf_ser.hub.card_merge import GENERATED_CARD
+from hf_ser.models.checkpoint import name_base, resolved_revision, save_model
+from hf_ser.models.head import fold, plain_model
+from hf_ser.models.probe import PROBE, probe_logits
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
@@ -108,6 +110,7 @@ class Run:
             require_training_state(checkpoint)
         with self._clock("preparation"):
             pooled = self._prepare(prepared, clips["train"], checkpoint)
+            name_base(prepared.model, self.model_name, resolved_revision(self.model_name, self.options))
             items: dict[str, Any] = {"train": pooled or clips["train"]}
             for part in ("validation", "test"):
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
@@ -137,7 +140,11 @@ class Run:
         run = self._record(trainer, prepared, outcome.training_loss)
         if arguments.should_save:
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
+                # Nothing trains any more: from here on the model is what its files say.
+                fold(trainer.emotion_model)
                 save_model(trainer.emotion_model, staged, prepared.feature_extractor)
+                logits = probe_logits(trainer.emotion_model, prepared.feature_extractor)
+                run["probe"] = {"clips": PROBE, "logits": logits}
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
 
@@ -187,7 +194,11 @@ class Run:
         (staged / "report.md").write_text(render_report(run, metrics))
         title = f"{self.chosen.name}, {self.source.protocol}, test part"
         plot_confusion(metrics["test"]["pooled"]["confusion"], self.source.labels, staged / "confusion.png", title)
-        (staged / "README.md").write_text(render_model_card(run, metrics))
+        card = render_model_card(run, metrics)
+        (staged / "README.md").write_text(card)
+        generated = staged / GENERATED_CARD
+        generated.parent.mkdir()
+        generated.write_text(card)
         write_json(staged / "run.json", run)
 
     def _record(self, trainer: Any, prepared: Prepared, training_loss: float) -> dict[str, Any]:
