@@ -105,6 +105,8 @@ class Run:
             )
             for part, rows in source.parts.items()
         }
+        # The first process may have had to fetch the run to resume.
+        arguments.distributed_state.wait_for_everyone()
         checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
         if checkpoint is not None:
             require_training_state(checkpoint)
