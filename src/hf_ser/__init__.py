@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hf_ser.errors import InputError
     from hf_ser.hub.metric_space import push_metric
     from hf_ser.hub.publish import publish_dataset
+    from hf_ser.hub.push import push_to_hub
     from hf_ser.inference.classifier import Classifier, load
     from hf_ser.labels import EMOTIONS
     from hf_ser.models.recipes import RECIPES, Recipe, recipe
@@ -38,6 +39,7 @@ _HOMES = {
     "load": "hf_ser.inference.classifier",
     "publish_dataset": "hf_ser.hub.publish",
     "push_metric": "hf_ser.hub.metric_space",
+    "push_to_hub": "hf_ser.hub.push",
     "recipe": "hf_ser.models.recipes",
     "summarize": "hf_ser.models.summary",
     "training_arguments": "hf_ser.training.arguments",
@@ -57,6 +59,7 @@ __all__ = [
     "load",
     "publish_dataset",
     "push_metric",
+    "push_to_hub",
     "recipe",
     "summarize",
     "training_arguments",

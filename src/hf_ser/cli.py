@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from hf_ser._version import __version__
 from hf_ser.cli_build import add_build
-from hf_ser.cli_metric import add_push_metric
+from hf_ser.cli_hub import add_push, add_push_metric, tell
 from hf_ser.errors import InputError
 
 __all__ = ["main"]
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_summary(commands)
     _add_splits(commands)
     add_build(commands, _add)
+    add_push(commands, _add)
     add_push_metric(commands, _add)
     _add_quickstart(commands)
     return parser
@@ -82,11 +83,16 @@ def _add_finetune(commands: Any) -> None:
         help="set a field of the recipe, such as freeze_feature_encoder=true or head_dropout=0.1",
     )
     command.add_argument("--revision", help="branch, tag or commit of the model on the Hub")
-    command.add_argument("--resume", action="store_true", help="go on with the unfinished run in the output folder")
+    command.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in the output folder, or in --push-to"
+    )
     command.add_argument("--overwrite", action="store_true", help="remove the run that the output folder holds")
     command.add_argument("--allow-speaker-overlap", action="store_true", help="accept parts that share speakers")
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")
     command.add_argument("--no-feature-cache", action="store_true", help="keep no pooled features for other runs")
+    command.add_argument(
+        "--push-to", metavar="USER/NAME", help="push every save, and in the end the model, to this (private) repository"
+    )
     command.add_argument("--json", action="store_true", help="print the test metrics as JSON")
     command.set_defaults(takes_more=True)
 
@@ -157,6 +163,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         keep_checkpoints=options.keep_checkpoints,
         cache_features=not options.no_feature_cache,
         revision=options.revision,
+        push_to=options.push_to,
     )
     if options.json:
         print(json.dumps(result.metrics["test"]))
@@ -165,6 +172,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
 
     print(render_table({chosen.name: result.metrics}))
     print(f"report, model card and plot: {result.output_dir}")
+    if result.pushed is not None:
+        tell(result.pushed, as_json=False)
 
 
 def _recipe_option(text: str) -> tuple[str, Any]:

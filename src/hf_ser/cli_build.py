@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_ser.cli_hub import tell
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
@@ -89,15 +90,14 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> None:
     if options.push_to:
         from hf_ser.hub.publish import publish_dataset
 
-        publication = publish_dataset(
+        pushed = publish_dataset(
             result.folder,
             options.push_to,
             private=not options.public,
             acknowledge_licences=options.acknowledge_licences,
         )
         if not options.json:
-            done = "unchanged, no commit" if publication.commit is None else f"commit {publication.commit}"
-            print(f"{publication.url}: {done}")
+            tell(pushed, as_json=False)
 
 
 def _print_summary(report: Mapping[str, Any], folder: Path) -> None:

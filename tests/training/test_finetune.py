@@ -10,8 +10,8 @@ from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.labels import EMOTIONS
 from hf_ser.models.recipes import RECIPES
 
-FILES = {".hf_ser", "README.md", "config.json", "confusion.png", "metrics.json", "predictions.csv", "preprocessor_config.json",
-         "report.md", "run.json"}  # fmt: skip
+FILES = {".hf_ser", "README.md", "config.json", "confusion.png", "metrics.json", "predictions.csv",
+         "preprocessor_config.json", "report.md", "run.json"}  # fmt: skip
 
 
 def arguments(name, folder, **changes):

@@ -11,7 +11,7 @@ from hf_ser.hub.repository import Content, HubRepository, Pushed, open_hub, refu
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
-__all__ = ["CARD", "Pushed", "push_files"]
+__all__ = ["CARD", "Content", "Pushed", "push_files"]
 
 CARD: Final = "README.md"
 

@@ -66,7 +66,7 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
 
     Args:
         run: Contents of run.json.
-        metrics: Contents of metrics.json.
+        metrics: Contents of metrics.json; without a `test`, there is no model index.
         facts: The same, read.
         repo_id: Where the model will lie; it names the model in the model index.
 
@@ -86,7 +86,7 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         tags.append(f"base_model:adapter:{facts.base_id}")
     names = (facts.base and facts.base.rpartition("/")[2], facts.recipe)
     name = repo_id.rpartition("/")[2] if repo_id else _slug("-".join(filter(None, names))) or "model"
-    results = _eval_results(metrics["test"], facts)
+    results = _eval_results(metrics["test"], facts) if "test" in metrics else None
     data = ModelCardData(
         language="en" if facts.acted_english else None,
         **_licence(facts),
@@ -96,9 +96,9 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         base_model=facts.base_id,
         base_model_relation=("adapter" if adapter else "finetune") if facts.base_id and facts.saved else None,
         datasets=[facts.dataset_id] if facts.dataset_id else None,
-        metrics=list(dict.fromkeys(kind for _, kind, _, _ in _FIGURES if kind != "paper_eer")),
+        metrics=list(dict.fromkeys(kind for _, kind, _, _ in _FIGURES if kind != "paper_eer")) if results else None,
         co2_eq_emissions=_emissions(run),
-        model_name=name,
+        model_name=name if results else None,
         eval_results=results,
     )
     return data.to_yaml(original_order=list(_ORDER))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import TrainingArguments
 
+    from hf_ser.hub.commits import Pushed
+
 __all__ = ["FinetuneResult", "finetune"]
 
 
@@ -32,17 +36,34 @@ class FinetuneResult:
             `report.md`, `confusion.png`, `run.json` and the model card.
         metrics: What `metrics.json` holds.
         run: What `run.json` holds.
+        pushed: What the last push of `push_to` did; None without it.
     """
 
     output_dir: Path
     metrics: Mapping[str, Any]
     run: Mapping[str, Any]
+    pushed: Pushed | None = None
 
     @property
     def report(self) -> Mapping[str, Any]:
         """The pooled metrics of the test part: `uar`, `accuracy`, `f1`, `eer`, `intervals` and more."""
         pooled: Mapping[str, Any] = self.metrics["test"]["pooled"]
         return pooled
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
+        """Put the run on the Hub.
+
+        Args:
+            repo_id: `USER/NAME`; the repository is made, private, where it does not exist.
+            **options: Those of `hf_ser.push_to_hub`: `merged`, `private`, `revision`, `create_pr`, `base_model`,
+                `token`.
+
+        Raises:
+            InputError: See `hf_ser.push_to_hub`.
+        """
+        from hf_ser.hub.push import push_to_hub
+
+        return push_to_hub(self.output_dir, repo_id, **options)
 
 
 def finetune(
@@ -63,6 +84,7 @@ def finetune(
     keep_checkpoints: bool = False,
     cache_features: bool = True,
     revision: str | None = None,
+    push_to: str | None = None,
 ) -> FinetuneResult:
     """Fine-tune a speech encoder to recognise emotion, evaluate it by speakers it never heard, document it.
 
@@ -82,12 +104,16 @@ def finetune(
         augmentation: Pitch shift, time stretch and noise for training clips; None for none.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
         patience: Evaluations without a better UAR after which training stops; None never stops early.
-        resume: Go on with the unfinished run in `output_dir`.
+        resume: Go on with the unfinished run in `output_dir`, or, where that is absent or empty, with the one that
+            was pushed to `push_to`.
         overwrite: Remove the run that `output_dir` holds.
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
         cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
         revision: Branch, tag or commit of the model on the Hub.
+        push_to: Repository on the Hub, `USER/NAME`, made, private, where it does not exist. Every save is pushed
+            there while training goes on, which neither waits for that nor fails by it, and in the end the
+            finished model as by `push_to_hub`. Whether that will be let in is checked before training.
 
     Returns:
         The finished run.
@@ -113,7 +139,21 @@ def finetune(
         args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
     if segment_seconds <= 0:
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
-    folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
+    fetch = None
+    if push_to is not None:
+        from hf_ser.training.last_checkpoint import fetch_last_checkpoint
+
+        fetch = partial(fetch_last_checkpoint, push_to)
+    folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite, fetch=fetch)
+    if push_to is not None and folder.writes:
+        from hf_ser.hub.access import check_access
+
+        if chosen.lora and Path(model).exists():
+            raise InputError(
+                f"push_to: an adapter on the folder '{model}' would load for nobody else; train from its Hub id, or "
+                "leave push_to out and push in the end, merged (hf-ser push --merged) or with --base-model USER/NAME"
+            )
+        check_access(push_to)
     source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
     from hf_ser.training.records import recorded_arguments
@@ -135,6 +175,15 @@ def finetune(
 
     store = FeatureStore.default() if cache_features else FeatureStore(None)
     with folder.claimed(settings):
-        run = Run(str(model), source, chosen, arguments, folder, settings, options, store)
+        run = Run(str(model), source, chosen, arguments, folder, settings, options, store, push_to)
         metrics, record = run.execute(augmentation, keep_checkpoints=keep_checkpoints)
-    return FinetuneResult(folder.path, metrics, record)
+    result = FinetuneResult(folder.path, metrics, record)
+    if push_to is None or not folder.writes:
+        return result
+    try:
+        return dataclasses.replace(result, pushed=result.push_to_hub(push_to))
+    except InputError as error:
+        again = shlex.join(["hf-ser", "push", str(folder.path), push_to])
+        raise InputError(
+            f"{error}; the run is finished and complete in '{folder.path}', push it by: {again}"
+        ) from error

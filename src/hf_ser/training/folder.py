@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.errors import InputError
+from hf_ser.hub.artefact import without_local_paths
 
 __all__ = ["SETTINGS", "TRAINER_STATE", "OutputFolder", "newest_checkpoint", "write_json"]
 
@@ -50,8 +51,8 @@ class OutputFolder:
         self._overwrite = overwrite
         self._created: list[Path] = []
         # Of the processes of one distributed run, the first alone looks at the folder and writes to it.
-        self._writes = int(os.environ.get("RANK", "0")) == 0
-        if not self._writes:
+        self.writes = int(os.environ.get("RANK", "0")) == 0
+        if not self.writes:
             return
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other; give one of them")
@@ -104,7 +105,7 @@ class OutputFolder:
         """
         from filelock import FileLock, Timeout
 
-        if not self._writes:
+        if not self.writes:
             yield
             return
         for folder in reversed([self.path, *self.path.parents]):
@@ -141,10 +142,12 @@ class OutputFolder:
         if self._fetch is not None:
             self._fetch(self.checkpoints)
             try:
-                self._compare(settings)
+                # Where the model lay is not told on the Hub.
+                self._compare(without_local_paths(settings))
             except InputError:
                 shutil.rmtree(self.checkpoints)
                 raise
+            write_json(file, settings)
             return
         if self.resume:
             self._compare(settings)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
+from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.models.checkpoint import HEAD_STATE
 from hf_ser.remote import connection_error, hub_reason, persistent
 from hf_ser.training.folder import SETTINGS, TRAINER_STATE, newest_checkpoint
@@ -25,15 +26,15 @@ from hf_ser.training.state import TRAINING_STATE
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["LAST_CHECKPOINT", "fetch_last_checkpoint", "last_checkpoint_files"]
-
-LAST_CHECKPOINT: Final = "last-checkpoint"
+__all__ = ["fetch_last_checkpoint", "last_checkpoint_files"]
 
 _BEST: Final = "best"
 _BEST_PATH: Final = "best_model_checkpoint"
 # No name in a repository leads out of the folder that it is fetched to.
-_OURS: Final = re.compile(rf"{LAST_CHECKPOINT}/((?:{_BEST}/)?\w[\w.-]*\.(?:json|safetensors))")
+_OURS: Final = re.compile(rf"{LAST_CHECKPOINT}((?:{_BEST}/)?\w[\w.-]*\.(?:json|safetensors))")
 _WEIGHTS: Final = re.compile(rf"model[\w.-]*\.safetensors|adapter_model\.safetensors|{re.escape(HEAD_STATE)}")
+# The configuration and the preprocessor come from the encoder again.
+_STATE: Final = re.compile(r"optimizer\.safetensors|training_state\.json|random_state_\d+\.(json|safetensors)")
 
 
 def last_checkpoint_files(checkpoints: Path) -> dict[str, Path | bytes]:
@@ -106,7 +107,7 @@ def fetch_last_checkpoint(
 
 
 def _place(name: str) -> str:
-    return f"{LAST_CHECKPOINT}/{name}"
+    return LAST_CHECKPOINT + name
 
 
 @contextmanager

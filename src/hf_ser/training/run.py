@@ -23,6 +23,7 @@ from hf_ser.models.head import fold, plain_model
 from hf_ser.models.probe import PROBE, probe_logits
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
+from hf_ser.training.pushing import pushing_saves
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
@@ -56,6 +57,7 @@ class Run:
         settings: What the folder wrote down of the run.
         options: Options of `from_pretrained`.
         store: Keeps pooled features.
+        push_to: Repository that every save is pushed to; None for none.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Run:
         settings: dict[str, Any],
         options: dict[str, Any],
         store: FeatureStore,
+        push_to: str | None = None,
     ) -> None:
         self.model_name = model_name
         self.source = source
@@ -77,6 +80,7 @@ class Run:
         self.settings = settings
         self.options = options
         self.store = store
+        self.push_to = push_to
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -132,14 +136,15 @@ class Run:
             compute_metrics=ValidationMetrics(items["validation"].clip_index, source.parts["validation"]["emotion"]),
             callbacks=[] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)],
         )
-        with self._clock("training"):
+        facts = self._facts(prepared)
+        with self._clock("training"), pushing_saves(self.push_to, trainer, facts, self.folder.checkpoints):
             outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         with self._clock("evaluation"):
             scores = {
                 part: clip_scores(trainer, items[part], len(source.parts[part])) for part in ("validation", "test")
             }
         metrics = self._metrics(scores)
-        run = self._record(trainer, prepared, outcome.training_loss)
+        run = self._record(trainer, facts, outcome.training_loss)
         if arguments.should_save:
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
                 # Nothing trains any more: from here on the model is what its files say.
@@ -203,10 +208,8 @@ class Run:
         generated.write_text(card)
         write_json(staged / "run.json", run)
 
-    def _record(self, trainer: Any, prepared: Prepared, training_loss: float) -> dict[str, Any]:
-        evaluations = [entry for entry in trainer.state.log_history if "eval_uar" in entry]
-        best = max(evaluations, key=lambda entry: entry["eval_uar"])
-        base = plain_model(trainer.emotion_model)
+    def _facts(self, prepared: Prepared) -> dict[str, Any]:
+        """Return what is known of the run before it trains."""
         arguments, source = self.arguments, self.source
         return {
             "hf_ser": __version__,
@@ -214,7 +217,7 @@ class Run:
                 "name": self.model_name,
                 "local": Path(self.model_name).is_dir(),
                 "revision": resolved_revision(self.model_name, self.options),
-                "architecture": type(base).__name__,
+                "architecture": type(plain_model(prepared.model)).__name__,
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,
             },
@@ -241,6 +244,13 @@ class Run:
             },
             "versions": versions(),
             "hardware": hardware(),
+        }
+
+    def _record(self, trainer: Any, facts: dict[str, Any], training_loss: float) -> dict[str, Any]:
+        evaluations = [entry for entry in trainer.state.log_history if "eval_uar" in entry]
+        best = max(evaluations, key=lambda entry: entry["eval_uar"])
+        return {
+            **facts,
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
             "steps": trainer.state.global_step,
             "training_loss": training_loss,
