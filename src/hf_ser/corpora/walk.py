@@ -124,7 +124,7 @@ def _classify(path: Path) -> Clip | str | None:
 
 def _files(top: Path) -> Iterator[Path]:
     """Yield every file, the least deep first and those of one depth in the order of their paths."""
-    level, seen = [top], {_identity(top)}
+    level, seen = [top], {top.resolve()}
     while level:
         files: list[Path] = []
         folders: list[Path] = []
@@ -134,19 +134,10 @@ def _files(top: Path) -> Iterator[Path]:
         yield from sorted(files, key=Path.as_posix)
         level = []
         for folder in sorted(folders, key=Path.as_posix):
-            identity = _identity(folder)
-            if identity not in seen:
-                seen.add(identity)
+            real = folder.resolve()
+            if real not in seen:
+                seen.add(real)
                 level.append(folder)
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    """Return what tells a folder from all others, whatever links lead to it."""
-    try:
-        status = folder.stat()
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    return status.st_dev, status.st_ino
 
 
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
@@ -159,8 +150,6 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
                 if not entry.name.startswith(".") and entry.name != "__MACOSX"
             ]
     except OSError as error:
-        raise _unreadable(folder, error) from error
-
-
-def _unreadable(folder: Path, error: OSError) -> InputError:
-    return InputError(f"folder {folder} cannot be read ({error.strerror}); change its permissions or move it out")
+        raise InputError(
+            f"folder {folder} cannot be read ({error.strerror}); change its permissions or move it out"
+        ) from error

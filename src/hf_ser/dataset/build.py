@@ -26,7 +26,7 @@ from hf_ser.errors import InputError
 __all__ = ["BuildResult", "build_dataset"]
 
 _WRITERS: Final = 4
-"""Files written at a time, at most: each holds two tables of 100 clips in memory."""
+"""Files written at a time, at most: each holds a table of up to 64 MiB in memory."""
 
 _ROWS_OF_A_BATCH: Final = 8
 _AUDIO_BYTES: Final = "audio.bytes"
