@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hf_ser.audio.augment import Augmentation
     from hf_ser.dataset.build import build_dataset
     from hf_ser.errors import InputError
+    from hf_ser.hub.metric_space import push_metric
     from hf_ser.hub.publish import publish_dataset
     from hf_ser.hub.push import push_to_hub
     from hf_ser.inference.classifier import Classifier, load
@@ -37,6 +38,7 @@ _HOMES = {
     "finetune": "hf_ser.training.finetune",
     "load": "hf_ser.inference.classifier",
     "publish_dataset": "hf_ser.hub.publish",
+    "push_metric": "hf_ser.hub.metric_space",
     "push_to_hub": "hf_ser.hub.push",
     "recipe": "hf_ser.models.recipes",
     "summarize": "hf_ser.models.summary",
@@ -56,6 +58,7 @@ __all__ = [
     "finetune",
     "load",
     "publish_dataset",
+    "push_metric",
     "push_to_hub",
     "recipe",
     "summarize",

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from hf_ser._version import __version__
 from hf_ser.cli_build import add_build
-from hf_ser.cli_hub import add_push, tell
+from hf_ser.cli_hub import add_push, add_push_metric, tell
 from hf_ser.errors import InputError
 
 __all__ = ["main"]
@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_splits(commands)
     add_build(commands, _add)
     add_push(commands, _add)
+    add_push_metric(commands, _add)
     _add_quickstart(commands)
     return parser
 
@@ -82,7 +83,9 @@ def _add_finetune(commands: Any) -> None:
         help="set a field of the recipe, such as freeze_feature_encoder=true or head_dropout=0.1",
     )
     command.add_argument("--revision", help="branch, tag or commit of the model on the Hub")
-    command.add_argument("--resume", action="store_true", help="go on with the unfinished run in the output folder")
+    command.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in the output folder, or in --push-to"
+    )
     command.add_argument("--overwrite", action="store_true", help="remove the run that the output folder holds")
     command.add_argument("--allow-speaker-overlap", action="store_true", help="accept parts that share speakers")
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")

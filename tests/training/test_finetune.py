@@ -106,37 +106,6 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(toy, encoder,
     assert run("c", seed=7) != run("a2")
 
 
-def test_a_killed_run_resumes_to_the_same_result(toy, encoder, tmp_path, monkeypatch):
-    from hf_ser.training.trainer import EmotionTrainer
-
-    options = {"recipe": "full", "cache_features": False}
-    whole = finetune(
-        encoder(), toy, output_dir=tmp_path / "whole", args=arguments("full", tmp_path, num_train_epochs=3), **options
-    )
-    save = EmotionTrainer._save_checkpoint
-    saved = []
-
-    def save_then_die(self, *arguments):
-        save(self, *arguments)
-        saved.append(1)
-        if len(saved) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(EmotionTrainer, "_save_checkpoint", save_then_die)
-    again = {"output_dir": tmp_path / "killed", "args": arguments("full", tmp_path, num_train_epochs=3), **options}
-    with pytest.raises(KeyboardInterrupt):
-        finetune(encoder(), toy, **again)
-    monkeypatch.undo()
-    with pytest.raises(InputError, match="unfinished run"):
-        finetune(encoder(), toy, **again)
-    resumed = finetune(encoder(), toy, resume=True, **again)
-    assert resumed.run["resumed"] is True
-    assert resumed.metrics == whole.metrics
-    assert resumed.run["history"] == whole.run["history"]
-    for file in ("model.safetensors", "predictions.csv"):
-        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-
-
 def test_parts_that_share_a_speaker_are_refused_unless_said_so(toy, encoder, tmp_path):
     from datasets import DatasetDict
 

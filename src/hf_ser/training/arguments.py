@@ -85,8 +85,8 @@ def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | No
         seed: Replaces the arguments' seed.
 
     Raises:
-        InputError: The arguments ask for a choice of checkpoint by something else than validation UAR, or for
-            an upload by the Trainer, which would erase a human's card.
+        InputError: The arguments ask for a choice of checkpoint by something else than validation UAR, for an
+            upload by the Trainer, which would erase a human's card, or for a training whose state is pickled.
     """
     ours = copy.copy(arguments)
     if ours.push_to_hub:
@@ -94,6 +94,9 @@ def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | No
             "args.push_to_hub makes the Trainer write over the card and upload pickled files; "
             "leave it off and push the finished folder"
         )
+    for name in ("deepspeed", "fsdp"):
+        if getattr(ours, name, None):
+            raise InputError(f"args.{name} keeps its training state in pickles; leave it off")
     if ours.metric_for_best_model not in (None, "loss", "uar", "eval_uar"):
         raise InputError(f"args.metric_for_best_model is '{ours.metric_for_best_model}'; models are chosen by 'uar'")
     ours.output_dir = str(checkpoints)

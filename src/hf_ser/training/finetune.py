@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ def finetune(
         augmentation: Pitch shift, time stretch and noise for training clips; None for none.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
         patience: Evaluations without a better UAR after which training stops; None never stops early.
-        resume: Go on with the unfinished run in `output_dir`.
+        resume: Go on with the unfinished run in `output_dir`, or, where that is absent or empty, with the one that
+            was pushed to `push_to`.
         overwrite: Remove the run that `output_dir` holds.
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
@@ -137,7 +139,12 @@ def finetune(
         args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
     if segment_seconds <= 0:
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
-    folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
+    fetch = None
+    if push_to is not None:
+        from hf_ser.training.last_checkpoint import fetch_last_checkpoint
+
+        fetch = partial(fetch_last_checkpoint, push_to)
+    folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite, fetch=fetch)
     if push_to is not None and folder.writes:
         from hf_ser.hub.access import check_access
 

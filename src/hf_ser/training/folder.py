@@ -6,16 +6,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hf_ser.errors import InputError
+from hf_ser.hub.artefact import without_local_paths
 
-__all__ = ["OutputFolder"]
+__all__ = ["SETTINGS", "TRAINER_STATE", "OutputFolder", "newest_checkpoint", "write_json"]
 
-_SETTINGS = "settings.json"
+SETTINGS: Final = "settings.json"
+"""What makes the run what it is; beside its checkpoints."""
+
+TRAINER_STATE: Final = "trainer_state.json"
+"""What the Trainer writes last into a checkpoint."""
 
 
 class OutputFolder:
@@ -25,14 +30,24 @@ class OutputFolder:
         path: The folder; it may be absent or empty.
         resume: Go on with the unfinished run that it holds.
         overwrite: Remove the run that it holds first.
+        fetch: Brings the unfinished run of elsewhere into the folder of checkpoints that it is given, whole or not
+            at all; used where `resume` finds the folder absent or empty.
 
     Raises:
         InputError: It is in use, and neither `resume` nor `overwrite` says what to do with it.
     """
 
-    def __init__(self, path: Path | str, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        fetch: Callable[[Path], None] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.resume = resume
+        self._fetch: Callable[[Path], None] | None = None
         self._overwrite = overwrite
         self._created: list[Path] = []
         # Of the processes of one distributed run, the first alone looks at the folder and writes to it.
@@ -44,14 +59,16 @@ class OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"output folder '{self.path}' is a file; name a folder")
         finished = (self.path / "run.json").is_file()
-        unfinished = (self.checkpoints / _SETTINGS).is_file()
+        unfinished = (self.checkpoints / SETTINGS).is_file()
         if resume:
             if finished:
                 raise InputError(f"output folder '{self.path}' holds a finished run; there is nothing to resume")
             if not unfinished:
-                raise InputError(
-                    f"output folder '{self.path}' holds no run to resume; start it without resume (--resume)"
-                )
+                if fetch is None or self._in_use():
+                    raise InputError(
+                        f"output folder '{self.path}' holds no run to resume; start it without resume (--resume)"
+                    )
+                self._fetch = fetch
         elif overwrite:
             if self._in_use() and not finished and not unfinished:
                 raise InputError(
@@ -83,7 +100,8 @@ class OutputFolder:
         """Hold the folder for this process alone; write down (or compare) what makes the run what it is.
 
         Raises:
-            InputError: Another process holds it, or the settings differ from those of the run to resume.
+            InputError: Another process holds it, the settings differ from those of the run to resume, or that run
+                cannot be fetched.
         """
         from filelock import FileLock, Timeout
 
@@ -120,15 +138,19 @@ class OutputFolder:
                     folder.rmdir()
 
     def _agree(self, settings: dict[str, Any]) -> None:
-        file = self.checkpoints / _SETTINGS
+        file = self.checkpoints / SETTINGS
+        if self._fetch is not None:
+            self._fetch(self.checkpoints)
+            try:
+                # Where the model lay is not told on the Hub.
+                self._compare(without_local_paths(settings))
+            except InputError:
+                shutil.rmtree(self.checkpoints)
+                raise
+            write_json(file, settings)
+            return
         if self.resume:
-            before = json.loads(file.read_text())
-            for key in sorted({*before, *settings}):
-                if before.get(key) != settings.get(key):
-                    raise InputError(
-                        f"output folder '{self.path}': the run to resume had {key} = {_short(before.get(key))}, "
-                        f"now it is {_short(settings.get(key))}; resume it as it was, or overwrite it (--overwrite)"
-                    )
+            self._compare(settings)
             return
         if self._overwrite:
             for entry in self.path.iterdir():
@@ -137,20 +159,22 @@ class OutputFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_json(file, settings)
 
+    def _compare(self, settings: dict[str, Any]) -> None:
+        before = json.loads((self.checkpoints / SETTINGS).read_text())
+        for key in sorted({*before, *settings}):
+            if before.get(key) != settings.get(key):
+                raise InputError(
+                    f"output folder '{self.path}': the run to resume had {key} = {_short(before.get(key))}, "
+                    f"now it is {_short(settings.get(key))}; resume it as it was, or overwrite it (--overwrite)"
+                )
+
     def _leave_nothing_half_written(self) -> None:
         if self.checkpoints.is_dir() and self.last_checkpoint() is None and not self.resume:
             shutil.rmtree(self.checkpoints)
 
     def last_checkpoint(self) -> Path | None:
-        """Return the newest checkpoint that was saved whole; the Trainer writes its state last."""
-        found = []
-        for folder in self.checkpoints.glob("checkpoint-*"):
-            try:
-                json.loads((folder / "trainer_state.json").read_text())
-                found.append((int(folder.name.partition("-")[2]), folder))
-            except (OSError, ValueError):
-                continue
-        return max(found)[1] if found else None
+        """Return the newest checkpoint that was saved whole."""
+        return newest_checkpoint(self.checkpoints)
 
     @contextmanager
     def results(self, *, keep_checkpoints: bool) -> Iterator[Path]:
@@ -167,6 +191,22 @@ class OutputFolder:
             shutil.rmtree(staged, ignore_errors=True)
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoints)
+
+
+def newest_checkpoint(checkpoints: Path) -> Path | None:
+    """Return the newest checkpoint that was saved whole, or None; the Trainer writes its state last.
+
+    Example:
+        >>> newest_checkpoint(Path("no run is here"))
+    """
+    found = []
+    for folder in checkpoints.glob("checkpoint-*"):
+        try:
+            json.loads((folder / TRAINER_STATE).read_text())
+            found.append((int(folder.name.partition("-")[2]), folder))
+        except (OSError, ValueError):
+            continue
+    return max(found)[1] if found else None
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hf_ser.errors import InputError
 from hf_ser.hub.artefact import checkpoint_files, shareable_record
 from hf_ser.hub.live import LivePush
+from hf_ser.training.last_checkpoint import last_checkpoint_files
 
 __all__ = ["pushing_saves"]
 
@@ -55,6 +56,7 @@ class _PushSaves(TrainerCallback):  # type: ignore[misc]
             "validation_uar": evaluated[-1] if evaluated else None,
         }
         try:
-            self._live.save(checkpoint_files(self._checkpoints / f"checkpoint-{state.global_step}"), progress)
+            model = checkpoint_files(self._checkpoints / f"checkpoint-{state.global_step}")
+            self._live.save({**model, **last_checkpoint_files(self._checkpoints)}, progress)
         except (OSError, InputError) as error:
             logger.warning("step %d is not on the Hub, and training goes on: %s", state.global_step, error)

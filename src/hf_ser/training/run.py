@@ -28,6 +28,7 @@ from hf_ser.training.pushing import pushing_saves
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
+from hf_ser.training.state import require_training_state
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ class Run:
             )
             for part, rows in source.parts.items()
         }
+        # The first process may have had to fetch the run to resume.
+        arguments.distributed_state.wait_for_everyone()
         checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
+        if checkpoint is not None:
+            require_training_state(checkpoint)
         with self._clock("preparation"):
             pooled = self._prepare(prepared, clips["train"], checkpoint)
             name_base(prepared.model, self.model_name, resolved_revision(self.model_name, self.options))

@@ -14,6 +14,13 @@ from hf_ser.models.checkpoint import load_weights, save_model
 from hf_ser.models.head import head_logits, plain_model, pooled_inputs
 from hf_ser.models.recipes import Recipe, learning_rate_groups
 from hf_ser.training.items import LengthGroupedEpochs
+from hf_ser.training.state import (
+    load_random_state,
+    load_training_state,
+    require_writable_optimizer,
+    save_random_state,
+    save_training_state,
+)
 
 __all__ = ["EmotionTrainer", "PooledHead"]
 
@@ -127,6 +134,7 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
                 self.args.weight_decay,
                 set(self.get_decay_parameter_names(named)),
             )
+            require_writable_optimizer(optimizer, options, groups[0]["params"][0])
             self.optimizer = optimizer(groups, **options)
         return self.optimizer
 
@@ -145,3 +153,38 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
 
     def _load_best_model(self) -> None:
         load_weights(self.emotion_model, Path(str(self.state.best_model_checkpoint)))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_training_state(Path(output_dir), **self._shared_state())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_training_state(Path(checkpoint), **self._shared_state())
+
+    def _shared_state(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer,
+            "scheduler": self.lr_scheduler,
+            "scaler": getattr(self.accelerator, "scaler", None),
+            "devices": self.args.world_size * max(1, self.args.n_gpu),
+        }
+
+    def _save_scaler(self, output_dir: str) -> None:
+        """Saved with the optimizer."""
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Loaded with the optimizer."""
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        save_random_state(Path(output_dir), self.args.process_index, self._cuda_devices)
+        # What Trainer writes next says that the checkpoint is whole; it must not come before another's state.
+        self.accelerator.wait_for_everyone()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random_state(Path(checkpoint), self.args.process_index, self._cuda_devices)
+
+    @property
+    def _cuda_devices(self) -> int:
+        return int(self.args.n_gpu) if self.args.device.type == "cuda" else 0

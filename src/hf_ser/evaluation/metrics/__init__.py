@@ -9,7 +9,7 @@ from typing import Any
 
 from hf_ser.errors import InputError
 
-__all__ = ["METRICS", "load_metric"]
+__all__ = ["METRICS", "load_metric", "require_metric"]
 
 METRICS: tuple[str, ...] = ("accuracy", "uar", "f1", "eer", "paper_eer", "confusion")
 """The names of the metrics, each a folder beside this file that `evaluate.load` takes."""
@@ -34,8 +34,20 @@ def load_metric(name: str, **settings: Any) -> Any:
         ...
         hf_ser.errors.InputError: metric 'wer' is unknown; choose accuracy, uar, f1, eer, ... or confusion
     """
-    if name not in METRICS:
-        raise InputError(f"metric {name!r} is unknown; choose {', '.join(METRICS[:-1])} or {METRICS[-1]}")
+    require_metric(name)
     import evaluate
 
     return evaluate.load(str(Path(__file__).parent / name), **settings)
+
+
+def require_metric(name: str) -> None:
+    """Refuse a name that is no metric of this package.
+
+    Raises:
+        InputError: There is no metric of that name.
+
+    Example:
+        >>> require_metric("eer")
+    """
+    if name not in METRICS:
+        raise InputError(f"metric {name!r} is unknown; choose {', '.join(METRICS[:-1])} or {METRICS[-1]}")
