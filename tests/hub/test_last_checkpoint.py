@@ -5,15 +5,16 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
-from pushing import Pusher
 
 from hf_ser import finetune, training_arguments
 from hf_ser.errors import InputError
 from hf_ser.training.folder import OutputFolder
 from hf_ser.training.last_checkpoint import last_checkpoint_files
+from pushing import Pusher
 
 FETCH = """
 import json, logging, sys, time
@@ -106,29 +107,33 @@ def test_the_newest_checkpoint_and_the_best_weights_are_pushed_and_no_pickle(kil
     assert state["best_model_checkpoint"] == "checkpoint-2"
 
 
-def test_a_run_goes_on_elsewhere_as_if_it_had_not_been_killed(hub, fetch, killed, toy, encoder, tmp_path):
+def test_a_run_goes_on_elsewhere_as_if_it_had_not_been_killed(hub, fetch, killed, toy, encoder, tmp_path, monkeypatch):
     stray = {"README.md": "# A run", "last-checkpoint/optimizer.pt": b"\x80", "last-checkpoint/deep/er/a.json": "{}"}
     hub.create("alice/going-on", {**killed, **stray}, private=True)
-    (tmp_path / "resumed").mkdir()
-    with hub.fault(503, path="*/last-checkpoint/optimizer.safetensors", count=1):
-        assert fetch("alice/going-on", tmp_path / "resumed" / "checkpoints", token=hub.token("alice")) is None
-    fetched = {file.relative_to(tmp_path / "resumed").as_posix() for file in (tmp_path / "resumed").rglob("*")}
-    newest = WEIGHTS | STATE | {"trainer_state.json"}
-    assert fetched == {
-        "checkpoints",
-        "checkpoints/settings.json",
-        "checkpoints/checkpoint-2",
-        "checkpoints/checkpoint-4",
-        *(f"checkpoints/checkpoint-2/{name}" for name in WEIGHTS),
-        *(f"checkpoints/checkpoint-4/{name}" for name in newest),
-    }
+    brought = set()
+
+    def bring(checkpoints):
+        with hub.fault(503, path="*/last-checkpoint/optimizer.safetensors", count=1):
+            assert fetch("alice/going-on", checkpoints, token=hub.token("alice")) is None
+        brought.update(path.relative_to(checkpoints).as_posix() for path in checkpoints.rglob("*") if path.is_file())
+
     whole = train(toy, encoder(), tmp_path / "whole")
+    monkeypatch.setattr(
+        "hf_ser.training.finetune.OutputFolder", lambda path, **more: OutputFolder(path, **{**more, "fetch": bring})
+    )
     resumed = train(toy, encoder(), tmp_path / "resumed", resume=True)
+    newest = WEIGHTS | STATE | {"trainer_state.json"}
+    assert brought == {
+        "settings.json",
+        *(f"checkpoint-2/{name}" for name in WEIGHTS),
+        *(f"checkpoint-4/{name}" for name in newest),
+    }
     assert resumed.run["best"]["step"] == 2
     assert resumed.run["history"] == whole.run["history"]
     assert resumed.metrics == whole.metrics
     for file in ("adapter_model.safetensors", "predictions.csv"):
         assert (tmp_path / "resumed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert not (tmp_path / "resumed" / "checkpoints").exists()
 
 
 def test_what_cannot_be_fetched_is_one_line_and_leaves_nothing(hub, fetch, killed, tmp_path):
@@ -191,3 +196,66 @@ def test_the_output_folder_fetches_only_what_it_does_not_hold(tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("mine")
     with pytest.raises(InputError, match="holds no run to resume"):
         OutputFolder(tmp_path / "mine", resume=True, fetch=bring({}))
+
+
+RUN = """
+import json, os, signal, sys, time
+from datasets import load_from_disk
+from huggingface_hub import HfApi
+from hf_ser import InputError, finetune, training_arguments
+from hf_ser.training.scoring import ValidationMetrics
+from hf_ser.training.trainer import EmotionTrainer
+
+out, data, more = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+same = {"uar": 0.5, "accuracy": 0.5, "f1_macro": 0.5}
+ValidationMetrics.__call__ = lambda *_: same
+step = EmotionTrainer.training_step
+
+def step_or_die(self, *arguments, **options):
+    if self.state.global_step == 5:
+        while "step 4" not in HfApi().list_repo_commits("alice/killed")[0].title:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments, **options)
+
+if not more:
+    EmotionTrainer.training_step = step_or_die
+arguments = training_arguments(
+    "lora_qkv", out, use_cpu=True, disable_tqdm=True, max_steps=7, eval_strategy="steps", eval_steps=2,
+    per_device_train_batch_size=6, **({"seed": 7} if more.get("seed") else {}),
+)
+more.pop("seed", None)
+try:
+    finetune("alice/killed-encoder", load_from_disk(data), output_dir=out, args=arguments, cache_features=False,
+             push_to="alice/killed", **more)
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_on_one_machine_is_finished_on_another(hub, toy, encoder, tmp_path):
+    toy.save_to_disk(str(tmp_path / "toy"))
+    hub.create_from_folder("alice/killed-encoder", encoder())
+
+    def run(name, **more):
+        words = [str(tmp_path / name), str(tmp_path / "toy"), json.dumps(more)]
+        return hub.execute([sys.executable, "-c", RUN, *words], hub.token("alice"))
+
+    first = run("first")
+    assert first.returncode == -signal.SIGKILL, first.stderr[-2000:]
+    assert "last-checkpoint/best/adapter_model.safetensors" in hub.paths("alice/killed")
+    other = run("other", resume=True, seed=7)
+    assert "the run to resume had" in other.stdout
+    assert not (tmp_path / "other").exists()
+    second = run("second", resume=True)
+    assert second.returncode == 0, second.stderr[-2000:]
+    whole = train(toy, encoder(), tmp_path / "whole")
+    record = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert record["history"] == json.loads(json.dumps(whole.run["history"]))
+    for file in ("adapter_model.safetensors", "predictions.csv", "metrics.json"):
+        assert (tmp_path / "second" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    # The finished model, and nothing of the way to it.
+    held = hub.files("alice/killed")
+    assert held["adapter_model.safetensors"] == (tmp_path / "whole" / "adapter_model.safetensors").read_bytes()
+    assert not [path for path in held if path.startswith("last-checkpoint/")]

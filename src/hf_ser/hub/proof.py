@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 from hf_ser.errors import InputError
 from hf_ser.remote import without_tokens
 
-__all__ = ["main", "prove"]
+__all__ = ["answer", "main", "prove"]
+
+logger = logging.getLogger(__name__)
 
 _MARK = "hf_ser proof: "
 # The working directory is taken off the search path: a folder in it could stand in for a library.
@@ -46,21 +49,22 @@ def prove(
     """
     from hf_ser.models.probe import probe_difference
 
-    answer = _ask(folder, token)
-    if "error" in answer:
-        raise InputError(f"nothing was pushed: loaded in a fresh process, the model fails: {answer['error']}")
-    if answer["labels"] != list(labels):
+    found = _ask(folder, token)
+    if "error" in found:
+        raise InputError(f"nothing was pushed: loaded in a fresh process, the model fails: {found['error']}")
+    if found["labels"] != list(labels):
         raise InputError(
-            f"nothing was pushed: loaded in a fresh process, the model's labels are {', '.join(answer['labels'])} "
+            f"nothing was pushed: loaded in a fresh process, the model's labels are {', '.join(found['labels'])} "
             f"instead of {', '.join(labels)}"
         )
-    difference = probe_difference(expected, answer["logits"])
+    difference = probe_difference(expected, found["logits"])
     if not difference <= bound:
         raise InputError(
             f"nothing was pushed: loaded in a fresh process, the model's logits differ by {difference:.1e} from those "
             f"of the model that was trained (allowed: {bound:.0e}); its files, or its base model, are not the same "
             "any more"
         )
+    logger.info("loaded in a fresh process, the model gives the logits that it should, within %.1e", difference)
     return difference
 
 
@@ -77,29 +81,27 @@ def _ask(folder: Path, token: str | None) -> dict[str, Any]:
     )
     for line in done.stdout.splitlines():
         if line.startswith(_MARK):
-            answer: dict[str, Any] = json.loads(line.removeprefix(_MARK))
-            return answer
+            told: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return told
     last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     return {"error": without_tokens(last)}
 
 
-def main() -> None:
-    """Read which folder to load, and print what its model answers to the probe; the fresh process runs this."""
-    asked = json.loads(sys.stdin.read())
+def answer(folder: Path | str, token: str | None) -> dict[str, Any]:
+    """Load a folder here and return its `labels` and the probe's `logits`, or the `error`."""
     from hf_ser.models.checkpoint import open_model
     from hf_ser.models.head import plain_model
     from hf_ser.models.probe import probe_logits
 
-    answer: dict[str, Any]
     try:
-        model, feature_extractor = open_model(
-            asked["folder"], **({} if asked["token"] is None else {"token": asked["token"]})
-        )
-        names = plain_model(model).config.id2label
-        answer = {
-            "labels": [names[index] for index in sorted(names)],
-            "logits": probe_logits(model, feature_extractor),
-        }
+        model, feature_extractor = open_model(folder, **({} if token is None else {"token": token}))
     except InputError as error:
-        answer = {"error": str(error)}
-    sys.stdout.write(f"\n{_MARK}{json.dumps(answer)}\n")
+        return {"error": str(error)}
+    names = plain_model(model).config.id2label
+    return {"labels": [names[index] for index in sorted(names)], "logits": probe_logits(model, feature_extractor)}
+
+
+def main() -> None:
+    """Answer for the folder that stdin names; the fresh process runs this."""
+    asked = json.loads(sys.stdin.read())
+    sys.stdout.write(f"\n{_MARK}{json.dumps(answer(**asked))}\n")

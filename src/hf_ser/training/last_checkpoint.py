@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
+from hf_ser.hub.artefact import without_local_paths
 from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.models.checkpoint import HEAD_STATE
 from hf_ser.remote import connection_error, hub_reason, persistent
@@ -58,16 +59,17 @@ def last_checkpoint_files(checkpoints: Path) -> dict[str, Path | bytes]:
         return {}
     state = json.loads((newest / TRAINER_STATE).read_text(encoding="utf-8"))
     files: dict[str, Path | bytes] = {
-        file.name: file for file in newest.iterdir() if _OURS.fullmatch(_place(file.name))
+        file.name: file for file in newest.iterdir() if _WEIGHTS.fullmatch(file.name) or _STATE.fullmatch(file.name)
     }
-    files[SETTINGS] = checkpoints / SETTINGS
     if state[_BEST_PATH] is not None:
         best = Path(state[_BEST_PATH]).name
         if best != newest.name:
             weights = (file for file in (checkpoints / best).iterdir() if _WEIGHTS.fullmatch(file.name))
             files |= {f"{_BEST}/{file.name}": file for file in weights}
-        # The name alone: where the folder lies is this machine's business.
-        files[TRAINER_STATE] = json.dumps({**state, _BEST_PATH: best}, indent=2, sort_keys=True).encode()
+        state[_BEST_PATH] = best
+    settings = json.loads((checkpoints / SETTINGS).read_text(encoding="utf-8"))
+    for name, values in ((TRAINER_STATE, state), (SETTINGS, settings)):
+        files[name] = json.dumps(without_local_paths(values), indent=2, ensure_ascii=False).encode()
     return {_place(name): content for name, content in sorted(files.items())}
 
 

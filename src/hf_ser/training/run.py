@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -151,7 +152,9 @@ class Run:
                 fold(trainer.emotion_model)
                 save_model(trainer.emotion_model, staged, prepared.feature_extractor)
                 logits = probe_logits(trainer.emotion_model, prepared.feature_extractor)
-                run["probe"] = {"clips": PROBE, "logits": logits}
+                # JSON knows no NaN; a model that answers it is kept for its owner to look into, and never pushed.
+                finite = [[value if math.isfinite(value) else None for value in row] for row in logits]
+                run["probe"] = {"clips": PROBE, "logits": finite}
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
 
