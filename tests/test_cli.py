@@ -127,6 +127,9 @@ def test_finetune_and_predict_from_the_command_line(tmp_path, encoder, capsys, m
     assert code == 0
     assert printed.split("\t")[0] == str(file)
     assert "synthes" in (out / "README.md").read_text().lower()
+    code, _, err = run(capsys, "predict", out, file, "--revision", "v2")
+    assert code == 2
+    assert f"hf-ser predict: model '{out}' is a folder, which has no revision 'v2'" in err
     code, _, err = run(capsys, *words)
     assert code == 2
     assert "finished run" in err

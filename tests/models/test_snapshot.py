@@ -313,6 +313,8 @@ def test_a_folder_is_itself(tmp_path):
         assert snapshot == Snapshot(str(folder), folder, None)
         assert snapshot.is_adapter == (files is ADAPTER)
         assert open_snapshot(snapshot) is snapshot
+        with pytest.raises(InputError, match="is a folder, which has no revision 'v2'"):
+            open_snapshot(folder, revision="v2")
 
 
 @pytest.mark.parametrize(

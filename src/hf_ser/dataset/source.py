@@ -13,7 +13,7 @@ from hf_ser.dataset.fitness import without_unfit
 from hf_ser.dataset.splits import PAPER_WARNING, PROTOCOLS, prove, split
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion
-from hf_ser.remote import connection_error, hub_reason, persistent
+from hf_ser.remote import connection_error, hub_reason, passes, persistent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -166,14 +166,36 @@ def _open(
 
 def _load(load_dataset: Any, name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, bool]:
     from datasets import get_dataset_config_names
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
+    revision, unheard = options.get("revision"), None
+    if not Path(name).is_dir():
+        try:
+            # Resolved once, so that names and clips are of one commit.
+            options = {**options, "revision": _commit(name, revision, options.get("token"))}
+        except (OSError, ValueError, connection_error()) as error:
+            if not (passes(error) or isinstance(error, OfflineModeIsEnabled)):
+                raise InputError(f"data set '{name}': {hub_reason(error, revision=revision)}") from error
+            # The cache may hold it.
+            unheard = error
     try:
         configurations = persistent(lambda: get_dataset_config_names(name, **options))
         # Without a configuration of the protocol, the whole is split here, or the data set's own parts stay.
         chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
         return persistent(lambda: load_dataset(name, chosen, **options)), name, chosen == protocol
     except (OSError, ValueError, RuntimeError, connection_error()) as error:
-        raise InputError(f"data set '{name}': {hub_reason(error, revision=options.get('revision'))}") from error
+        raise InputError(f"data set '{name}': {hub_reason(unheard or error, revision=revision)}") from error
+
+
+def _commit(name: str, revision: str | None, token: Any) -> str:
+    """Return the commit of a data set on the Hub; `datasets` forgets why it could not read one."""
+    from huggingface_hub import HfApi, constants
+
+    api, timeout = HfApi(token=token), constants.HF_HUB_ETAG_TIMEOUT
+    info = persistent(lambda: api.dataset_info(name, revision=revision, timeout=timeout))
+    if info.gated:
+        persistent(lambda: api.auth_check(name, repo_type="dataset"))
+    return str(info.sha)
 
 
 def _normalise(rows: Dataset, name: str) -> Dataset:

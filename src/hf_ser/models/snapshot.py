@@ -111,6 +111,8 @@ def open_snapshot(
         return source
     name = str(source)
     if Path(name).is_dir():
+        if revision is not None:
+            raise InputError(f"model '{name}' is a folder, which has no revision '{revision}'; leave the revision out")
         snapshot, files = Snapshot(name, Path(name)), None
         if inspect is not None and (snapshot.folder / CONFIG).is_file():
             inspect(snapshot)

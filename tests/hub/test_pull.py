@@ -1,0 +1,197 @@
+"""What lies on the Hub, loaded by this library and without it: the card's snippets as printed, one base, one commit."""
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from golden import read_records
+from safetensors.torch import load_file, save_file
+
+from hf_ser.hub.card import render_model_card
+from hf_ser.inference.classifier import Classifier
+from hf_ser.models.checkpoint import merge, name_base, save_model
+from hf_ser.models.encoders import open_encoder, open_feature_extractor
+from hf_ser.models.head import FeatureStatistics, attach, fold
+from hf_ser.models.recipes import RECIPES, adapt
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+# Runs snippets as they stand in a card, each by itself, and gives back what they print.
+AS_PRINTED = """
+import contextlib, io, json, sys
+if sys.argv[1] == "plain":
+    sys.modules["hf_ser"] = None  # Importing this library is an error here.
+printed = {}
+for name, code in json.loads(sys.argv[2]).items():
+    lines = io.StringIO()
+    with contextlib.redirect_stdout(lines):
+        exec(code, {})
+    printed[name] = lines.getvalue().splitlines()
+print(json.dumps(printed))
+"""
+
+REFUSED = """
+from hf_ser import InputError, load
+try:
+    load({id!r})
+except InputError as error:
+    print(error)
+"""
+
+
+def saved_model(base, kind, commit, folder):
+    """Save a model that training moved, its standardisation folded; return the classifier that it is."""
+    torch.manual_seed(5)
+    recipe = {"merged": "lora_qkv"}.get(kind, kind)
+    labels = ("sad", "bored", "angry")
+    model = adapt(open_encoder(base, labels, seed=4)[0], RECIPES[recipe]).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    attach(model, FeatureStatistics(torch.randn(32), 0.5 + torch.rand(32)))
+    fold(model)
+    name_base(model, "alice/pull-base", commit)
+    feature_extractor = open_feature_extractor(base)
+    if kind == "merged":
+        model = merge(model)
+    save_model(model, folder, feature_extractor)
+    return Classifier(model, feature_extractor)
+
+
+@pytest.fixture(scope="module")
+def shelf(hub, encoder, tmp_path_factory):
+    """Models of each kind with their cards on the Hub, on a base that has moved on since; and what each must say."""
+    base = encoder()
+    hub.create_from_folder("alice/pull-base", base)
+    commit = hub.commits("alice/pull-base")[0].id
+    home = tmp_path_factory.mktemp("clip")
+    weights = {name: 2 * tensor for name, tensor in load_file(str(base / "model.safetensors")).items()}
+    save_file(weights, str(home / "other.safetensors"), {"format": "pt"})
+    hub.commit("alice/pull-base", {"model.safetensors": (home / "other.safetensors").read_bytes()})
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(44100, 2))
+    soundfile.write(home / "clip.wav", noise, 44100)
+    found = {"commit": commit, "home": home, "scores": {}, "ours": {}, "plain": {}}
+    for kind in ("full", "lora_qkv", "lora_classifier", "merged"):
+        folder, id = tmp_path_factory.mktemp(kind), f"alice/pull-{kind}"
+        found["scores"][kind] = saved_model(base, kind, commit, folder)(home / "clip.wav")["scores"]
+        run, metrics = read_records("lora_qkv" if kind == "merged" else kind)
+        run["model"].update(name="alice/pull-base", local=False, revision=commit)
+        if kind == "merged":
+            run["model"]["saved"] = "merged"
+        card = render_model_card(run, metrics, repo_id=id)
+        (folder / "README.md").write_text(card)
+        hub.create_from_folder(id, folder)
+        found["ours"][kind], found["plain"][kind] = re.findall(r"```python\n(.*?)```", card, re.S)
+    return found
+
+
+def scores_of(line):
+    """Read what a snippet printed: what `load` answers, a dictionary of scores, or a pipeline's list."""
+    answer = ast.literal_eval(line)
+    if isinstance(answer, list):
+        return {found["label"]: found["score"] for found in answer}
+    return answer.get("scores", answer)
+
+
+def check(printed, shelf, lines):
+    assert set(printed) == set(shelf["scores"])
+    for kind, answers in printed.items():
+        assert len(answers) == lines[kind], kind
+        for line in answers:
+            assert scores_of(line) == pytest.approx(shelf["scores"][kind], abs=2e-6), kind
+
+
+# An adapter's base that cannot be read: its name, its commit, and why.
+BASES = {
+    "gone": ("alice/vanished", None, "no such folder is here, and on the Hub there is no such repository"),
+    "secret": ("bob/secret-base", None, "there is no such repository, or it is private"),
+    "gated": ("bob/gated-base", None, "the repository is gated; ask for access on its page"),
+    "rewound": ("alice/pull-base", "0" * 40, f"revision '{'0' * 40}' does not exist"),
+    "elsewhere": ("/home/alice/hubert", None, "there is no such folder"),
+}
+
+
+@pytest.fixture(scope="module")
+def pulled(hub, shelf, tmp_path_factory):
+    """The home of a process that loaded each kind once, and what it printed; refusals among it."""
+    files = hub.files("alice/pull-lora_qkv")
+    hub.create("bob/secret-base", {"config.json": files["config.json"]}, private=True)
+    hub.create("bob/gated-base", {"config.json": files["config.json"]}).gated = "auto"
+    codes = dict(shelf["ours"])
+    for name, (base, revision, _) in BASES.items():
+        settings = json.loads(files["adapter_config.json"])
+        settings |= {"base_model_name_or_path": base, "revision": revision}
+        hub.create(f"alice/pull-{name}", {**files, "adapter_config.json": json.dumps(settings)})
+        codes[name] = REFUSED.format(id=f"alice/pull-{name}")
+    home = tmp_path_factory.mktemp("home")
+    printed = json.loads(hub.run(AS_PRINTED, "ours", json.dumps(codes), home=home, cwd=shelf["home"]).splitlines()[-1])
+    refused = {name: printed.pop(name) for name in BASES}
+    return {"home": home, "printed": printed, "refused": refused}
+
+
+def test_load_as_printed(pulled, shelf):
+    check(pulled["printed"], shelf, dict.fromkeys(shelf["scores"], 1))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_an_adapter_whose_base_cannot_be_read_names_both(pulled, name):
+    base, _, words = BASES[name]
+    (line,) = pulled["refused"][name]
+    assert line.startswith(f"adapter 'alice/pull-{name}' needs its base model '{base}': ")
+    assert words in line
+
+
+def test_everything_loads_again_offline(hub, pulled, shelf):
+    """The base of an adapter, too, at the commit that the adapter names."""
+    before = len(hub.requests)
+    how = {"home": pulled["home"], "cwd": shelf["home"], "HF_HUB_OFFLINE": "1"}
+    printed = hub.run(AS_PRINTED, "ours", json.dumps(shelf["ours"]), **how)
+    assert json.loads(printed.splitlines()[-1]) == pulled["printed"]
+    assert len(hub.requests) == before
+
+
+def test_the_plain_snippets_as_printed_need_nothing_of_this_library(hub, shelf):
+    for kind, code in shelf["plain"].items():
+        assert "hf_ser" not in code
+        assert (f'revision="{shelf["commit"]}"' in code) == (kind in ("lora_qkv", "lora_classifier"))
+    printed = hub.run(AS_PRINTED, "plain", json.dumps(shelf["plain"]), cwd=shelf["home"])
+    # A checkpoint's card shows the pipeline, and the same step by step.
+    lines = {kind: 1 if kind in ("lora_qkv", "lora_classifier") else 2 for kind in shelf["plain"]}
+    check(json.loads(printed.splitlines()[-1]), shelf, lines)
+
+
+@pytest.fixture
+def round_trip(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import hub_round_trip
+
+    yield hub_round_trip
+    sys.modules.pop("hub_round_trip", None)
+
+
+@pytest.mark.slow
+def test_a_round_trip_changes_nothing(hub, round_trip, tmp_path):
+    """Every kind on every architecture; each step is one fresh process for all of them."""
+    from hf_ser.quickstart.encoder import TINY_ARCHITECTURES, write_tiny_encoder
+
+    cases = []
+    for architecture in TINY_ARCHITECTURES:
+        base = write_tiny_encoder(tmp_path / architecture, architecture=architecture)
+        hub.create_from_folder(f"alice/{architecture}", base)
+        cases += round_trip.cases_of(architecture, base, tmp_path)
+    rows = round_trip.round_trip(hub, cases)
+    assert len(rows) == 4 * len(TINY_ARCHITECTURES) - 1
+    for row in rows:
+        assert row["load"] <= row["goal"], row
+        assert row["plain"] <= 1e-6, row
+        assert row["moved"] > 1e-2, row
+        assert row["labels"], row
+    table = round_trip.render(rows).splitlines()
+    assert len(table) == len(rows) + 2
+    assert not [line for line in table if "WRONG" in line or "| no |" in line]
