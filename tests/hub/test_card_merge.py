@@ -8,6 +8,7 @@ from merging import BODY, FRONT, NEW, OLD, card, edited, merged
 
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import merge_card
+from hf_ser.hub.front_matter import OWNED
 from hub_server.cards import front_matter, validate
 
 
@@ -142,6 +143,15 @@ def test_a_card_of_another_tool_stays_first_and_once():
     assert list(data)[:4] == ["language", "library_name", "license", "base_model"]
     again = merged(text, NEW, OLD)
     assert again == text.replace("60.0", "71.5").replace("| seconds | 10 |", "| seconds | 12 |")
+
+
+def test_an_adapter_is_one_whatever_another_tools_card_says():
+    run, metrics = example_records("lora_qkv")
+    ours = render_model_card(run, metrics, repo_id="me/ser")
+    data = front_matter(merged(TRAINERS, ours, None, owned=OWNED))
+    assert (data["library_name"], data["base_model_relation"]) == ("peft", "adapter")
+    assert data["license"] == "apache-2.0"
+    assert [model["name"] for model in data["model-index"]] == ["ser"]
 
 
 def test_a_card_of_ours_whose_base_was_deleted_is_not_there_twice():
