@@ -98,6 +98,18 @@ def test_a_new_row_comes_below_a_row_that_a_human_added():
     assert "| savee | 50.0 |\n| mine | 10.0 |\n| ravdess | 40.0 |\n" in text
 
 
+def test_a_new_row_stays_in_its_table_above_what_a_human_wrote_below_it():
+    ours = edited(("| savee | 50.0 |", "| savee | 50.0 |\n| ravdess | 40.0 |"))
+    text = merged(edited(("| savee | 50.0 |", "| savee | 50.0 |\n\nMine.")), ours)
+    assert "| savee | 50.0 |\n| ravdess | 40.0 |\n\nMine.\n\n## Machine" in text
+
+
+def test_a_new_row_stays_in_its_table_below_a_row_that_a_human_changed():
+    ours = edited(("| savee | 50.0 |", "| savee | 50.0 |\n| ravdess | 40.0 |"))
+    text = merged(edited(("| savee | 50.0 |", "| savee | 50.0 (!) |\n\nMine.")), ours)
+    assert "| savee | 50.0 (!) |\n| ravdess | 40.0 |\n\nMine.\n\n## Machine" in text
+
+
 def test_a_row_added_to_a_section_that_was_deleted_goes_with_it():
     ours = edited(("| versions | torch 2 |\n", "| versions | torch 2 |\n| memory | 1 GiB |\n"))
     theirs = OLD.partition("\n## Machine")[0]
