@@ -8,6 +8,7 @@ from merging import BODY, FRONT, NEW, OLD, card, edited, merged
 
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import merge_card
+from hf_ser.hub.front_matter import OWNED
 from hub_server.cards import front_matter, validate
 
 
@@ -97,6 +98,18 @@ def test_a_new_row_comes_below_a_row_that_a_human_added():
     assert "| savee | 50.0 |\n| mine | 10.0 |\n| ravdess | 40.0 |\n" in text
 
 
+def test_a_new_row_stays_in_its_table_above_what_a_human_wrote_below_it():
+    ours = edited(("| savee | 50.0 |", "| savee | 50.0 |\n| ravdess | 40.0 |"))
+    text = merged(edited(("| savee | 50.0 |", "| savee | 50.0 |\n\nMine.")), ours)
+    assert "| savee | 50.0 |\n| ravdess | 40.0 |\n\nMine.\n\n## Machine" in text
+
+
+def test_a_new_row_stays_in_its_table_below_a_row_that_a_human_changed():
+    ours = edited(("| savee | 50.0 |", "| savee | 50.0 |\n| ravdess | 40.0 |"))
+    text = merged(edited(("| savee | 50.0 |", "| savee | 50.0 (!) |\n\nMine.")), ours)
+    assert "| savee | 50.0 (!) |\n| ravdess | 40.0 |\n\nMine.\n\n## Machine" in text
+
+
 def test_a_row_added_to_a_section_that_was_deleted_goes_with_it():
     ours = edited(("| versions | torch 2 |\n", "| versions | torch 2 |\n| memory | 1 GiB |\n"))
     theirs = OLD.partition("\n## Machine")[0]
@@ -142,6 +155,15 @@ def test_a_card_of_another_tool_stays_first_and_once():
     assert list(data)[:4] == ["language", "library_name", "license", "base_model"]
     again = merged(text, NEW, OLD)
     assert again == text.replace("60.0", "71.5").replace("| seconds | 10 |", "| seconds | 12 |")
+
+
+def test_an_adapter_is_one_whatever_another_tools_card_says():
+    run, metrics = example_records("lora_qkv")
+    ours = render_model_card(run, metrics, repo_id="me/ser")
+    data = front_matter(merged(TRAINERS, ours, None, owned=OWNED))
+    assert (data["library_name"], data["base_model_relation"]) == ("peft", "adapter")
+    assert data["license"] == "apache-2.0"
+    assert [model["name"] for model in data["model-index"]] == ["ser"]
 
 
 def test_a_card_of_ours_whose_base_was_deleted_is_not_there_twice():

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from hf_ser.corpora import Corpus
 from hf_ser.hub.facts import Facts, entry
 
-__all__ = ["front_matter", "licence_of"]
+__all__ = ["OWNED", "front_matter", "licence_of"]
+
+OWNED: Final = ("library_name", "base_model_relation")
+"""What must be true of the files for anybody to load them, whatever an earlier card of a human or a tool says."""
 
 _TASK = "audio-classification"
 

@@ -8,6 +8,7 @@ from difflib import Match, SequenceMatcher
 __all__ = ["matching_blocks", "merge_lines"]
 
 _HUMAN, _GENERATED = 0, 1
+_MARKS = ("|", ">", "-")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,14 +125,14 @@ def _touches(change: _Change, group: list[_Change], end: int, ours: Sequence[str
     if change.end == end and group[0].start == end:
         # Two insertions at one place.
         return True
-    # Lines added right below deleted ones belong to what was deleted.
-    last = group[-1]
-    return (
-        change.side == _GENERATED
-        and change.start == change.end
-        and any(other.side == _HUMAN and other.end == end and other.first == other.last for other in group)
-        and last.end == end
-        and bool(base[end - 1].strip() and ours[change.first].strip())
+    # Lines added right below deleted ones belong to what was deleted, and rows below a changed row to its table.
+    if change.side == _HUMAN or change.start != change.end:
+        return False
+    above, below = base[end - 1], ours[change.first]
+    above_is_changed = any(other.side == _HUMAN and other.start < other.end == end for other in group)
+    above_is_deleted = any(other.side == _HUMAN and other.end == end and other.first == other.last for other in group)
+    return bool(above.strip() and below.strip()) and (
+        above_is_deleted or (above_is_changed and _kind(above) == _kind(below))
     )
 
 
@@ -205,18 +206,27 @@ def _section_is_gone(change: _Change, deleted: Sequence[tuple[int, int]], base: 
 
 def _append(merged: list[str], human: Sequence[str], generated: Sequence[str]) -> None:
     """Append the human's lines and the generated ones after them, as blocks of their own."""
-    merged += human
     wanted = len(generated)
     if not wanted or any(list(human[at : at + wanted]) == list(generated) for at in range(len(human))):
+        merged += human
         return
+    # A row that goes on with a table stays in it, whatever a human wrote below that table.
+    kind, head, rows = _kind(generated[0]), 0, 0
+    if kind in _MARKS:
+        head = next((at for at, line in enumerate(human) if _kind(line) != kind), len(human))
+        above = human[head - 1] if head else merged[-1] if merged else ""
+        if _kind(above) == kind:
+            rows = next((at for at, line in enumerate(generated) if _kind(line) != kind), wanted)
+    merged += [*human[:head], *generated[:rows], *human[head:]]
+    rest = generated[rows:]
     above = merged[-1] if merged else ""
     inside = bool(merged) and _fenced([*merged, ""])[-1]
-    if human and not inside and above.strip() and generated[0].strip() and _kind(above) != _kind(generated[0]):
+    if human and rest and not inside and above.strip() and rest[0].strip() and _kind(above) != _kind(rest[0]):
         merged.append("")
-    merged += generated
+    merged += rest
 
 
 def _kind(line: str) -> str:
     """Return what kind of block a line goes on with; prose is of no kind that the next line could share."""
     mark = line.lstrip()[:1]
-    return mark if mark in ("|", ">", "-") else line
+    return mark if mark in _MARKS else line

@@ -27,8 +27,15 @@ _ARGUMENTS: Mapping[str, str] = {
     "weight_decay": "weight_decay",
 }
 
-# Arguments that the card shows elsewhere than among the others.
-_SHOWN = {*_ARGUMENTS, "lr_scheduler_type", "seed", "data_seed"}
+# Arguments that the card shows elsewhere, or tells in words (the choice of the checkpoint), or that change no weight.
+_ELSEWHERE = {
+    *_ARGUMENTS,
+    *("lr_scheduler_type", "seed", "data_seed"),
+    *("greater_is_better", "load_best_model_at_end", "metric_for_best_model"),
+    *("disable_tqdm", "do_eval", "logging_steps", "logging_strategy", "report_to", "save_total_limit"),
+    *("remove_unused_columns", "restore_callback_states_from_checkpoint", "dataloader_num_workers"),
+    *("dataloader_pin_memory", "per_device_eval_batch_size"),
+}
 
 # What `finetune` and `training_arguments` do unless told otherwise, whatever the recipe.
 _SCHEDULE = "linear"
@@ -146,10 +153,12 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
         if rows := _settings(recipe, arguments, run):
             blocks += ["All settings:", markdown_table(("setting", "value"), rows, numbers=False)]
     blocks += _course(run)
-    others = {key: value for key, value in (arguments or {}).items() if key not in _SHOWN}
+    others = {key: value for key, value in (arguments or {}).items() if key not in _ELSEWHERE}
     if others:
         listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
-        blocks.append(f"Other training arguments that differ from `transformers`' defaults: {listed}.")
+        blocks.append(
+            f"Other training arguments that differ from `transformers`' defaults and may change the result: {listed}."
+        )
     return blocks
 
 
@@ -246,7 +255,8 @@ def environment(run: Mapping[str, Any]) -> str | None:
     hardware: Mapping[str, Any] = run.get("hardware") or {}
     accelerator = hardware.get("accelerator")
     devices = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
-    threads = f"{hardware['threads']} threads" if hardware.get("threads") else None
+    count = hardware.get("threads")
+    threads = f"{count} thread{'s' if count != 1 else ''}" if count else None
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
