@@ -45,7 +45,9 @@ def test_a_state_comes_back_exactly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, np.float32(1), torch.ones(2).to_sparse(), b"bytes", np.zeros(3)], ids=str
+    "value",
+    [object(), {1, 2}, np.float32(1), torch.ones(2).to_sparse(), b"bytes", np.zeros(3)],
+    ids=["object", "set", "scalar", "sparse", "bytes", "array"],
 )
 def test_what_is_no_plain_value_is_not_written(value):
     with pytest.raises(Unwritable, match=r"^a\.0 is a "):
