@@ -281,9 +281,13 @@ def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
             neighbours = members[max(position - 1, 0) : position] + members[position + 1 : position + 2]
             if member is not None and any(abs(rms - other) <= _LEVEL_ROUNDING for other, _ in neighbours):
                 alike.append(member)
-    alike.sort(key=lambda entry: entry.clip.clip_id)
-    digests = pool.map(lambda entry: entry.inspection.pcm_sha1 or samples_digest(entry.path), alike)
-    return {entry.clip.clip_id: digest for entry, digest in zip(alike, digests, strict=True)}
+    # Files of the same bytes are decoded once.
+    unknown = {entry.inspection.sha256: entry.path for entry in alike if entry.inspection.pcm_sha1 is None}
+    found = dict(zip(unknown, pool.map(samples_digest, unknown.values()), strict=True))
+    return {
+        entry.clip.clip_id: entry.inspection.pcm_sha1 or found[entry.inspection.sha256]
+        for entry in sorted(alike, key=lambda entry: entry.clip.clip_id)
+    }
 
 
 def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[str, str, str]]:

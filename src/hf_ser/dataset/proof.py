@@ -215,11 +215,17 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
         )
         for name, rows in parts.items()
     }
+    spoken = {
+        name: {(corpora[row], sentences[row]) for row in rows if sentences[row]} if sentences else set()
+        for name, rows in parts.items()
+    }
     overlaps = {}
     for first, second in itertools.combinations(parts, 2):
         overlaps[first, second] = Overlap(
             speakers=tuple(sorted(set(summaries[first].speakers) & set(summaries[second].speakers))),
-            sentences=_shared_sentences(corpora, sentences, parts[first], parts[second]),
+            sentences=tuple(sorted(f"{corpus}/{sentence}" for corpus, sentence in spoken[first] & spoken[second]))
+            if sentences is not None
+            else None,
             identical_samples=_identical(clip_ids, digests, parts[first], parts[second]) if digests else None,
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
@@ -268,15 +274,6 @@ def label_column(columns: Columns) -> list[str] | None:
 
 def _tally(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
-
-
-def _shared_sentences(
-    corpora: Sequence[str], sentences: Sequence[Any] | None, first: Iterable[int], second: Iterable[int]
-) -> tuple[str, ...] | None:
-    if sentences is None:
-        return None
-    spoken = [{f"{corpora[row]}/{sentences[row]}" for row in rows if sentences[row]} for rows in (first, second)]
-    return tuple(sorted(spoken[0] & spoken[1]))
 
 
 def _identical(
