@@ -31,6 +31,30 @@ for line in sys.stdin:
     print("TOLD", json.dumps([told, slept]), flush=True)
 """
 
+PUSH_MODELS = """
+import dataclasses, json, logging, sys, time
+
+slept = []
+time.sleep = slept.append
+logging.basicConfig(level=logging.INFO)
+from hf_ser import InputError, load, push_to_hub
+from hf_ser.hub import proof
+
+fresh = proof._ask
+for line in sys.stdin:
+    source, repo_id, in_a_fresh_process, options = json.loads(line)
+    slept.clear()
+    # Most tests ask other things than whether a process is fresh, and one takes seconds to start.
+    proof._ask = fresh if in_a_fresh_process else proof.answer
+    try:
+        model = load(source[1]) if isinstance(source, list) else source
+        told = dataclasses.asdict(push_to_hub(model, repo_id, **options))
+    except InputError as error:
+        told = str(error)
+    print("TOLD", json.dumps(told), flush=True)
+"""
+"""Takes a source (a folder, or `["load", folder]`), a repository, whether to prove in a fresh process, and options."""
+
 
 class Pusher:
     """The process, for as long as the `with` block.

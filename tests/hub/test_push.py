@@ -7,7 +7,6 @@ import time
 
 import pytest
 import torch
-from pushing import Pusher
 from safetensors.torch import load_file, save_file
 
 from hf_ser import finetune, training_arguments
@@ -16,29 +15,7 @@ from hf_ser.hub.artefact import is_ours, shareable_record, without_local_paths
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.push import push_to_hub
 from hf_ser.labels import EMOTIONS
-
-CODE = """
-import dataclasses, json, logging, sys, time
-
-slept = []
-time.sleep = slept.append
-logging.basicConfig(level=logging.INFO)
-from hf_ser import InputError, load, push_to_hub
-from hf_ser.hub import proof
-
-fresh = proof._ask
-for line in sys.stdin:
-    source, repo_id, in_a_fresh_process, options = json.loads(line)
-    slept.clear()
-    # Most tests ask other things than whether a process is fresh, and one takes seconds to start.
-    proof._ask = fresh if in_a_fresh_process else proof.answer
-    try:
-        model = load(source[1]) if isinstance(source, list) else source
-        told = dataclasses.asdict(push_to_hub(model, repo_id, **options))
-    except InputError as error:
-        told = str(error)
-    print("TOLD", json.dumps(told), flush=True)
-"""
+from pushing import PUSH_MODELS, Pusher
 
 RECORDS = {"run.json", "metrics.json", "predictions.csv", "report.md", "confusion.png"}
 ALWAYS = {"README.md", GENERATED_CARD, "config.json", "preprocessor_config.json"}
@@ -60,7 +37,7 @@ def runs(toy, encoder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pusher(hub, encoder):
     hub.create_from_folder("alice/encoder", encoder())
-    with Pusher(hub, hub.token("alice"), CODE) as process:
+    with Pusher(hub, hub.token("alice"), PUSH_MODELS) as process:
         yield process
 
 
@@ -218,7 +195,7 @@ def test_rights_are_looked_at_before_anything_is_loaded(hub, push, runs):
     assert "belongs to another account" in push(runs / "full", "bob/open")
     assert push(runs / "full", "bob/open", create_pr=True)["pull_request"] == "refs/pr/1"
     assert push(runs / "full", "lab/full")["commit"]
-    with Pusher(hub, hub.token("alice", "read"), CODE) as reader:
+    with Pusher(hub, hub.token("alice", "read"), PUSH_MODELS) as reader:
         assert "the token may only read" in reader.ask([str(runs / "full"), "alice/reader", False, {}])
     hub.create("alice/broken_card", {"README.md": b"---\ntags: [\n---\n\xff"})
     assert "its README.md cannot be read" in push(runs / "full", "alice/broken_card")
@@ -279,7 +256,7 @@ def test_a_run_without_a_probe_is_compared_with_its_files_and_says_so(hub, runs,
     del run["probe"]
     (folder / "run.json").write_text(json.dumps(run))
     shutil.rmtree(folder / ".hf_ser")
-    with Pusher(hub, hub.token("alice"), CODE) as process:
+    with Pusher(hub, hub.token("alice"), PUSH_MODELS) as process:
         assert process.ask([str(folder), "alice/old", False, {}])["commit"]
         assert "recorded no probe of its trained model" in process.log()
     # The card as it was generated is made again, so that no word of it is taken for a human's.
@@ -323,7 +300,7 @@ def test_of_two_who_push_at_once_one_is_told_to_pull_and_both_are_heard(hub, pus
     (folders["bob"] / "run.json").write_text(json.dumps(changed_run))
     pusher.ask([str(runs / "full"), "lab/shared", False, {}])
     told = []
-    with Pusher(hub, hub.token("bob"), CODE) as process:
+    with Pusher(hub, hub.token("bob"), PUSH_MODELS) as process:
         # By now it has imported all it needs.
         assert "is no folder" in process.ask(["nowhere", "lab/shared", False, {}])
         with hub.fault("slow", path="*/lab/shared/commit/*", seconds=8) as struck:

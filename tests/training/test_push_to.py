@@ -83,9 +83,9 @@ def test_every_save_and_then_the_finished_model(hub, train, encoder, tmp_path):
     assert commit == hub.commits("alice/live")[0].id
     assert hub.repo("alice/live").private
     found = list(states(hub, "alice/live", tmp_path / "states"))
-    assert [title for title, _, _ in found][0] == "Push a checkpoint by hf_ser"
+    assert found[0][0] == "Push a checkpoint by hf_ser"
     # Saves come fast here: some were replaced by newer ones before their turn.
-    assert set(title for title, _, _ in found[1:]) <= {f"Training in progress, step {step}" for step in (4, 8, 12)}
+    assert {title for title, _, _ in found[1:]} <= {f"Training in progress, step {step}" for step in (4, 8, 12)}
     assert len(found) > 1
     run = json.loads((out / "run.json").read_text())
     assert probe_difference(run["probe"]["logits"], found[0][1]) < 1e-12
@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_pushing(hub, train, tmp_path):
     options = {"recipe": "lora_qkv", "push_to": "alice/resumed"}
     assert train("alice/base", out, dies_at=2, **options) == "interrupted"
     assert hub.commits("alice/resumed")[0].title == "Training in progress, step 4"
-    commit, uar = train("alice/base", out, resume=True, **options)
+    _, uar = train("alice/base", out, resume=True, **options)
     titles = [one.title for one in hub.commits("alice/resumed")]
     assert titles[0] == "Push an adapter by hf_ser"
     settings = json.loads(hub.read("alice/resumed", "adapter_config.json"))
