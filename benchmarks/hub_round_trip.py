@@ -2,10 +2,10 @@
 
     python benchmarks/hub_round_trip.py --encoder ../shared/encoders/hubert-tiny
 
-A loopback Hub serves the base encoders. For each encoder and each kind of artefact, four fresh processes with caches
-of their own: one fine-tunes for a few steps (standardised features, trained LoRA) and saves; one pushes; one pulls by
-`hf_ser.load`; one pulls by plain `transformers` or `peft`, with hf_ser not importable. Without --encoder, tiny random
-encoders of every architecture.
+A loopback Hub serves the base encoders. For each encoder, four fresh processes with caches of their own: one
+fine-tunes each kind of artefact for ten steps (standardised features, trained LoRA) and saves it; one pushes; one
+pulls by `hf_ser.load`; one pulls by plain `transformers` or `peft`, with hf_ser not importable. Without --encoder,
+tiny random encoders of every architecture.
 """
 
 import argparse
@@ -222,9 +222,8 @@ def main():
             }
         for name, folder in encoders.items():
             hub.create_from_folder(f"alice/{name}", Path(folder))
-            for case in cases_of(name, Path(folder), scratch):
-                rows += round_trip(hub, [case])
-                print(json.dumps(rows[-1]), file=sys.stderr)
+            rows += round_trip(hub, cases_of(name, Path(folder), scratch))
+            print(render(rows).splitlines()[-1], file=sys.stderr)
     print(render(rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import errors
 
 from hf_ser import remote
-from hf_ser.remote import hub_reason, without_tokens
+from hf_ser.remote import hub_reason, passes, without_tokens
 
 RESPONSE = httpx2.Response(404, request=httpx2.Request("GET", "http://127.0.0.1/x"))
 
@@ -42,6 +42,14 @@ def test_every_refusal_says_the_way_out(error, words):
     assert words in reason
     assert "\n" not in reason
     assert "hf_secret" not in reason
+
+
+def test_what_the_client_tried_again_by_itself_is_not_tried_again():
+    error = errors.LocalEntryNotFoundError("x")
+    error.__cause__ = answered(503)
+    assert not passes(error)
+    assert passes(error.__cause__)
+    assert "fails at the moment (503)" in hub_reason(error)
 
 
 def test_the_cause_is_found_behind_a_wrapper():

@@ -36,6 +36,11 @@ for name, code in json.loads(sys.argv[2]).items():
 print(json.dumps(printed))
 """
 
+LOAD = """
+from hf_ser import load
+print(load({id!r}, {option})("clip.wav"))
+"""
+
 REFUSED = """
 from hf_ser import InputError, load
 try:
@@ -129,20 +134,37 @@ def pulled(hub, shelf, tmp_path_factory):
         settings |= {"base_model_name_or_path": base, "revision": revision}
         hub.create(f"alice/pull-{name}", {**files, "adapter_config.json": json.dumps(settings)})
         codes[name] = REFUSED.format(id=f"alice/pull-{name}")
+    # Private, adapter and base; and a tag of a repository whose newest commit holds nothing that loads.
+    settings = json.loads(files["adapter_config.json"]) | {"base_model_name_or_path": "alice/pull-closed-base"}
+    settings["revision"] = None
+    base = hub.files("alice/pull-base", shelf["commit"])
+    hub.create("alice/pull-closed-base", base, private=True)
+    hub.create("alice/pull-closed", {**files, "adapter_config.json": json.dumps(settings)}, private=True)
+    codes["closed"] = LOAD.format(id="alice/pull-closed", option=f"token={hub.token('alice', 'read')!r}")
+    hub.create("alice/pull-tagged", hub.files("alice/pull-full"))
+    hub.repo("alice/pull-tagged").tags["v1"] = hub.commits("alice/pull-tagged")[0].id
+    hub.commit("alice/pull-tagged", {"config.json": "{}"})
+    codes["tagged"] = LOAD.format(id="alice/pull-tagged", option="revision='v1'")
     home = tmp_path_factory.mktemp("home")
     printed = json.loads(hub.run(AS_PRINTED, "ours", json.dumps(codes), home=home, cwd=shelf["home"]).splitlines()[-1])
-    refused = {name: printed.pop(name) for name in BASES}
-    return {"home": home, "printed": printed, "refused": refused}
+    others = {name: printed.pop(name) for name in (*BASES, "closed", "tagged")}
+    return {"home": home, "printed": printed, "others": others}
 
 
 def test_load_as_printed(pulled, shelf):
     check(pulled["printed"], shelf, dict.fromkeys(shelf["scores"], 1))
 
 
+@pytest.mark.parametrize(("name", "kind"), [("closed", "lora_qkv"), ("tagged", "full")])
+def test_token_and_revision(pulled, shelf, name, kind):
+    (line,) = pulled["others"][name]
+    assert scores_of(line) == pytest.approx(shelf["scores"][kind], abs=2e-6)
+
+
 @pytest.mark.parametrize("name", BASES)
 def test_an_adapter_whose_base_cannot_be_read_names_both(pulled, name):
     base, _, words = BASES[name]
-    (line,) = pulled["refused"][name]
+    (line,) = pulled["others"][name]
     assert line.startswith(f"adapter 'alice/pull-{name}' needs its base model '{base}': ")
     assert words in line
 

@@ -35,7 +35,14 @@ handler.emit = lambda record: warnings.append(record.getMessage())
 logging.getLogger("hf_ser").addHandler(handler)
 
 
+def refuse(snapshot):
+    files = sorted(file.name for file in snapshot.folder.iterdir())
+    raise InputError(f"'{snapshot.name}' is refused: {', '.join(files)}")
+
+
 def read(case):
+    if case.pop("refuse", False):
+        case["inspect"] = refuse
     try:
         found = open_snapshot(**case)
     except InputError as error:
@@ -171,12 +178,15 @@ def test_what_cannot_be_read_says_why_and_the_way_out(hub, tmp_path):
     }  # fmt: skip
     cases = {name: {**case, "cache_dir": str(tmp_path / name)} for name, (case, _) in expected.items()}
     cases["halves"] = {"source": "alice/halves", "cache_dir": str(tmp_path / "halves")}
+    cases["refused"] = {"source": "alice/open", "refuse": True, "cache_dir": str(tmp_path / "refused")}
     cases["small"] = {"source": "alice/no-weights", "weights": False, "cache_dir": str(tmp_path / "small")}
     answers = read(hub, cases)["answers"]
     for name, (_, words) in expected.items():
         assert words in answers[name].get("error", "no error"), name
     assert len(answers["halves"]["files"]) == 5
     assert answers["small"]["files"] == sorted(SMALL)
+    # Before any weights are fetched, and in its own words.
+    assert answers["refused"]["error"] == "'alice/open' is refused: config.json, preprocessor_config.json"
     assert not [file for file in tmp_path.rglob("*") if file.suffix in (".bin", ".pt", ".py")]
 
 
@@ -323,7 +333,7 @@ def test_a_folder_is_itself(tmp_path):
         ({}, "holds no config.json"),
         ({**SMALL, "pytorch_model.bin": b"\0"}, "as pickles alone"),
         ({**SMALL, "adapter_config.json": "{}", "adapter_model.bin": b"\0"}, "holds its adapter as a pickle"),
-        ({**FILES, "model.safetensors.index.json": "[]"}, "has a broken model.safetensors.index.json"),
+        ({**SMALL, "model.safetensors.index.json": "[]"}, "has a broken model.safetensors.index.json"),
         ({**FILES, "config.json": '{"model_type": "bert"}'}, "'bert' is not supported; choose an encoder of hubert"),
         ({**FILES, "config.json": "{]"}, "its config.json cannot be read as JSON"),
         ({**FILES, "config.json": "[]"}, "its config.json is no JSON object"),

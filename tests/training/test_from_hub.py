@@ -17,7 +17,7 @@ except InputError as error:
     refused = str(error)
 print(json.dumps({"revision": model["revision"], "local": model["local"], "uar": result.report["uar"],
                   "labels": load("out").labels, "card": (result.output_dir / "README.md").read_text(),
-                  "refused": refused}))
+                  "refused": refused, "adapter": json.loads((result.output_dir / "adapter_config.json").read_text())}))
 """
 
 
@@ -33,6 +33,8 @@ def test_finetune_by_hub_ids(hub, toy, encoder, tmp_path):
     hub.create_from_folder("alice/encoder", encoder())
     answer = json.loads(hub.run(CODE, cwd=tmp_path).strip().splitlines()[-1])
     assert answer["revision"] == hub.commits("alice/encoder")[0].id
+    assert answer["adapter"]["revision"] == answer["revision"]
+    assert answer["adapter"]["base_model_name_or_path"] == "alice/encoder"
     assert answer["local"] is False
     assert "base_model: alice/encoder" in answer["card"]
     assert "no-such-branch" in answer["refused"]

@@ -133,6 +133,8 @@ def _hub_errors_of(name: str, revision: str | None) -> Iterator[None]:
 
     try:
         yield
+    except InputError:
+        raise
     except (OSError, ValueError, connection_error()) as error:
         reason = hub_reason(error, revision=revision)
         if isinstance(error, RepositoryNotFoundError):
@@ -180,7 +182,7 @@ class _Repository:
             return revision
         try:
             return self._commit(revision)
-        except (OSError, connection_error()) as error:
+        except (OSError, ValueError, connection_error()) as error:
             cached = self._cached(revision or "main")
             if cached is None or not (passes(error) or isinstance(error, OfflineModeIsEnabled)):
                 raise
@@ -239,9 +241,10 @@ class _Repository:
             return None
         before = self._contents(commit)
         for reference in persistent(self._conversions):
-            after = self._contents(reference)
+            converted = self._commit(reference)
+            after = self._contents(converted)
             if all(after.get(file) == before[file] for file in pickles) and (WEIGHTS in after or INDEX in after):
-                return self._commit(reference)
+                return converted
         return None
 
     def _conversions(self) -> list[str]:
@@ -289,7 +292,9 @@ def _lacking(folder: Path, weights: bool) -> str | None:
     if (folder / ADAPTER_CONFIG).is_file():
         if not (folder / ADAPTER_WEIGHTS).is_file():
             return ADAPTER_WEIGHTS
-    elif (folder / INDEX).is_file():
+    elif not (folder / WEIGHTS).is_file():
+        if not (folder / INDEX).is_file():
+            return WEIGHTS
         try:
             shards = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
         except (ValueError, KeyError, AttributeError, TypeError):
@@ -297,8 +302,6 @@ def _lacking(folder: Path, weights: bool) -> str | None:
         for shard in sorted(shards):
             if not (folder / Path(str(shard)).name).is_file():
                 return str(shard)
-    elif not (folder / WEIGHTS).is_file():
-        return WEIGHTS
     if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
         return "preprocessor_config.json"
     return None
