@@ -70,5 +70,5 @@ def _state(progress: Mapping[str, Any] | None) -> dict[str, str]:
     return {
         "head": "Training is in progress.",
         "text": f"This is the checkpoint of step {progress['step']:,} (epoch {progress['epoch']:.2f}){measured}. The "
-        "test part has not been read yet; the finished model comes with its results.",
+        "test part has not been read yet. The finished model comes with its results.",
     }
