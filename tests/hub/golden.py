@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.facts import without_local_paths
+from hf_ser.hub.facts import shareable_record
 
 RECORDS = Path(__file__).parent / "records"
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
@@ -41,7 +41,7 @@ def take_over(run_folder: Path, records: Path = RECORDS) -> Path:
     )
     folder = records / run["recipe"]["name"]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("run.json", without_local_paths(run)), ("metrics.json", metrics)):
+    for name, content in (("run.json", shareable_record(run)), ("metrics.json", metrics)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     return folder

@@ -6,7 +6,7 @@ import pytest
 from card_checks import example_records
 
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.card_without_results import render_progress_card
+from hf_ser.hub.short_card import render_short_card
 
 BASE = "facebook/hubert-base-ls960"
 SAVED = {"full": "checkpoint", "lora_qkv": "adapter", "merged": "merged"}
@@ -70,7 +70,9 @@ def seen(hub, tmp_path_factory):
             files["adapter_config.json"] = "{}"
         hub.create(f"alice/card-{name}", files)
         if name == "lora_qkv":
-            files["README.md"] = render_progress_card(run, repo_id="alice/card-training")
+            files["README.md"] = render_short_card(
+                run, repo_id="alice/card-training", progress={"step": 1, "epoch": 1.0}
+            )
             hub.create("alice/card-training", files)
     return json.loads(hub.run(CODE, cwd=tmp_path_factory.mktemp("search")).strip().splitlines()[-1])
 

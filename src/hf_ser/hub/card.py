@@ -12,7 +12,7 @@ from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.corpora.licences import licence_table
 from hf_ser.errors import InputError
 from hf_ser.hub import statements
-from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry, read_facts, without_local_paths
+from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry, read_facts, shareable_record
 from hf_ser.hub.front_matter import front_matter, licence_of
 from hf_ser.hub.sections import environment, label_table, results, split, training
 from hf_ser.hub.snippets import snippets
@@ -69,7 +69,7 @@ def render_model_card(run: Mapping[str, Any], metrics: Mapping[str, Any], *, rep
         if key not in metrics:
             raise InputError(f"metrics has no {key!r}; give the contents of a metrics.json")
     check_repo_id(repo_id)
-    run = without_local_paths(run)
+    run = shareable_record(run)
     facts = read_facts(run, metrics)
     text = template("model_card.md").render(
         front_matter=front_matter(run, metrics, facts, repo_id),

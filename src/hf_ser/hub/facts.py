@@ -1,5 +1,6 @@
 """What a run's records say, in the form that its card needs."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
 
-__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "without_local_paths"]
+__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "shareable_record", "without_local_paths"]
 
 SEGMENT_SECONDS: Final = 10.0
 """Of what `finetune` cuts longer clips into, and `load`, unless told otherwise."""
@@ -131,38 +132,43 @@ def _named(described: Any) -> tuple[str | None, str | None]:
     return None, _last_part(name)
 
 
-def without_local_paths(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record as others may read it: a folder or file of this machine by its own name, without its place.
-
-    Args:
-        record: Contents of run.json.
+def without_local_paths(value: Any) -> Any:
+    """Return JSON's values with every path of this machine reduced to its last part.
 
     Example:
-        >>> run = {"model": {"name": "/home/me/hubert-tiny"}, "arguments": {"deepspeed": "../zero.json"}}
-        >>> without_local_paths(run)["model"]
-        {'name': 'hubert-tiny', 'local': True}
-        >>> without_local_paths(run)["arguments"]
-        {'deepspeed': 'zero.json'}
+        >>> without_local_paths({"name": "/home/me/hubert", "id": "me/hubert", "rate": 16000})
+        {'name': 'hubert', 'id': 'me/hubert', 'rate': 16000}
     """
-    cleared: dict[str, Any] = _cleared(record)
-    for part in ("model", "dataset"):
-        described = record.get(part)
-        identifier, shown = _named(described)
-        if shown and identifier is None:
-            cleared[part] |= {"name": shown, "local": True}
-    return cleared
-
-
-def _cleared(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _cleared(entry) for key, entry in value.items()}
+        return {key: without_local_paths(of) for key, of in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_cleared(entry) for entry in value]
-    return _last_part(value) if isinstance(value, str) and _PATH.match(value) else value
+        return [without_local_paths(of) for of in value]
+    if isinstance(value, str) and (_PATH.match(value) or (os.sep in value and Path(value).exists())):
+        return _last_part(value)
+    return value
 
 
-def _last_part(path: str) -> str | None:
-    return next((part for part in reversed(re.split(r"[\\/]", path)) if part.strip(".")), None)
+def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's record as others may read it: without paths of this machine, relative ones included.
+
+    Args:
+        run: Contents of run.json.
+
+    Example:
+        >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
+        {'model': {'name': 'hubert-tiny', 'local': True}}
+    """
+    cleaned: dict[str, Any] = without_local_paths(run)
+    # `encoders/hubert-tiny` looks like a Hub id; the record, or the folder that is there, tells that it is none.
+    for part in ("model", "dataset"):
+        identifier, shown = _named(run.get(part))
+        if shown and identifier is None:
+            cleaned[part] |= {"name": shown, "local": True}
+    return cleaned
+
+
+def _last_part(path: str) -> str:
+    return next((part for part in reversed(re.split(r"[\\/]", path)) if part.strip(".~")), "folder")
 
 
 def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, ...]:
