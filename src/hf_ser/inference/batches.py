@@ -203,14 +203,11 @@ def _start(
     ]
 
 
-def _finish(
-    window: Sequence[Samples | InputError], running: _Running
-) -> list[npt.NDArray[np.float64] | InputError]:
+def _finish(window: Sequence[Samples | InputError], running: _Running) -> list[npt.NDArray[np.float64] | InputError]:
     gathered: dict[int, list[npt.NDArray[np.float64]]] = {}
     for owners, future in running:
         for owner, scores in zip(owners, future.result(), strict=True):
             gathered.setdefault(owner, []).append(scores)
     return [
-        clip if isinstance(clip, InputError) else np.mean(gathered[owner], axis=0)
-        for owner, clip in enumerate(window)
+        clip if isinstance(clip, InputError) else np.mean(gathered[owner], axis=0) for owner, clip in enumerate(window)
     ]

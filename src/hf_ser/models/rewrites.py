@@ -18,9 +18,11 @@ Baevski et al. 2020, arXiv:2006.11477 (the layers); Oppenheim and Schafer, Discr
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -70,7 +72,12 @@ class FrontEnd:
         self._key: Any = None
         self._undo: list[Callable[[], None]] = []
         self._passes: list[tuple[Any, Callable[[torch.Tensor], torch.Tensor]]] = []
-        self.applies = bool(architecture.raw_waveform and _is_known(self._trunk))
+        self._positions = getattr(getattr(self._trunk, "encoder", None), "pos_conv_embed", None)
+        self.applies = architecture.raw_waveform and _convolutions_are_known(
+            getattr(self._trunk, "feature_extractor", None)
+        )
+        if not (architecture.raw_waveform and _positions_are_known(self._positions)):
+            self._positions = None
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -79,7 +86,7 @@ class FrontEnd:
         The attention mask that the model is called with says where each clip ends; without one, all are as long as
         the batch.
         """
-        if not self.applies:
+        if not self.applies and self._positions is None:
             yield
             return
         with self._lock:
@@ -97,14 +104,18 @@ class FrontEnd:
                         undo()
 
     def _prepare(self) -> None:
-        parts = (self._trunk.feature_extractor, self._trunk.encoder.pos_conv_embed)
+        parts = [*([self._trunk.feature_extractor] if self.applies else []), *filter(None, [self._positions])]
         key = [_state_of(parameter) for part in parts for parameter in part.parameters()]
         # Weights that changed since the last time are read again.
         if key != self._key:
             with torch.inference_mode(False), torch.no_grad():
-                self._passes = [(parts[0], _Convolutions(parts[0], self._lengths))]
-                if getattr(parts[1], "batch_norm", None) is None:
-                    self._passes.append((parts[1], _PositionalConvolution(parts[1])))
+                self._passes = [
+                    (
+                        part,
+                        _PositionalConvolution(part) if part is self._positions else _Convolutions(part, self._lengths),
+                    )
+                    for part in parts
+                ]
             self._key = key
 
     def _put_in_place(self) -> None:
@@ -115,7 +126,7 @@ class FrontEnd:
         self._undo = [self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove]
         for module, forward in self._passes:
             module.forward = forward
-            self._undo.append(lambda module=module: module.__dict__.pop("forward", None))  # type: ignore[misc]
+            self._undo.append(functools.partial(delattr, module, "forward"))
 
 
 def _state_of(parameter: torch.Tensor) -> tuple[Any, ...]:
@@ -123,37 +134,44 @@ def _state_of(parameter: torch.Tensor) -> tuple[Any, ...]:
     return parameter.data_ptr(), version, parameter.device, parameter.dtype
 
 
-def _is_known(trunk: Any) -> bool:
-    """Whether the front end is built of the layers that are computed here, with nothing hooked in between."""
-    convolutions = getattr(getattr(trunk, "feature_extractor", None), "conv_layers", None)
-    positions = getattr(getattr(trunk, "encoder", None), "pos_conv_embed", None)
-    if convolutions is None or positions is None:
+def _is_plain(part: nn.Module) -> bool:
+    """Whether nothing hangs on the modules within, and their weights are all here."""
+    for module in part.modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return False
+    # Fully sharded weights are whole within their own module's forward pass only.
+    return all(parameter.numel() and not hasattr(parameter, "device_mesh") for parameter in part.parameters())
+
+
+def _convolutions_are_known(part: Any) -> bool:
+    layers = getattr(part, "conv_layers", None)
+    if not layers or not _is_plain(part):
         return False
-    for part in (trunk.feature_extractor, positions):
-        for module in part.modules():
-            if module._forward_hooks or module._forward_pre_hooks:
-                return False
-        for parameter in part.parameters():
-            # Fully sharded weights are only whole within their own module's forward pass.
-            if not parameter.numel() or type(parameter).__name__ == "DTensor" or hasattr(parameter, "device_mesh"):
-                return False
-    norms = [getattr(layer, "layer_norm", None) for layer in convolutions]
+    norms = [getattr(layer, "layer_norm", None) for layer in layers]
     return (
         all(
             isinstance(layer.conv, nn.Conv1d)
             and layer.conv.groups == 1
-            and not any(layer.conv.padding)
+            and layer.conv.padding == (0,)
             and layer.conv.dilation == (1,)
             and layer.conv.kernel_size >= layer.conv.stride
-            for layer in convolutions
+            for layer in layers
         )
+        and layers[0].conv.in_channels == 1
         and isinstance(norms[0], nn.LayerNorm | nn.GroupNorm)
         and (not isinstance(norms[0], nn.GroupNorm) or norms[0].num_groups == norms[0].num_channels)
         and all(norm is None or isinstance(norm, nn.LayerNorm) for norm in norms[1:])
-        and convolutions[0].conv.in_channels == 1
-        and isinstance(positions.conv, nn.Conv1d)
-        and positions.conv.stride == positions.conv.dilation == (1,)
-        and positions.conv.padding == (positions.conv.kernel_size[0] // 2,)
+    )
+
+
+def _positions_are_known(part: Any) -> bool:
+    convolution = getattr(part, "conv", None)
+    return (
+        isinstance(convolution, nn.Conv1d)
+        and getattr(part, "batch_norm", None) is None
+        and convolution.stride == convolution.dilation == (1,)
+        and convolution.padding == (convolution.kernel_size[0] // 2,)
+        and _is_plain(part)
     )
 
 
@@ -182,9 +200,8 @@ class _Layer:
         ]
         self.whole = weight.permute(2, 1, 0).reshape(-1, self.channels).contiguous()
         self.norm: Any = getattr(module, "layer_norm", None)
-        self.norm_weight, self.norm_bias = (
-            (None, None) if self.norm is None else (_exact(self.norm.weight), _exact(self.norm.bias))
-        )
+        weights: Any = (None, None) if self.norm is None else (_exact(self.norm.weight), _exact(self.norm.bias))
+        self.norm_weight, self.norm_bias = weights
         self.activation = module.activation
 
     def finish(self, frames: torch.Tensor, *, normalise: bool = True) -> torch.Tensor:
@@ -242,7 +259,7 @@ class _Convolutions:
         weight, bias = self._first(samples)
         pieces = -(-count // self._tile)
         bounds = [piece * count // pieces for piece in range(pieces + 1)]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             needed = [stop - start]
             for layer in reversed(self._layers):
                 needed.append((needed[-1] - 1) * layer.stride + layer.kernel)
@@ -316,7 +333,7 @@ class _PositionalConvolution:
         grouped = transformed.view(clips, self._groups, members, blocks, points).permute(4, 1, 0, 3, 2)
         product = torch.matmul(grouped.reshape(points, self._groups, clips * blocks, members), spectrum)
         # The first samples of a block are free of what wraps around its end.
-        found = torch.fft.irfft(product.permute(2, 1, 3, 0), n=self._size, dim=3)[..., :hop]
+        found: torch.Tensor = torch.fft.irfft(product.permute(2, 1, 3, 0), n=self._size, dim=3)[..., :hop]
         found = found.reshape(clips, blocks, channels, hop).permute(0, 1, 3, 2)
         found = found.reshape(clips, blocks * hop, channels)[:, :frames]
         return found if self._bias is None else found + self._bias
