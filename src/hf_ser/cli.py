@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from hf_ser._version import __version__
 from hf_ser.cli_build import add_build
 from hf_ser.cli_hub import add_push, add_push_metric, tell
+from hf_ser.cli_predict import add_predict
 from hf_ser.errors import InputError
 
 __all__ = ["main"]
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_finetune(commands)
-    _add_predict(commands)
+    add_predict(commands, _add)
     _add_summary(commands)
     _add_splits(commands)
     add_build(commands, _add)
@@ -95,14 +96,6 @@ def _add_finetune(commands: Any) -> None:
     )
     command.add_argument("--json", action="store_true", help="print the test metrics as JSON")
     command.set_defaults(takes_more=True)
-
-
-def _add_predict(commands: Any) -> None:
-    command = _add(commands, "predict", _predict, "Classify audio files by a fine-tuned model or adapter.")
-    command.add_argument("model", help="folder that finetune wrote, or a Hub id")
-    command.add_argument("audio", nargs="+", help="audio files")
-    command.add_argument("--revision", help="branch, tag or commit of the model on the Hub")
-    command.add_argument("--json", action="store_true", help="print one JSON object a file")
 
 
 def _add_summary(commands: Any) -> None:
@@ -212,18 +205,6 @@ def _training_fields(more: Sequence[str]) -> dict[str, Any]:
     if rest:
         raise InputError(f"option '{rest[0]}' is unknown; see hf-ser finetune --help")
     return dict(vars(given))
-
-
-def _predict(options: argparse.Namespace, more: Sequence[str]) -> None:
-    from hf_ser.inference.classifier import load
-
-    classifier = load(options.model, revision=options.revision)
-    for file in options.audio:
-        answer = classifier(file)
-        if options.json:
-            print(json.dumps({"file": file, **answer}))
-        else:
-            print(f"{file}\t{answer['label']}\t{answer['scores'][answer['label']]:.3f}")
 
 
 def _summary(options: argparse.Namespace, more: Sequence[str]) -> None:

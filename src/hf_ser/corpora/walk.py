@@ -10,7 +10,7 @@ from hf_ser.corpora.clip import AUDIO_EXTENSIONS, Clip
 from hf_ser.corpora.registry import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["Discovery", "discover"]
+__all__ = ["Discovery", "discover", "visible_files"]
 
 # Recordings in formats that are not read here: worth a word when they bear a clip's name.
 OTHER_RECORDINGS = frozenset(
@@ -91,7 +91,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     found: dict[str, Found] = {}
     ignored: list[Ignored] = []
     duplicates: list[Duplicate] = []
-    for path in _files(top):
+    for path in visible_files(top):
         outcome = _classify(path)
         if isinstance(outcome, str):
             ignored.append(Ignored(path, outcome))
@@ -122,7 +122,7 @@ def _classify(path: Path) -> Clip | str | None:
     return outcome
 
 
-def _files(top: Path) -> Iterator[Path]:
+def visible_files(top: Path) -> Iterator[Path]:
     """Yield every file, the least deep first and those of one depth in the order of their paths."""
     level, seen = [top], {top.resolve()}
     while level:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from hf_ser.audio.collate import Collator
 from hf_ser.audio.decode import decode
-from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.head import plain_model
 
 __all__ = ["Classifier", "load"]
+
+logger = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -31,16 +33,20 @@ class Classifier:
     """
 
     def __init__(self, model: Any, feature_extractor: Any, *, segment_seconds: float = 10.0) -> None:
+        from hf_ser.models.rewrites import FrontEnd
+
         self.model = model.eval()
         self.feature_extractor = feature_extractor
         config = plain_model(model).config
         self.labels: tuple[str, ...] = tuple(config.id2label[index] for index in range(config.num_labels))
         self._collate = Collator(feature_extractor, config, training=False)
+        self._front_end = FrontEnd(model)
+        self._pads_apart = getattr(config, "feat_extract_norm", "layer") != "group" or self._front_end.applies
         self._sampling_rate = int(feature_extractor.sampling_rate)
         self._maximum = round(segment_seconds * self._sampling_rate)
 
     def __call__(self, audio: Any, *, sampling_rate: int | None = None) -> dict[str, Any]:
-        """Classify one clip.
+        """Classify one clip; for many, `predict` is several times as fast.
 
         Args:
             audio: A path, the bytes of a file, or samples `(samples,)` in [-1, 1].
@@ -52,21 +58,108 @@ class Classifier:
         Raises:
             InputError: The audio cannot be read, or is silent from end to end.
         """
-        samples = self._samples(audio, sampling_rate)
-        scores = self.scores([samples])[0]
+        if isinstance(audio, list | tuple) and not all(isinstance(value, int | float) for value in audio):
+            raise InputError("a classifier is called with one clip; give many to its method predict")
+        samples = self._samples(audio, sampling_rate, _name(audio))
+        return self._named(self.scores([samples])[0])
+
+    def predict(
+        self,
+        clips: Iterable[Any],
+        *,
+        sampling_rate: int | None = None,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Classify many clips, in batches of like lengths, decoding while the model works.
+
+        No answer depends on the clips beside it: it differs from that on the clip alone by less than 1e-5. A clip
+        that cannot be read costs its own answer only.
+
+        Args:
+            clips: Each as for a call, or a `{"bytes", "path"}` of `datasets.Audio(decode=False)`; any iterable, a
+                generator or a column of a data set too.
+            sampling_rate: Of those clips that are samples, in hertz.
+            batch_size: Segments a batch; None takes what suits the device.
+            progress: Whether to show a bar.
+
+        Returns:
+            An answer for each clip, in their order: as from a call, or `{"error": "one line"}`.
+
+        Raises:
+            InputError: `batch_size` is below 1, or samples come without `sampling_rate`.
+        """
+        return list(self.stream(clips, sampling_rate=sampling_rate, batch_size=batch_size, progress=progress))
+
+    def stream(
+        self,
+        clips: Iterable[Any],
+        *,
+        sampling_rate: int | None = None,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what `predict` returns, some hundred answers at a time: memory is the same for any number of clips.
+
+        Args:
+            clips: As for `predict`; taken from as the answers are asked for.
+            sampling_rate: As for `predict`.
+            batch_size: As for `predict`.
+            progress: As for `predict`.
+
+        Raises:
+            InputError: As for `predict`.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; give at least 1, or leave it out")
+        if isinstance(clips, str | bytes | Path):
+            raise InputError("predict takes many clips; call the classifier itself for one, or give a list")
+        return self._stream(clips, sampling_rate, batch_size, progress)
+
+    def _stream(
+        self, clips: Iterable[Any], sampling_rate: int | None, batch_size: int | None, progress: bool
+    ) -> Iterator[dict[str, Any]]:
+        from tqdm.auto import tqdm
+
+        def read(position: int, audio: Any) -> Any:
+            try:
+                return self._samples(audio, sampling_rate, _name(audio, f"clip {position}"))
+            except _UsageError:
+                raise
+            except InputError as error:
+                return error
+
+        total = len(clips) if isinstance(clips, Sized) else None
+        with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
+            for answer in self._answers(clips, read, batch_size):
+                bar.update()
+                if isinstance(answer, InputError):
+                    yield {"error": str(answer)}
+                else:
+                    yield self._named(answer)
+
+    def _answers(self, clips: Iterable[Any], read: Any, batch_size: int | None) -> Iterator[Any]:
+        from hf_ser.inference.batches import Limits, answers
+
+        device = next(self.model.parameters()).device
+        limits = Limits.of(device, self._sampling_rate, batch_size, equal_lengths=not self._pads_apart)
+        return answers(clips, read, self._segment_scores, longest=self._maximum, limits=limits, device=device)
+
+    def _named(self, scores: np.ndarray) -> dict[str, Any]:
         named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
         return {"label": self.labels[int(scores.argmax())], "scores": named}
 
-    def _samples(self, audio: Any, sampling_rate: int | None) -> np.ndarray:
-        name = str(audio) if isinstance(audio, str | Path) else "the audio"
+    def _samples(self, audio: Any, sampling_rate: int | None, name: str) -> np.ndarray:
         if isinstance(audio, str | Path | bytes | dict):
             samples: np.ndarray = decode(audio, self._sampling_rate, name=name)
         else:
             if sampling_rate is None:
-                raise InputError("samples come without their sampling_rate; give it in hertz")
+                raise _UsageError("samples come without their sampling_rate; give it in hertz")
             samples = np.asarray(audio, dtype=np.float32)
             if samples.ndim != 1:
-                raise InputError(f"samples have shape {samples.shape}; give one channel, (samples,)")
+                raise InputError(f"{name}: samples have shape {samples.shape}; give one channel, (samples,)")
+            if not np.isfinite(samples).all():
+                raise InputError(f"{name}: holds samples that are not finite numbers; remove it")
             if sampling_rate != self._sampling_rate:
                 import soxr
 
@@ -76,24 +169,37 @@ class Classifier:
         return samples
 
     def scores(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """Return class probabilities `(clips, labels)` of sample arrays at the encoder's sampling rate.
+        """Return class probabilities `(clips, labels)` of sample arrays at the encoder's sampling rate."""
+        found = list(self._answers(clips, lambda position, samples: samples, None))
+        return np.stack(found) if found else np.empty((0, len(self.labels)))
 
-        Each segment passes the model alone, so no answer depends on a neighbour's length.
-        """
+    def _segment_scores(self, clips: list[np.ndarray]) -> np.ndarray:
+        """Pass one batch through the model; of a batch that does not fit, each half."""
         import torch
 
-        device = next(self.model.parameters()).device
-        logits, owners = [], []
-        with torch.inference_mode():
-            for index, samples in enumerate(clips):
-                for start, stop in segments(len(samples), self._maximum):
-                    batch = self._collate([{"samples": samples[start:stop], "labels": 0}])
-                    batch.pop("labels", None)
-                    output = self.model(**{key: value.to(device) for key, value in batch.items()})
-                    logits.append(output.logits[0].double().softmax(-1).cpu().numpy())
-                    owners.append(index)
-        averaged: np.ndarray = average_by_clip(np.stack(logits), np.array(owners), len(clips))
-        return averaged
+        try:
+            device = next(self.model.parameters()).device
+            batch = self._collate([{"samples": samples} for samples in clips])
+            with torch.inference_mode(), self._front_end.active():
+                output = self.model(**{key: value.to(device) for key, value in batch.items()})
+                scores: np.ndarray = output.logits.double().softmax(-1).cpu().numpy()
+            return scores
+        except torch.OutOfMemoryError:
+            if len(clips) == 1:
+                raise
+        half = len(clips) // 2
+        return np.concatenate([self._segment_scores(clips[:half]), self._segment_scores(clips[half:])])
+
+
+class _UsageError(InputError):
+    """What is wrong with the call rather than with one of its clips."""
+
+
+def _name(audio: Any, other: str = "the audio") -> str:
+    """Return what errors call a clip."""
+    if isinstance(audio, dict):
+        audio = audio.get("path") or other
+    return str(audio) if isinstance(audio, str | Path) else other
 
 
 def load(

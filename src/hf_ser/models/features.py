@@ -15,6 +15,7 @@ import torch
 
 from hf_ser.models.encoders import architecture_of, part_of
 from hf_ser.models.head import plain_model, pooled_inputs
+from hf_ser.models.rewrites import FrontEnd
 
 __all__ = ["FeatureStore", "encoder_fingerprint", "extract_pooled_features"]
 
@@ -127,7 +128,7 @@ def extract_pooled_features(
     loader: Any = DataLoader(items, batch_size=batch_size, collate_fn=collate, num_workers=workers)
     found = []
     bar = tqdm(total=len(items), desc=description, unit="clip", disable=not progress)
-    with torch.inference_mode(), pooled_inputs(model), bar:
+    with torch.inference_mode(), FrontEnd(model).active(), pooled_inputs(model), bar:
         for batch in loader:
             batch.pop("labels", None)
             pooled = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from hf_ser.models.head import (
     unfold_weights,
 )
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.models.rewrites import FrontEnd
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.training.items import ClipItems, FeatureItems
 
@@ -40,7 +42,7 @@ class Prepared:
         feature_extractor: The encoder's preprocessor.
         collate_training: Makes training batches.
         collate_evaluation: Makes evaluation batches.
-        evaluation_batch_size: 1 where the encoder's output depends on padding, else None.
+        evaluation_batch_size: 1 where what evaluates depends on padding, else None.
         head: What the head started from.
         revision: Commit that a checkpoint from the Hub was read at; None for a folder.
         facts: Parameters and other facts for the record.
@@ -58,17 +60,22 @@ class Prepared:
     encoder: str = ""
 
 
-def depends_on_padding(config: Any) -> bool:
+def depends_on_padding(model: Any) -> bool:
     """Return whether an encoder's output changes with padding even under an attention mask.
 
-    The feature encoder of the base models normalises each channel over the whole padded clip.
+    In `transformers`, the feature encoder of the base models normalises each channel over the whole padded clip;
+    `hf_ser.models.rewrites.FrontEnd`, where it applies, normalises each clip over itself.
 
     Example:
-        >>> from transformers import HubertConfig
-        >>> depends_on_padding(HubertConfig(feat_extract_norm="group"))
-        True
+        >>> from transformers import HubertConfig, HubertForSequenceClassification
+        >>> sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
+        >>> depends_on_padding(HubertForSequenceClassification(HubertConfig(feat_extract_norm="group", **sizes)))
+        False
     """
-    return getattr(config, "feat_extract_norm", "layer") == "group"
+    # Trainer and `accelerate launch` say so in the environment; the weights are split only later.
+    is_split = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
+    grouped = getattr(plain_model(model).config, "feat_extract_norm", "layer") == "group"
+    return grouped and (is_split or not FrontEnd(model).applies)
 
 
 def open_for_training(
@@ -84,7 +91,7 @@ def open_for_training(
         feature_extractor=feature_extractor,
         collate_training=Collator(feature_extractor, model.config, training=True),
         collate_evaluation=Collator(feature_extractor, model.config, training=False),
-        evaluation_batch_size=1 if depends_on_padding(model.config) else None,
+        evaluation_batch_size=1 if depends_on_padding(model) else None,
         head=head,
         revision=snapshot.commit,
     )
