@@ -19,7 +19,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,6 +33,7 @@ __all__ = [
     "FailedElsewhere",
     "count",
     "first_of_node_first",
+    "from_first",
     "gather",
     "gather_rows",
     "is_first",
@@ -39,6 +41,8 @@ __all__ = [
     "rank",
     "share",
     "together",
+    "wait_for_all",
+    "was_reported",
 ]
 
 HEARTBEAT_SECONDS = 3.0
@@ -105,7 +109,7 @@ def join() -> None:
     if not _group():
         if torch.cuda.is_available():
             torch.cuda.set_device(_from_environment("LOCAL_RANK", 0) % torch.cuda.device_count())
-        torch.distributed.init_process_group()
+        torch.distributed.init_process_group(timeout=timedelta(minutes=30))
         atexit.register(_leave)
     _Control.get()
     if not is_first():
@@ -145,6 +149,27 @@ def together() -> Iterator[None]:
         except BaseException as error:
             control.report(error)
             raise
+
+
+def wait_for_all() -> None:
+    """Return when every process has called it, however long that takes; an error in one ends all.
+
+    Example:
+        >>> wait_for_all()
+    """
+    with together():
+        pass
+
+
+def was_reported(error: InputError) -> bool:
+    """Return whether another process of the run is the one to show an error.
+
+    Example:
+        >>> was_reported(InputError("no such folder"))
+        False
+    """
+    # Without a group the processes have not met: what is wrong then is wrong in all of them.
+    return isinstance(error, FailedElsewhere) or (not is_first() and not _group())
 
 
 @contextlib.contextmanager
@@ -228,6 +253,31 @@ def gather_rows(rows: torch.Tensor, items: int) -> torch.Tensor:
         found = part.view(rows.dtype).view(padded.shape)
         whole[process :: count()] = found[: len(range(process, items, count()))]
     return whole
+
+
+def from_first(tensors: Iterable[torch.Tensor]) -> None:
+    """Overwrite tensors by the first process's, in place; as many and of the same shapes in every process.
+
+    Example:
+        >>> import torch
+        >>> from_first([torch.zeros(2)])
+    """
+    if count() == 1:
+        return
+    join()
+    import torch
+    import torch.distributed
+
+    control = _Control.get()
+    control.meet()
+    with torch.no_grad():
+        for tensor in tensors:
+            group = control.cpu_group() if tensor.device.type == "cpu" else None
+            # A view of the same memory, where there is one: most are contiguous.
+            sent = tensor.detach().contiguous()
+            torch.distributed.broadcast(sent, src=0, group=group)
+            if sent.data_ptr() != tensor.data_ptr():
+                tensor.copy_(sent)
 
 
 class _Control:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading
+from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading, takes_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -185,7 +185,8 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     model.accepts_loss_kwargs = False
     if not chosen.lora:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(part_of(name, architecture) in chosen.trained_parts)
+            trains = part_of(name, architecture) in chosen.trained_parts and takes_part(name, model.config)
+            parameter.requires_grad_(trains)
         return model
 
     targets = tuple(chosen.lora["target_modules"])

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import EarlyStoppingCallback
 
+from hf_ser import processes
 from hf_ser._version import __version__
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.models.checkpoint import resolved_revision, save_model
+from hf_ser.models.encoders import drops_trained_layers
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
@@ -88,7 +90,8 @@ class Run:
         """Prepare, train, evaluate and write; return the contents of `metrics.json` and `run.json`."""
         arguments, chosen, source = self.arguments, self.chosen, self.source
         patience = self.settings["patience"]
-        prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
+        with processes.first_of_node_first():
+            prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
         if prepared.evaluation_batch_size is not None:
             logger.info("this encoder's output depends on padding: clips are evaluated one by one")
             arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
@@ -108,6 +111,10 @@ class Run:
             items: dict[str, Any] = {"train": pooled or clips["train"]}
             for part in ("validation", "test"):
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
+        # A clip that cannot be read ends all processes here, before they count on each other in the training.
+        processes.wait_for_all()
+        if arguments.ddp_find_unused_parameters is None:
+            arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
         trainer = EmotionTrainer(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
