@@ -295,44 +295,6 @@ def _keep_rows(
                 model.classifier.bias[row] = old.classifier.bias[old_labels.index(label)]
 
 
-def takes_part(parameter: str, config: PretrainedConfig) -> bool:
-    """Return whether a parameter of the base model has a say in its logits, in training.
-
-    The embedding of masked frames has none without SpecAugment, nor has the last layer norm where the states that
-    the weighted sum adds are taken before it. Such weights get no gradient, for which distributed training would
-    look in vain at every step.
-
-    Example:
-        >>> from transformers import HubertConfig
-        >>> takes_part("hubert.masked_spec_embed", HubertConfig(apply_spec_augment=False))
-        False
-    """
-    if parameter.endswith("masked_spec_embed"):
-        return bool(config.apply_spec_augment and config.mask_time_prob > 0)
-    if ".encoder.layer_norm." in parameter and config.model_type != "whisper":
-        return not (config.do_stable_layer_norm and config.use_weighted_layer_sum)
-    return True
-
-
-def drops_trained_layers(model: Any) -> bool:
-    """Return whether LayerDrop may leave weights that train without a gradient in some step.
-
-    Example:
-        >>> from transformers import HubertConfig, HubertForSequenceClassification
-        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
-        >>> small |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-        >>> drops_trained_layers(HubertForSequenceClassification(HubertConfig(**small, layerdrop=0.1)))
-        True
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    path = architecture_of(base.config).layers
-    encoder = base.get_submodule(path.rpartition(".")[0])
-    config = getattr(encoder, "config", base.config)
-    # Whisper's encoder keeps the rate itself, the others read the configuration.
-    rate = float(getattr(encoder, "layerdrop", None) or getattr(config, "layerdrop", 0.0) or 0.0)
-    return rate > 0.0 and any(parameter.requires_grad for parameter in base.get_submodule(path).parameters())
-
-
 def record_layer_drop(model: PreTrainedModel) -> None:
     """Make LayerDrop compatible with the weighted layer sum, in place.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading, takes_part
+from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading
 
 if TYPE_CHECKING:
     from torch import nn
@@ -185,8 +185,7 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     model.accepts_loss_kwargs = False
     if not chosen.lora:
         for name, parameter in model.named_parameters():
-            trains = part_of(name, architecture) in chosen.trained_parts and takes_part(name, model.config)
-            parameter.requires_grad_(trains)
+            parameter.requires_grad_(part_of(name, architecture) in chosen.trained_parts)
         return model
 
     targets = tuple(chosen.lora["target_modules"])

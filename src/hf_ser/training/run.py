@@ -19,7 +19,7 @@ from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.models.checkpoint import resolved_revision, save_model
-from hf_ser.models.encoders import drops_trained_layers
+from hf_ser.models.distributed import drops_trained_layers, freeze_bystanders
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.items import ClipItems, FeatureItems, collate_features
@@ -113,8 +113,10 @@ class Run:
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
         # A clip that cannot be read ends all processes here, before they count on each other in the training.
         processes.wait_for_all()
-        if arguments.ddp_find_unused_parameters is None:
-            arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
+        if processes.count() > 1:
+            freeze_bystanders(prepared.model)
+            if arguments.ddp_find_unused_parameters is None:
+                arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
         trainer = EmotionTrainer(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
@@ -138,7 +140,9 @@ class Run:
                 part: clip_scores(trainer, items[part], len(source.parts[part])) for part in ("validation", "test")
             }
         metrics = self._metrics(scores)
-        run = self._record(trainer, prepared, outcome.training_loss)
+        # Trainer's figure is the loss of this process's clips.
+        training_loss = float(np.mean(processes.gather(outcome.training_loss)))
+        run = self._record(trainer, prepared, training_loss)
         if arguments.should_save:
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
                 save_model(trainer.emotion_model, staged, prepared.feature_extractor)
