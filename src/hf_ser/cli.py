@@ -21,7 +21,7 @@ _PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CO
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n" if processes.is_first() else None)
+        self.exit(2, f"{self.prog}: error: {message}\n" if processes.shows() else None)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        if not processes.was_reported(error):
+        if processes.shows(error):
             print(f"hf-ser {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -40,14 +40,16 @@ __all__ = [
     "join",
     "rank",
     "share",
+    "shows",
     "together",
     "wait_for_all",
-    "was_reported",
 ]
 
 HEARTBEAT_SECONDS = 3.0
 SILENCE_SECONDS = 60.0
 """A process that is waited for and has not been heard of for so long counts as dead."""
+LAST_WORD_SECONDS = 10.0
+"""How long the others wait to be ended by the launcher, while one says what went wrong."""
 
 
 class FailedElsewhere(InputError):
@@ -161,15 +163,19 @@ def wait_for_all() -> None:
         pass
 
 
-def was_reported(error: InputError) -> bool:
-    """Return whether another process of the run is the one to show an error.
+def shows(error: BaseException | None = None) -> bool:
+    """Return whether this process is the one to show an error; where another is, give it the time to.
 
     Example:
-        >>> was_reported(InputError("no such folder"))
-        False
+        >>> shows(InputError("no such folder"))
+        True
     """
     # Without a group the processes have not met: what is wrong then is wrong in all of them.
-    return isinstance(error, FailedElsewhere) or (not is_first() and not _group())
+    if not isinstance(error, FailedElsewhere) and (is_first() or _group()):
+        return True
+    # The launcher ends all as soon as one has ended, be it in the middle of a line.
+    time.sleep(LAST_WORD_SECONDS)
+    return False
 
 
 @contextlib.contextmanager
@@ -300,7 +306,7 @@ class _Control:
         previous = sys.excepthook
 
         def silent_elsewhere(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-            if not issubclass(kind, FailedElsewhere):
+            if not issubclass(kind, FailedElsewhere) or shows(error):
                 previous(kind, error, traceback)
 
         sys.excepthook = silent_elsewhere
