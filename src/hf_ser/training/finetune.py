@@ -137,6 +137,9 @@ def finetune(
     options = {} if revision is None else {"revision": revision}
     from hf_ser.models.features import FeatureStore
     from hf_ser.training.run import Run
+    from hf_ser.training.sharded import require_shardable
+
+    require_shardable(arguments, chosen)
 
     store = FeatureStore.default() if cache_features else FeatureStore(None)
     with folder.claimed(settings):

@@ -26,6 +26,7 @@ from hf_ser.training.items import ClipItems, FeatureItems, collate_features
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
+from hf_ser.training.sharded import ShardedTrainer, require_shardable
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Run:
             freeze_bystanders(prepared.model)
             if arguments.ddp_find_unused_parameters is None:
                 arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
-        trainer = EmotionTrainer(
+        trainer = (ShardedTrainer if require_shardable(arguments, chosen) else EmotionTrainer)(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
@@ -143,9 +144,10 @@ class Run:
         # Trainer's figure is the loss of this process's clips.
         training_loss = float(np.mean(processes.gather(outcome.training_loss)))
         run = self._record(trainer, prepared, training_loss)
+        model = trainer.whole_model()
         if arguments.should_save:
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
-                save_model(trainer.emotion_model, staged, prepared.feature_extractor)
+                save_model(model, staged, prepared.feature_extractor)
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
 
@@ -201,7 +203,7 @@ class Run:
     def _record(self, trainer: Any, prepared: Prepared, training_loss: float) -> dict[str, Any]:
         evaluations = [entry for entry in trainer.state.log_history if "eval_uar" in entry]
         best = max(evaluations, key=lambda entry: entry["eval_uar"])
-        base = plain_model(trainer.emotion_model)
+        base = plain_model(prepared.model)
         arguments, source = self.arguments, self.source
         return {
             "hf_ser": __version__,
@@ -209,7 +211,8 @@ class Run:
                 "name": self.model_name,
                 "local": Path(self.model_name).is_dir(),
                 "revision": resolved_revision(self.model_name, self.options),
-                "architecture": type(base).__name__,
+                # A model in shards is of a class made for it.
+                "architecture": type(base).__name__.removeprefix("FSDP"),
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,
             },

@@ -94,6 +94,10 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         model = self.accelerator.unwrap_model(self.model)
         return model.model if isinstance(model, PooledHead) else model
 
+    def whole_model(self) -> Any:
+        """Return the model to save, where this process may have to."""
+        return self.emotion_model
+
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         rows = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
