@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from hf_ser import processes
@@ -208,9 +208,18 @@ def _training_fields(more: Sequence[str]) -> dict[str, Any]:
 def _predict(options: argparse.Namespace, more: Sequence[str]) -> None:
     from hf_ser.inference.classifier import load
 
-    classifier = load(options.model)
-    for file in options.audio:
-        answer = classifier(file)
+    with processes.together(), processes.first_of_node_first():
+        classifier = load(options.model)
+    answers: Iterable[dict[str, Any]]
+    if processes.count() > 1:
+        from hf_ser.inference.spread import spread
+
+        answers = spread(lambda files: [classifier(file) for file in files], options.audio)
+        if not processes.is_first():
+            return
+    else:
+        answers = map(classifier, options.audio)
+    for file, answer in zip(options.audio, answers, strict=True):
         if options.json:
             print(json.dumps({"file": file, **answer}))
         else:

@@ -248,3 +248,21 @@ sys.exit(main({[str(word) for word in command(encoder(), toy_folder, tmp_path / 
     assert time.monotonic() - begin < 100
     # The folder is free again, and nothing half-written is left in it.
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_predictions_are_spread_and_come_back_in_order(toy, encoder, tmp_path):
+    labelled = encoder(labels=["angry", "happy", "sad"])
+    files = [clip["audio"]["path"] for clip in toy["test"].select(range(7))]
+    words = ["-m", "hf_ser", "predict", labelled, "--json"]
+    together = launch([*words, *files])
+    alone = subprocess.run([sys.executable, *map(str, words), *files], capture_output=True, text=True, check=True)
+    assert together.stdout == alone.stdout, together.stderr[-2000:]
+    assert [json.loads(line)["file"] for line in together.stdout.splitlines()] == files
+    (tmp_path / "broken.wav").write_bytes(b"no audio")
+    broken = launch([*words, *files, tmp_path / "broken.wav"])
+    assert broken.returncode != 0
+    assert broken.stdout == ""
+    said = [line for line in broken.stderr.splitlines() if line.startswith("hf-ser predict:")]
+    assert len(said) == 1
+    assert "broken.wav" in said[0]
