@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from hf_ser import processes
 from hf_ser._version import __version__
 from hf_ser.cli_build import add_build
 from hf_ser.cli_hub import add_push, add_push_metric, tell
@@ -22,7 +23,7 @@ _PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CO
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {message}\n" if processes.shows() else None)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,6 +160,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         revision=options.revision,
         push_to=options.push_to,
     )
+    if not processes.is_first():
+        return
     if options.json:
         print(json.dumps(result.metrics["test"]))
         return
@@ -251,7 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        print(f"hf-ser {options.command}: {error}", file=sys.stderr)
+        if processes.shows(error):
+            print(f"hf-ser {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"hf-ser {options.command}: interrupted", file=sys.stderr)

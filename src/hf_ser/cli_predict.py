@@ -6,10 +6,11 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_ser import processes
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import visible_files
 from hf_ser.errors import InputError
@@ -46,12 +47,21 @@ def _predict(options: argparse.Namespace, more: Sequence[str]) -> None:
     files = [file for given in options.audio for file in _audio_files(given)]
     from hf_ser.inference.classifier import load
 
-    classifier = load(options.model, **({} if options.revision is None else {"revision": options.revision}))
+    with processes.together(), processes.first_of_node_first():
+        classifier = load(options.model, **({} if options.revision is None else {"revision": options.revision}))
     write = _json_line if options.json else _table(classifier.labels) if options.csv else _text_line
     failed = 0
     # A bar among the answers on one terminal would tear both.
     progress = sys.stderr.isatty() and not sys.stdout.isatty()
-    answers = classifier.stream(files, batch_size=options.batch_size, progress=progress)
+    answers: Iterable[dict[str, Any]]
+    if processes.count() > 1:
+        from hf_ser.inference.spread import spread
+
+        answers = spread(lambda mine: list(classifier.stream(mine, batch_size=options.batch_size)), files)
+        if not processes.is_first():
+            return
+    else:
+        answers = classifier.stream(files, batch_size=options.batch_size, progress=progress)
     for file, answer in zip(files, answers, strict=True):
         if "error" in answer:
             failed += 1

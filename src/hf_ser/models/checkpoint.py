@@ -23,7 +23,7 @@ from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, 
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 from hf_ser.remote import hub_reason
 
-__all__ = ["load_weights", "merge", "name_base", "open_model", "save_model"]
+__all__ = ["load_weights", "merge", "name_base", "open_model", "save_model", "trained_tensors"]
 
 HEAD_STATE = "head_training_state.safetensors"
 
@@ -118,6 +118,16 @@ def load_weights(model: Any, directory: Path | str) -> None:
         else:
             statistics.mean.copy_(state["statistics.mean"])
             statistics.std.copy_(state["statistics.std"])
+
+
+def trained_tensors(model: Any) -> list[torch.Tensor]:
+    """Return what `load_weights` may change: the parameters that train, the buffers, the head and its statistics."""
+    base = plain_model(model)
+    head = {id(parameter) for layer in (base.projector, base.classifier) for parameter in layer.parameters()}
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad or id(parameter) in head]
+    found += model.buffers()
+    statistics = statistics_of(model)
+    return found if statistics is None else [*found, statistics.mean, statistics.std]
 
 
 def _with_parametrized_names(model: Any, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -95,9 +95,8 @@ def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | No
             "args.push_to_hub makes the Trainer write over the card and upload pickled files; "
             "leave it off and push the finished folder"
         )
-    for name in ("deepspeed", "fsdp"):
-        if getattr(ours, name, None):
-            raise InputError(f"args.{name} keeps its training state in pickles; leave it off")
+    if getattr(ours, "deepspeed", None):
+        raise InputError("args.deepspeed keeps its training state in pickles; leave it off, or use args.fsdp")
     if ours.metric_for_best_model not in (None, "loss", "uar", "eval_uar"):
         raise InputError(f"args.metric_for_best_model is '{ours.metric_for_best_model}'; models are chosen by 'uar'")
     from transformers.integrations import get_available_reporting_integrations

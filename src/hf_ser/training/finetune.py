@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_ser import processes
 from hf_ser.audio.augment import Augmentation
 from hf_ser.dataset.source import open_source
 from hf_ser.errors import InputError
@@ -66,6 +67,7 @@ class FinetuneResult:
         return push_to_hub(self.output_dir, repo_id, **options)
 
 
+@processes.together()
 def finetune(
     model: str | Path,
     dataset: str | Path | Dataset | DatasetDict,
@@ -89,7 +91,7 @@ def finetune(
     """Fine-tune a speech encoder to recognise emotion, evaluate it by speakers it never heard, document it.
 
     The checkpoint with the best unweighted average recall (UAR) on the validation part is kept; the test part
-    is read once, at the end.
+    is read once, at the end. Under `torchrun`, the processes share the work and the first alone writes.
 
     Args:
         model: A folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder.
@@ -154,7 +156,8 @@ def finetune(
                 "leave push_to out and push in the end, merged (hf-ser push --merged) or with --base-model USER/NAME"
             )
         check_access(push_to)
-    source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
+    with processes.first_of_node_first():
+        source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
     from hf_ser.training.records import recorded_arguments
 
@@ -168,10 +171,15 @@ def finetune(
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         "segment_seconds": segment_seconds,
         "patience": patience,
+        # A step's clips are spread over the processes, so another number of them is another run.
+        **({} if processes.count() == 1 else {"processes": processes.count()}),
     }
     options = {} if revision is None else {"revision": revision}
     from hf_ser.models.features import FeatureStore
     from hf_ser.training.run import Run
+    from hf_ser.training.sharded import require_shardable
+
+    require_shardable(arguments, chosen)
 
     store = FeatureStore.default() if cache_features else FeatureStore(None)
     with folder.claimed(settings):

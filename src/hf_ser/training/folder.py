@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import logging
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from hf_ser import processes
 from hf_ser.errors import InputError
 from hf_ser.hub.artefact import without_local_paths
 
 __all__ = ["SETTINGS", "TRAINER_STATE", "OutputFolder", "newest_checkpoint", "write_json"]
+
+logger = logging.getLogger(__name__)
 
 SETTINGS: Final = "settings.json"
 """What makes the run what it is; beside its checkpoints."""
@@ -51,7 +56,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._created: list[Path] = []
         # Of the processes of one distributed run, the first alone looks at the folder and writes to it.
-        self.writes = int(os.environ.get("RANK", "0")) == 0
+        self.writes = processes.is_first()
         if not self.writes:
             return
         if resume and overwrite:
@@ -97,17 +102,60 @@ class OutputFolder:
 
     @contextmanager
     def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the folder for this process alone; write down (or compare) what makes the run what it is.
+        """Hold the folder for this run alone; write down (or compare) what makes the run what it is.
+
+        Of several processes the first holds it; machines that do not see it keep nothing of the run.
 
         Raises:
-            InputError: Another process holds it, the settings differ from those of the run to resume, or that run
-                cannot be fetched.
+            InputError: Another run holds it, the settings differ from those of the run to resume, that run cannot be
+                fetched, or it is to be resumed on machines that do not see it.
         """
+        with self._locked(settings) if self.writes else contextlib.nullcontext():
+            is_here = self._is_seen_from_here()
+            try:
+                yield
+            finally:
+                if not is_here:
+                    self._clear_elsewhere()
+
+    def _is_seen_from_here(self) -> bool:
+        """Return whether this process sees the folder of the first one; all processes ask together."""
+        if processes.count() == 1:
+            return True
+        mark = self.checkpoints / f".seen-{uuid.uuid4().hex}"
+        if self.writes:
+            mark.touch()
+        try:
+            names = processes.gather(mark.name)
+            sees: bool = (self.checkpoints / names[0]).is_file()
+            seen = processes.gather(sees)
+        finally:
+            mark.unlink(missing_ok=True)
+        blind = [str(process) for process, found in enumerate(seen) if not found]
+        if blind and self.resume:
+            raise InputError(
+                f"output folder '{self.path}' is not seen by process {blind[0]} of {len(seen)}; a run on several "
+                "machines is resumed from a disk that all of them share"
+            )
+        if not sees and self._in_use():
+            raise InputError(
+                f"output folder '{self.path}' is in use on the machine of process {processes.rank()}, which does not "
+                "share the first one's disk; empty it there, or choose another folder"
+            )
+        if blind:
+            logger.info("%d processes do not share this machine's disk: results are written here alone", len(blind))
+        return sees
+
+    def _clear_elsewhere(self) -> None:
+        # Processes of one machine may do this at the same time.
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    @contextmanager
+    def _locked(self, settings: Mapping[str, Any]) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        if not self.writes:
-            yield
-            return
         for folder in reversed([self.path, *self.path.parents]):
             if not folder.exists():
                 try:

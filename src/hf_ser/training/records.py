@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from hf_ser import processes
 from hf_ser._version import __version__
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the processor, its threads in use and the accelerators.
+    """Return the processor, its threads in use, the accelerators of this machine and the processes of the run.
 
     Example:
         >>> hardware()["threads"] > 0
@@ -67,6 +68,7 @@ def hardware() -> dict[str, Any]:
     found: dict[str, Any] = {
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
+        "processes": processes.count(),
     }
     if torch.cuda.is_available():
         found["accelerator"] = torch.cuda.get_device_name()

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import EarlyStoppingCallback
 
+from hf_ser import processes
 from hf_ser._version import __version__
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.models.checkpoint import name_base, save_model
+from hf_ser.models.distributed import drops_trained_layers, freeze_bystanders
 from hf_ser.models.head import fold, plain_model
 from hf_ser.models.probe import PROBE, probe_logits
 from hf_ser.training.folder import OutputFolder, write_json
@@ -28,6 +30,7 @@ from hf_ser.training.pushing import pushing_saves
 from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
+from hf_ser.training.sharded import ShardedTrainer, require_shardable
 from hf_ser.training.state import require_training_state
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
 
@@ -96,7 +99,8 @@ class Run:
         """Prepare, train, evaluate and write; return the contents of `metrics.json` and `run.json`."""
         arguments, chosen, source = self.arguments, self.chosen, self.source
         patience = self.settings["patience"]
-        prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
+        with processes.first_of_node_first():
+            prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
         if prepared.evaluation_batch_size is not None:
             logger.info("this encoder's output depends on padding: clips are evaluated one by one")
             arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
@@ -121,7 +125,13 @@ class Run:
             items: dict[str, Any] = {"train": pooled or clips["train"]}
             for part in ("validation", "test"):
                 items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
-        trainer = EmotionTrainer(
+        # A clip that cannot be read ends all processes here, before they count on each other in the training.
+        processes.wait_for_all()
+        if processes.count() > 1:
+            freeze_bystanders(prepared.model)
+            if arguments.ddp_find_unused_parameters is None:
+                arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
+        trainer = (ShardedTrainer if require_shardable(arguments, chosen) else EmotionTrainer)(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
@@ -145,13 +155,15 @@ class Run:
                 part: clip_scores(trainer, items[part], len(source.parts[part])) for part in ("validation", "test")
             }
         metrics = self._metrics(scores)
-        run = self._record(trainer, facts, outcome.training_loss)
+        # Trainer's figure is the loss of this process's clips.
+        run = self._record(trainer, facts, float(np.mean(processes.gather(outcome.training_loss))))
+        model = trainer.whole_model()
         if arguments.should_save:
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
                 # Nothing trains any more: from here on the model is what its files say.
-                fold(trainer.emotion_model)
-                save_model(trainer.emotion_model, staged, prepared.feature_extractor)
-                logits = probe_logits(trainer.emotion_model, prepared.feature_extractor)
+                fold(model)
+                save_model(model, staged, prepared.feature_extractor)
+                logits = probe_logits(model, prepared.feature_extractor)
                 # JSON knows no NaN; a model that answers it is kept for its owner to look into, and never pushed.
                 finite = [[value if math.isfinite(value) else None for value in row] for row in logits]
                 run["probe"] = {"clips": PROBE, "logits": finite}
@@ -220,7 +232,8 @@ class Run:
                 "name": self.model_name,
                 "local": Path(self.model_name).is_dir(),
                 "revision": prepared.revision,
-                "architecture": type(plain_model(prepared.model)).__name__,
+                # A model in shards is of a class made for it.
+                "architecture": type(plain_model(prepared.model)).__name__.removeprefix("FSDP"),
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,
             },

@@ -21,6 +21,8 @@ from hf_ser.errors import InputError
 from hf_ser.training.state_file import Unwritable, read_state, require_writable, write_state
 
 __all__ = [
+    "OPTIMIZER_STATE",
+    "TRAINING_STATE",
     "load_random_state",
     "load_training_state",
     "require_training_state",
@@ -32,7 +34,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 TRAINING_STATE: Final = "training_state.json"
-_OPTIMIZER: Final = "optimizer.safetensors"
+OPTIMIZER_STATE: Final = "optimizer.safetensors"
+"""The tensors of the former, the optimizer's most of all."""
 _PICKLES: Final = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth", "training_args.bin")
 
 
@@ -53,7 +56,7 @@ def save_training_state(checkpoint: Path, *, optimizer: Any, scheduler: Any, sca
         "scaler": None if scaler is None else scaler.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    write_state(state, checkpoint / TRAINING_STATE, checkpoint / _OPTIMIZER)
+    write_state(state, checkpoint / TRAINING_STATE, checkpoint / OPTIMIZER_STATE)
 
 
 def load_training_state(checkpoint: Path, *, optimizer: Any, scheduler: Any, scaler: Any, devices: int) -> None:
@@ -64,7 +67,7 @@ def load_training_state(checkpoint: Path, *, optimizer: Any, scheduler: Any, sca
     """
     require_training_state(checkpoint)
     with _one_line(checkpoint):
-        state = read_state(checkpoint / TRAINING_STATE, checkpoint / _OPTIMIZER)
+        state = read_state(checkpoint / TRAINING_STATE, checkpoint / OPTIMIZER_STATE)
         if state["devices"] != devices:
             raise InputError(
                 f"checkpoint {checkpoint} is of a run on {state['devices']} devices, now there are {devices}; "

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hf_ser.models.checkpoint import load_weights, save_model
+from hf_ser import processes
+from hf_ser.models.checkpoint import load_weights, save_model, trained_tensors
 from hf_ser.models.head import head_logits, plain_model, pooled_inputs
 from hf_ser.models.recipes import Recipe, learning_rate_groups
 from hf_ser.models.rewrites import FrontEnd
@@ -101,10 +102,16 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         model = self.accelerator.unwrap_model(self.model)
         return model.model if isinstance(model, PooledHead) else model
 
+    def whole_model(self) -> Any:
+        """Return the model to save, where this process may have to."""
+        return self.emotion_model
+
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         rows = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.epochs_sampler = LengthGroupedEpochs(rows.lengths, self.args.train_batch_size, seed)
+        # The clips of a step, not of a process, are of like lengths: how many processes share it changes no step.
+        clips_of_a_step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        self.epochs_sampler = LengthGroupedEpochs(rows.lengths, clips_of_a_step, seed)
         return self.epochs_sampler
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
@@ -155,10 +162,17 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
             )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_weights(self.emotion_model, Path(resume_from_checkpoint))
+        self._load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
-        load_weights(self.emotion_model, Path(str(self.state.best_model_checkpoint)))
+        self._load(Path(str(self.state.best_model_checkpoint)))
+
+    def _load(self, checkpoint: Path) -> None:
+        # Only the first process need see the disk; the others get its weights.
+        with processes.together():
+            if processes.is_first():
+                load_weights(self.emotion_model, checkpoint)
+        processes.from_first(trained_tensors(self.emotion_model))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:
