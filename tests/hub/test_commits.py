@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
-from pushing import Pusher
 
 from hf_ser.errors import InputError
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import push_files
+from pushing import Pusher
 
 CARD = "---\ntags:\n- emotion\n---\n\n# A model\n"
 # A NUL makes it a large file.

@@ -7,6 +7,7 @@ import pytest
 
 from dataset_files import noise, write_wav
 from hf_ser.dataset.build import build_dataset
+from hf_ser.dataset.data_card import card_of_repository
 from hf_ser.errors import InputError
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.publish import publish_dataset
@@ -63,7 +64,8 @@ def test_one_commit_then_none_then_one_with_what_is_stale_removed(hub, built, cr
     stored = hub.files("alice/private", kind="dataset")
     local = {path.relative_to(built).as_posix(): path.read_bytes() for path in built.rglob("*") if path.is_file()}
     ours = {path: content for path, content in stored.items() if path != ".gitattributes"}
-    assert ours == {**local, GENERATED_CARD: local["README.md"]}
+    card = card_of_repository(local["README.md"].decode(), "alice/private").encode()
+    assert ours == {**local, "README.md": card, GENERATED_CARD: card}
     assert not [path for path in stored if path.endswith(".py")]
 
     whole, smaller = crema_d

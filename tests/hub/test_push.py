@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from hf_ser import finetune, training_arguments
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import is_ours, shareable_record, without_local_paths
+from hf_ser.hub.artefact import is_ours
 from hf_ser.hub.card_merge import GENERATED_CARD
+from hf_ser.hub.facts import shareable_record, without_local_paths
 from hf_ser.hub.push import push_to_hub
 from hf_ser.labels import EMOTIONS
 from pushing import PUSH_MODELS, Pusher
@@ -133,7 +134,7 @@ def test_a_loaded_model_goes_up_without_figures(hub, push, runs):
     card = hub.read("alice/loaded", "README.md").decode()
     assert "Nothing is known of this model's quality" in card
     assert "model-index" not in card
-    assert "7. surprise" in card
+    assert "| surprise | 7 |" in card
     push(("load", runs / "lora_qkv"), "alice/loaded", merged=True)
     assert held(hub, "alice/loaded") == ALWAYS | {"model.safetensors"}
     push(("load", runs / "full"), "alice/loaded")

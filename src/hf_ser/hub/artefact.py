@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -17,16 +16,15 @@ from hf_ser.evaluation.report import render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import CARD
+from hf_ser.hub.facts import shareable_record, without_local_paths
 
 __all__ = [
     "Artefact",
     "checkpoint_files",
     "is_ours",
     "link_or_copy",
-    "shareable_record",
     "stage_folder",
     "stage_model",
-    "without_local_paths",
 ]
 
 logger = logging.getLogger(__name__)
@@ -41,7 +39,6 @@ _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safet
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors")
 _SETTINGS: Final = ("config.json", "preprocessor_config.json")
 _RECORDS: Final = ("run.json", "metrics.json", "predictions.csv", "report.md", "confusion.png")
-_PATH: Final = re.compile(r"(/|~|[A-Za-z]:[\\/]|\\\\)[^\n]*")
 
 
 def is_ours(path: str) -> bool:
@@ -176,48 +173,12 @@ def checkpoint_files(checkpoint: Path) -> dict[str, Path | bytes]:
     return files
 
 
-def without_local_paths(value: Any) -> Any:
-    """Return JSON's values with every path of this machine reduced to its last part.
-
-    Example:
-        >>> without_local_paths({"name": "/home/me/hubert", "id": "me/hubert", "rate": 16000})
-        {'name': 'hubert', 'id': 'me/hubert', 'rate': 16000}
-    """
-    if isinstance(value, Mapping):
-        return {key: without_local_paths(of) for key, of in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_local_paths(of) for of in value]
-    if isinstance(value, str) and (_PATH.fullmatch(value) or (os.sep in value and Path(value).exists())):
-        return _last_part(value)
-    return value
-
-
-def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's record without paths of this machine, relative ones included.
-
-    Example:
-        >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
-        {'model': {'name': 'hubert-tiny', 'local': True}}
-    """
-    cleaned: dict[str, Any] = without_local_paths(run)
-    # `encoders/hubert-tiny` looks like a Hub id; the record knows that it was a folder.
-    for part in ("model", "dataset"):
-        described = cleaned.get(part)
-        if isinstance(described, dict) and described.get("local") and described.get("name"):
-            described["name"] = _last_part(described["name"])
-    return cleaned
-
-
 def link_or_copy(file: Path, place: Path) -> None:
     """Put a file that nobody writes to in another place, too: by a link, or copied to another file system."""
     try:
         place.hardlink_to(file)
     except OSError:
         shutil.copyfile(file, place)
-
-
-def _last_part(path: str) -> str:
-    return next((part for part in reversed(re.split(r"[\\/]", path)) if part.strip(".~")), "folder")
 
 
 def _records(source: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,6 +13,7 @@ from hf_ser.errors import InputError
 from hf_ser.hub.artefact import is_ours, link_or_copy
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import CARD, Content, push_files
+from hf_ser.hub.front_matter import OWNED
 from hf_ser.hub.short_card import render_short_card
 
 __all__ = ["LAST_CHECKPOINT", "LivePush"]
@@ -111,6 +112,7 @@ class LivePush:
             {**save.files, CARD: card, GENERATED_CARD: card},
             message=f"Training in progress, step {save.progress['step']}",
             token=self._token,
+            owned_front_matter=OWNED,
             stale=lambda path: is_ours(path) or path.startswith(LAST_CHECKPOINT),
         )
 

@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from hf_ser.corpora import CORPORA
+from hf_ser.dataset.data_card import card_of_repository
 from hf_ser.errors import InputError
 from hf_ser.hub.commits import CARD, Pushed, push_files
 
@@ -64,9 +65,10 @@ def publish_dataset(
         if public:
             _refuse_public(repo_id, corpora, acknowledged)
 
+    card = card_of_repository((top / CARD).read_text(encoding="utf-8"), repo_id)
     return push_files(
         repo_id,
-        files,
+        {**files, CARD: card.encode()},
         repo_type="dataset",
         message="Write the eight-emotions data set",
         private=private,

@@ -14,6 +14,7 @@ from hf_ser.hub.artefact import Artefact, is_ours, stage_folder, stage_model
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD, merge_card
 from hf_ser.hub.commits import CARD, Content, Pushed, push_files
+from hf_ser.hub.front_matter import OWNED
 from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.hub.proof import prove
 from hf_ser.hub.short_card import render_short_card
@@ -85,6 +86,7 @@ def push_to_hub(
             create_pr=create_pr,
             token=token,
             # An adapter that was here, or a checkpoint, would be loaded in the place of this model.
+            owned_front_matter=OWNED,
             stale=lambda path: is_ours(path) or path.startswith(LAST_CHECKPOINT),
         )
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hf_ser import processes
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import without_local_paths
+from hf_ser.hub.facts import without_local_paths
 
 __all__ = ["SETTINGS", "TRAINER_STATE", "OutputFolder", "newest_checkpoint", "write_json"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import without_local_paths
+from hf_ser.hub.facts import without_local_paths
 from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.models.checkpoint import HEAD_STATE
 from hf_ser.remote import connection_error, hub_reason, persistent

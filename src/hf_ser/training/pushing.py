@@ -11,7 +11,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import checkpoint_files, shareable_record
+from hf_ser.hub.artefact import checkpoint_files
+from hf_ser.hub.facts import shareable_record
 from hf_ser.hub.live import LivePush
 from hf_ser.training.last_checkpoint import last_checkpoint_files
 
