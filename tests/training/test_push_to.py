@@ -97,6 +97,7 @@ def test_every_save_and_then_the_finished_model(hub, train, encoder, tmp_path):
         assert str(out).encode() not in content, path
 
 
+@pytest.mark.slow
 def test_a_human_may_write_meanwhile(hub, train, encoder, tmp_path):
     hub.create("alice/written", {"README.md": "---\ntags:\n- mine\n---\n\n# My notes\n"})
     train(encoder(), tmp_path / "out", push_to="alice/written")
@@ -117,13 +118,17 @@ def test_a_hub_that_fails_costs_warnings_and_no_result(hub, train, encoder, tmp_
     for name in ("run.json", "metrics.json", "model.safetensors", "README.md", GENERATED_CARD):
         assert (out / name).is_file()
     assert len(hub.commits("alice/failing")) == 1
-    # The first save fails; then the Hub works again.
+
+
+@pytest.mark.slow
+def test_a_hub_that_works_again_gets_the_next_save(hub, train, encoder, tmp_path):
     with hub.fault(503, path="/api/models/alice/failing2/commit/*", count=4) as struck:
         commit, _ = train(encoder(), tmp_path / "again", push_to="alice/failing2")
     assert len(struck.hits) == 4
     assert commit == hub.commits("alice/failing2")[0].id
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_pushing(hub, train, tmp_path):
     out = tmp_path / "out"
     options = {"recipe": "lora_qkv", "push_to": "alice/resumed"}
