@@ -52,7 +52,7 @@ def bob(hub):
 
 
 def test_one_commit_then_none_then_what_changed_and_what_is_stale(hub, alice):
-    name = "alice/course"
+    name = "alice/files-course"
     files = {**FILES, "old/a.json": "{}", "old/b.json": "{}"}
     (url, commit, pull_request, uploaded, deleted), slept = alice.push(name, files)
     assert url == f"{hub.endpoint}/{name}"
@@ -73,7 +73,7 @@ def test_one_commit_then_none_then_what_changed_and_what_is_stale(hub, alice):
 
 
 def test_a_branch_is_made_and_the_main_one_stays(hub, alice):
-    name = create(hub, "alice/branches")
+    name = create(hub, "alice/files-branches")
     told, _ = alice.push(name, CHANGED, revision="trial/one")
     assert told[1] == hub.commits(name, "trial/one")[0].id
     assert held(hub, name, revision="trial/one")["model.safetensors"] == bytes(CHANGED["model.safetensors"])
@@ -82,7 +82,7 @@ def test_a_branch_is_made_and_the_main_one_stays(hub, alice):
 
 
 def test_pull_requests_are_opened_and_added_to(hub, alice):
-    name = create(hub, "alice/pulls")
+    name = create(hub, "alice/files-pulls")
     first = hub.commits(name)[0].id
     hub.repo(name).tags["v1"] = first
     told, _ = alice.push(name, CHANGED, create_pr=True)
@@ -102,23 +102,23 @@ def test_pull_requests_are_opened_and_added_to(hub, alice):
 
 
 def test_a_stranger_may_propose_and_no_more(hub, bob):
-    hub.create("alice/strange", {"README.md": CARD})
-    assert bob.push("alice/strange", FILES, create_pr=True)[0][2] == "refs/pr/1"
-    assert "the token may not do this" in bob.push("alice/strange", FILES)[0]
-    assert "the token may not do this" in bob.push("alice/no_such", FILES)[0]
-    assert "alice/no_such" not in hub.repos()
+    hub.create("alice/files-strange", {"README.md": CARD})
+    assert bob.push("alice/files-strange", FILES, create_pr=True)[0][2] == "refs/pr/1"
+    assert "the token may not do this" in bob.push("alice/files-strange", FILES)[0]
+    assert "the token may not do this" in bob.push("alice/files-no_such", FILES)[0]
+    assert "alice/files-no_such" not in hub.repos()
 
 
 def test_a_gitignore_there_leaves_nothing_of_ours_out(hub, alice):
-    hub.create("alice/ignoring", {".gitignore": "*.safetensors\n*.json\n"})
-    alice.push("alice/ignoring", FILES)
-    assert held(hub, "alice/ignoring") == {**pushed(FILES), ".gitignore": b"*.safetensors\n*.json\n"}
+    hub.create("alice/files-ignoring", {".gitignore": "*.safetensors\n*.json\n"})
+    alice.push("alice/files-ignoring", FILES)
+    assert held(hub, "alice/files-ignoring") == {**pushed(FILES), ".gitignore": b"*.safetensors\n*.json\n"}
 
 
 def test_the_hubs_own_card_of_a_new_space_is_nobodys_text(hub, alice):
     card = "---\ntitle: eer\nsdk: static\n---\n\n# EER\n"
-    alice.push("alice/eer", {"README.md": card}, repo_type="space", space_sdk="static")
-    assert held(hub, "alice/eer", kind="space") == pushed({"README.md": card})
+    alice.push("alice/files-eer", {"README.md": card}, repo_type="space", space_sdk="static")
+    assert held(hub, "alice/files-eer", kind="space") == pushed({"README.md": card})
 
 
 def test_what_cannot_be_pushed_at_all(hub, alice, tmp_path):
@@ -129,17 +129,17 @@ def test_what_cannot_be_pushed_at_all(hub, alice, tmp_path):
     with pytest.raises(InputError, match="is not there to be pushed"):
         push_files("me/x", {"a": tmp_path / "missing"}, message="x")
     with Pusher(hub, None) as nobody, Pusher(hub, hub.token("alice", "read")) as reader:
-        assert "no token is at hand; run `hf auth login`" in nobody.push("alice/x", FILES)[0]
-        assert "the token may not do this; it needs the role write" in reader.push("alice/x", FILES)[0]
+        assert "no token is at hand; run `hf auth login`" in nobody.push("alice/files-x", FILES)[0]
+        assert "the token may not do this; it needs the role write" in reader.push("alice/files-x", FILES)[0]
     with Pusher(hub, "hf_unknownUnknown0") as wrong, Pusher(hub, hub.token(), HF_HUB_OFFLINE="1") as offline:
-        assert "the token is refused" in wrong.push("alice/x", FILES)[0]
-        assert "offline mode is on; unset HF_HUB_OFFLINE" in offline.push("alice/x", FILES)[0]
+        assert "the token is refused" in wrong.push("alice/files-x", FILES)[0]
+        assert "offline mode is on; unset HF_HUB_OFFLINE" in offline.push("alice/files-x", FILES)[0]
         assert "hf_unknownUnknown0" not in wrong.log()
-    assert "alice/x" not in hub.repos()
+    assert "alice/files-x" not in hub.repos()
 
 
 def test_a_card_that_the_hub_refuses_is_not_pushed(hub, alice):
-    name = create(hub, "alice/refused")
+    name = create(hub, "alice/files-refused")
     told, _ = alice.push(name, {**CHANGED, "README.md": "---\nlicense: no-such-licence\n---\n"})
     assert told.startswith(f"nothing was pushed to '{name}': ")
     assert held(hub, name) == {**pushed(FILES), "README.md": (CARD + HUMAN).encode()}
@@ -175,7 +175,7 @@ def fault(hub, step, kind, name, **how):
 
 @pytest.mark.parametrize(("step", "kind"), CASES)
 def test_a_passing_fault_is_outlived(hub, alice, step, kind):
-    name = f"alice/passing-{step}-{kind}"
+    name = f"alice/files-passing-{step}-{kind}"
     if step != "make":
         create(hub, name)
     with fault(hub, step, kind, name) as struck:
@@ -194,7 +194,7 @@ def test_a_passing_fault_is_outlived(hub, alice, step, kind):
 
 @pytest.mark.parametrize(("step", "kind"), [case for case in CASES if case[1] != "slow"])
 def test_a_lasting_fault_is_one_line_and_leaves_all_as_it_was(hub, alice, step, kind):
-    name = f"alice/lasting-{step}-{kind}"
+    name = f"alice/files-lasting-{step}-{kind}"
     if step != "make":
         create(hub, name)
         before = hub.files(name)
@@ -216,7 +216,7 @@ def test_a_lasting_fault_is_one_line_and_leaves_all_as_it_was(hub, alice, step, 
 @pytest.mark.parametrize("path", ["/api/models/{id}/refs", "/api/models/{id}/branch/*"])
 @pytest.mark.parametrize("kind", ["drop", "lost_answer", 503])
 def test_making_a_branch_outlives_a_passing_fault(hub, alice, path, kind):
-    name = create(hub, f"alice/branch-{path.split('/')[4]}-{kind}")
+    name = create(hub, f"alice/files-branch-{path.split('/')[4]}-{kind}")
     with hub.fault(kind, path=path.format(id=name)) as struck:
         told, _ = alice.push(name, CHANGED, revision="trial")
     assert len(struck.hits) == 1
@@ -224,7 +224,7 @@ def test_making_a_branch_outlives_a_passing_fault(hub, alice, path, kind):
 
 
 def test_a_pull_request_whose_answer_is_lost_is_not_opened_twice(hub, alice):
-    name = create(hub, "alice/lost-pull")
+    name = create(hub, "alice/files-lost-pull")
     with hub.fault("lost_answer", path=f"*/{name}/commit/*"):
         told, _ = alice.push(name, CHANGED, create_pr=True)
     assert told[:3] == [f"{hub.endpoint}/{name}/discussions/1", hub.commits(name, "refs/pr/1")[0].id, "refs/pr/1"]
@@ -235,7 +235,7 @@ def test_a_pull_request_whose_answer_is_lost_is_not_opened_twice(hub, alice):
 
 
 def test_somebody_else_who_pushes_at_the_same_time_is_not_overwritten(hub, alice):
-    name = create(hub, "alice/conflict")
+    name = create(hub, "alice/files-conflict")
     card = f"{CARD}{HUMAN}\nBob's words.\n"
     with hub.fault("conflict", path=f"*/{name}/commit/*", files={"README.md": card}):
         told, slept = alice.push(name, CHANGED)
@@ -250,7 +250,7 @@ def test_somebody_else_who_pushes_at_the_same_time_is_not_overwritten(hub, alice
 
 
 def test_a_commit_whose_answer_is_lost_is_found_under_somebody_elses(hub, alice):
-    name = create(hub, "alice/buried")
+    name = create(hub, "alice/files-buried")
     before = len(hub.commits(name))
     with (
         hub.fault("lost_answer", path=f"*/{name}/commit/*"),
@@ -272,7 +272,7 @@ def test_a_commit_whose_answer_is_lost_is_found_under_somebody_elses(hub, alice)
 
 
 def test_where_nobody_can_see_whether_the_commit_arrived_it_is_said(hub, alice):
-    name = create(hub, "alice/unseen")
+    name = create(hub, "alice/files-unseen")
     with (
         hub.fault("lost_answer", path=f"*/{name}/commit/*"),
         hub.fault(503, path=f"/api/models/{name}/commits/*", count=None),
@@ -284,7 +284,7 @@ def test_where_nobody_can_see_whether_the_commit_arrived_it_is_said(hub, alice):
 
 
 def test_a_longer_wait_than_two_minutes_is_left_to_the_user(hub, alice):
-    name = create(hub, "alice/patience")
+    name = create(hub, "alice/files-patience")
     with hub.fault(429, path=f"*/{name}/commit/*", retry_after=3600) as struck:
         told, slept = alice.push(name, CHANGED)
     assert "slow down (429)" in told
@@ -292,11 +292,11 @@ def test_a_longer_wait_than_two_minutes_is_left_to_the_user(hub, alice):
 
 
 def test_a_card_that_cannot_be_read_is_not_overwritten(hub, alice):
-    hub.create("alice/latin", {"README.md": "# Modèle\n".encode("latin-1")})
-    told, _ = alice.push("alice/latin", FILES)
+    hub.create("alice/files-latin", {"README.md": "# Modèle\n".encode("latin-1")})
+    told, _ = alice.push("alice/files-latin", FILES)
     assert "its README.md cannot be read: it is no UTF-8 text; mend it there" in told
-    assert held(hub, "alice/latin") == {"README.md": "# Modèle\n".encode("latin-1")}
-    name = create(hub, "alice/gated")
+    assert held(hub, "alice/files-latin") == {"README.md": "# Modèle\n".encode("latin-1")}
+    name = create(hub, "alice/files-gated")
     with hub.fault(403, path=f"/{name}/resolve/*", count=None):
         told, _ = alice.push(name, CHANGED)
     assert "its README.md cannot be read" in told

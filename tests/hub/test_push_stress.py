@@ -47,7 +47,7 @@ def sources(toy, encoder, tmp_path_factory):
     return {
         "full": (run("full", "full"), {}),
         "other": (run("other", "full", seed=7), {}),
-        "adapter": (adapter, {"base_model": "alice/encoder"}),
+        "adapter": (adapter, {"base_model": "alice/stress-base"}),
         "merged": (adapter, {"merged": True}),
     }
 
@@ -104,7 +104,7 @@ def weights_of(hub, repo_id, commit):
 
 @pytest.mark.slow
 def test_every_state_that_a_reader_could_see_loads(hub, encoder, sources, tmp_path, capsys):
-    hub.create_from_folder("alice/encoder", encoder())
+    hub.create_from_folder("alice/stress-base", encoder())
     draw = random.Random(SEED)
     counts, hits, seen, lines = collections.Counter(), collections.Counter(), {}, collections.defaultdict(list)
     begin = time.perf_counter()

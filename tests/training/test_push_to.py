@@ -53,7 +53,7 @@ for line in sys.stdin:
 def train(hub, toy, encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "toy"
     toy.save_to_disk(folder)
-    hub.create_from_folder("alice/base", encoder())
+    hub.create_from_folder("alice/live-base", encoder())
     with Pusher(hub, hub.token("alice"), CODE.replace("TOY", repr(str(folder)))) as process:
 
         def ask(model, out, *, recipe="full", dies_at=0, **options):
@@ -79,10 +79,10 @@ def states(hub, repo_id, folder):
 
 def test_every_save_and_then_the_finished_model(hub, train, encoder, tmp_path):
     out = tmp_path / "out"
-    commit, _ = train(encoder(), out, push_to="alice/live")
-    assert commit == hub.commits("alice/live")[0].id
-    assert hub.repo("alice/live").private
-    found = list(states(hub, "alice/live", tmp_path / "states"))
+    commit, _ = train(encoder(), out, push_to="alice/live-live")
+    assert commit == hub.commits("alice/live-live")[0].id
+    assert hub.repo("alice/live-live").private
+    found = list(states(hub, "alice/live-live", tmp_path / "states"))
     assert found[0][0] == "Push a checkpoint by hf_ser"
     # Saves come fast here: some were replaced by newer ones before their turn.
     assert {title for title, _, _ in found[1:]} <= {f"Training in progress, step {step}" for step in (4, 8, 12)}
@@ -92,15 +92,16 @@ def test_every_save_and_then_the_finished_model(hub, train, encoder, tmp_path):
     assert (found[1][2] / "last-checkpoint" / "training_state.json").is_file()
     assert not (found[0][2] / "last-checkpoint").exists()
     assert not [entry for entry in out.iterdir() if entry.name.startswith(".push")]
-    for path, content in hub.files("alice/live", hub.commits("alice/live")[1].id).items():
+    for path, content in hub.files("alice/live-live", hub.commits("alice/live-live")[1].id).items():
         assert str(encoder()).encode() not in content, path
         assert str(out).encode() not in content, path
 
 
+@pytest.mark.slow
 def test_a_human_may_write_meanwhile(hub, train, encoder, tmp_path):
-    hub.create("alice/written", {"README.md": "---\ntags:\n- mine\n---\n\n# My notes\n"})
-    train(encoder(), tmp_path / "out", push_to="alice/written")
-    card = hub.read("alice/written", "README.md").decode()
+    hub.create("alice/live-written", {"README.md": "---\ntags:\n- mine\n---\n\n# My notes\n"})
+    train(encoder(), tmp_path / "out", push_to="alice/live-written")
+    card = hub.read("alice/live-written", "README.md").decode()
     assert "# My notes" in card
     assert "- mine" in card
     assert "model-index" in card
@@ -108,54 +109,63 @@ def test_a_human_may_write_meanwhile(hub, train, encoder, tmp_path):
 
 
 def test_a_hub_that_fails_costs_warnings_and_no_result(hub, train, encoder, tmp_path):
-    with hub.fault(503, path="/api/models/alice/failing/commit/*", count=None):
-        told = train(encoder(), tmp_path / "out", push_to="alice/failing")
+    with hub.fault(503, path="/api/models/alice/live-failing/commit/*", count=None):
+        told = train(encoder(), tmp_path / "out", push_to="alice/live-failing")
     out = tmp_path / "out"
-    assert told.startswith("nothing was pushed to 'alice/failing': the Hub fails at the moment (503)")
-    assert told.endswith(f"complete in '{out}', push it by: hf-ser push {out} alice/failing")
-    assert "is not on the Hub, and training goes on: nothing was pushed to 'alice/failing'" in train.log()
+    assert told.startswith("nothing was pushed to 'alice/live-failing': the Hub fails at the moment (503)")
+    assert told.endswith(f"complete in '{out}', push it by: hf-ser push {out} alice/live-failing")
+    assert "is not on the Hub, and training goes on: nothing was pushed to 'alice/live-failing'" in train.log()
     for name in ("run.json", "metrics.json", "model.safetensors", "README.md", GENERATED_CARD):
         assert (out / name).is_file()
-    assert len(hub.commits("alice/failing")) == 1
-    # The first save fails; then the Hub works again.
-    with hub.fault(503, path="/api/models/alice/failing2/commit/*", count=4) as struck:
-        commit, _ = train(encoder(), tmp_path / "again", push_to="alice/failing2")
+    assert len(hub.commits("alice/live-failing")) == 1
+
+
+@pytest.mark.slow
+def test_a_hub_that_works_again_gets_the_next_save(hub, train, encoder, tmp_path):
+    with hub.fault(503, path="/api/models/alice/live-failing2/commit/*", count=4) as struck:
+        commit, _ = train(encoder(), tmp_path / "again", push_to="alice/live-failing2")
     assert len(struck.hits) == 4
-    assert commit == hub.commits("alice/failing2")[0].id
+    assert commit == hub.commits("alice/live-failing2")[0].id
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_pushing(hub, train, tmp_path):
     out = tmp_path / "out"
-    options = {"recipe": "lora_qkv", "push_to": "alice/resumed"}
-    assert train("alice/base", out, dies_at=2, **options) == "interrupted"
-    assert hub.commits("alice/resumed")[0].title == "Training in progress, step 4"
-    _, uar = train("alice/base", out, resume=True, **options)
-    titles = [one.title for one in hub.commits("alice/resumed")]
+    options = {"recipe": "lora_qkv", "push_to": "alice/live-resumed"}
+    assert train("alice/live-base", out, dies_at=2, **options) == "interrupted"
+    assert hub.commits("alice/live-resumed")[0].title == "Training in progress, step 4"
+    _, uar = train("alice/live-base", out, resume=True, **options)
+    titles = [one.title for one in hub.commits("alice/live-resumed")]
     assert titles[0] == "Push an adapter by hf_ser"
-    settings = json.loads(hub.read("alice/resumed", "adapter_config.json"))
-    assert settings["revision"] == hub.commits("alice/base")[0].id
+    settings = json.loads(hub.read("alice/live-resumed", "adapter_config.json"))
+    assert settings["revision"] == hub.commits("alice/live-base")[0].id
     # Elsewhere, from the Hub alone.
     whole = tmp_path / "whole"
-    assert train("alice/base", whole, recipe="lora_qkv")[1] == uar
-    assert train("alice/base", tmp_path / "a", dies_at=2, recipe="lora_qkv", push_to="alice/moved") == "interrupted"
+    assert train("alice/live-base", whole, recipe="lora_qkv")[1] == uar
+    assert (
+        train("alice/live-base", tmp_path / "a", dies_at=2, recipe="lora_qkv", push_to="alice/live-moved")
+        == "interrupted"
+    )
     shutil.rmtree(tmp_path / "a")
-    assert train("alice/base", tmp_path / "b", recipe="lora_qkv", push_to="alice/moved", resume=True)[1] == uar
-    assert hub.commits("alice/moved")[0].title == "Push an adapter by hf_ser"
-    assert not [path for path in hub.paths("alice/moved") if path.startswith("last-checkpoint/")]
+    assert (
+        train("alice/live-base", tmp_path / "b", recipe="lora_qkv", push_to="alice/live-moved", resume=True)[1] == uar
+    )
+    assert hub.commits("alice/live-moved")[0].title == "Push an adapter by hf_ser"
+    assert not [path for path in hub.paths("alice/live-moved") if path.startswith("last-checkpoint/")]
 
 
 def test_what_could_not_be_pushed_in_the_end_is_refused_in_the_beginning(hub, train, encoder, tmp_path):
     out = tmp_path / "out"
-    hub.create("alice/unreadable", {"README.md": b"\xff"})
+    hub.create("alice/live-unreadable", {"README.md": b"\xff"})
     for model, recipe, repo_id, words in (
-        (encoder(), "lora_qkv", "alice/x", "an adapter on the folder"),
+        (encoder(), "lora_qkv", "alice/live-x", "an adapter on the folder"),
         (encoder(), "full", "bob/x", "push to one of alice, lab"),
         (encoder(), "full", "not a name", "give USER/NAME"),
-        (encoder(), "full", "alice/unreadable", "its README.md cannot be read"),
+        (encoder(), "full", "alice/live-unreadable", "its README.md cannot be read"),
     ):
         assert words in train(model, out, recipe=recipe, push_to=repo_id)
     assert not out.exists()
-    assert "alice/x" not in hub.repos()
+    assert "alice/live-x" not in hub.repos()
 
 
 def test_the_command_line_takes_push_to(capsys, tmp_path):
