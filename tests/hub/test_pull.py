@@ -145,10 +145,18 @@ def pulled(hub, shelf, tmp_path_factory):
     hub.repo("alice/pull-tagged").tags["v1"] = hub.commits("alice/pull-tagged")[0].id
     hub.commit("alice/pull-tagged", {"config.json": "{}"})
     codes["tagged"] = LOAD.format(id="alice/pull-tagged", option="revision='v1'")
-    home = tmp_path_factory.mktemp("home")
+    home, start = tmp_path_factory.mktemp("home"), len(hub.requests)
     printed = json.loads(hub.run(AS_PRINTED, "ours", json.dumps(codes), home=home, cwd=shelf["home"]).splitlines()[-1])
     others = {name: printed.pop(name) for name in (*BASES, "closed", "tagged")}
-    return {"home": home, "printed": printed, "others": others}
+    return {"home": home, "printed": printed, "others": others, "requests": hub.requests[start:]}
+
+
+def test_every_file_is_asked_for_by_its_commit(pulled):
+    """The libraries below, left alone, ask for the main branch again and again: for other commits, it may be."""
+    files = [request.path for request in pulled["requests"] if "/resolve/" in request.path]
+    assert len(files) > 20
+    assert not [path for path in files if not re.search(r"/resolve/[0-9a-f]{40}/[\w.]+$", path)]
+    assert not [path for path in files if path.endswith((".bin", ".py", "README.md"))]
 
 
 def test_load_as_printed(pulled, shelf):

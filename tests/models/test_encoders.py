@@ -5,7 +5,8 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.models.encoders import ARCHITECTURES, PARTS, open_encoder, part_of, record_layer_drop
+from hf_ser.models.encoders import ARCHITECTURES, PARTS, open_encoder, part_of
+from hf_ser.models.layer_drop import record_layer_drop
 
 SUPERB = ["neu", "hap", "ang", "sad"]
 

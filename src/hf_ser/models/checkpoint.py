@@ -17,9 +17,9 @@ from hf_ser.models.encoders import (
     open_feature_extractor,
     open_weights,
     part_of,
-    quiet_loading,
 )
 from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, plain_model, statistics_of
+from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 from hf_ser.remote import hub_reason
 

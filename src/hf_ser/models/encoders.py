@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion, id2label, label2id
+from hf_ser.models.loading import quiet_loading, read_pretrained
 from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
-from hf_ser.remote import hub_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["ARCHITECTURES", "PARTS", "Architecture", "architecture_of", "open_encoder", "part_of"]
@@ -128,43 +125,6 @@ def part_of(name: str, architecture: Architecture) -> str:
     return "encoder"
 
 
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Silence the report on newly initialised weights: what happens to the head is said in our own words."""
-    import warnings
-
-    from transformers.utils import logging as transformers_logging
-
-    before = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            # PEFT 0.21 asks transformers 5.23 by a name that the latter is about to rename: nothing a user can mend.
-            warnings.filterwarnings(
-                "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
-            )
-            yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _read(what: str, snapshot: Snapshot, read: Any, **options: Any) -> Any:
-    """Call a `from_pretrained` on a snapshot's folder, turning its many failures into one line that names the model."""
-    from safetensors import SafetensorError
-
-    try:
-        return read(str(snapshot.folder), trust_remote_code=False, **options)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = hub_reason(error).replace(str(snapshot.folder), snapshot.name)
-        raise InputError(
-            f"model '{snapshot.name}': cannot read its {what}: {reason}; name another revision, or have it saved again"
-        ) from error
-
-
 def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConfig:
     """Read the configuration of a checkpoint in a folder or on the Hub.
 
@@ -181,7 +141,7 @@ def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConf
     architecture = snapshot.read_json(CONFIG).get("model_type")
     if architecture not in ARCHITECTURES:
         raise InputError(f"model '{snapshot.name}': {_unsupported(architecture)}")
-    config = _read("configuration", snapshot, AutoConfig.from_pretrained)
+    config = read_pretrained("configuration", snapshot, AutoConfig.from_pretrained)
     config.name_or_path = snapshot.name
     return config
 
@@ -211,7 +171,7 @@ def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any
     """
     from transformers import AutoFeatureExtractor
 
-    return _read("preprocessor", open_snapshot(source, **options), AutoFeatureExtractor.from_pretrained)
+    return read_pretrained("preprocessor", open_snapshot(source, **options), AutoFeatureExtractor.from_pretrained)
 
 
 def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, Any]:
@@ -228,7 +188,7 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
     from transformers import AutoModelForAudioClassification
 
     with quiet_loading():
-        model, report = _read(
+        model, report = read_pretrained(
             "weights",
             snapshot,
             AutoModelForAudioClassification.from_pretrained,
@@ -349,42 +309,3 @@ def _keep_rows(model: Any, snapshot: Snapshot, labels: tuple[str, ...], old_labe
             if label in old_labels:
                 model.classifier.weight[row] = old.classifier.weight[old_labels.index(label)]
                 model.classifier.bias[row] = old.classifier.bias[old_labels.index(label)]
-
-
-def record_layer_drop(model: PreTrainedModel) -> None:
-    """Make LayerDrop compatible with the weighted layer sum, in place.
-
-    `transformers` 5 skips a dropped layer without recording its hidden state, so that the sum over layers
-    fails. Here each layer runs and, when it is dropped, hands its input on: the same training signal, the
-    full number of hidden states, and a gradient (of zero) for every parameter. The configuration that is
-    saved keeps its `layerdrop`.
-
-    Source: Fan et al. 2020, Reducing Transformer Depth on Demand with Structured Dropout.
-    """
-    import copy
-
-    import torch
-
-    config = model.config
-    rate = float(getattr(config, "layerdrop", 0.0) or getattr(config, "encoder_layerdrop", 0.0))
-    if rate <= 0.0 or not getattr(config, "use_weighted_layer_sum", False):
-        return
-    path = architecture_of(config).layers
-    encoder = model.get_submodule(path.rpartition(".")[0])
-    private = copy.deepcopy(config)
-    private.layerdrop = 0.0
-    if hasattr(private, "encoder_layerdrop"):
-        private.encoder_layerdrop = 0.0
-        encoder.layerdrop = 0.0
-    encoder.config = private
-
-    def hand_on(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
-        if not module.training:
-            return output
-        hidden = output[0] if isinstance(output, tuple) else output
-        keep = (torch.rand([], device=hidden.device) >= rate).to(hidden.dtype)
-        mixed = keep * hidden + (1 - keep) * arguments[0]
-        return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
-
-    for layer in model.get_submodule(path):
-        layer.register_forward_hook(hand_on, prepend=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, part_of, quiet_loading
+from hf_ser.models.encoders import PARTS, architecture_of, part_of
+from hf_ser.models.loading import quiet_loading
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hf_ser.audio.collate import Collator
-from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor, record_layer_drop
+from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
 from hf_ser.models.features import FeatureStore, encoder_fingerprint, extract_pooled_features
 from hf_ser.models.head import (
     FeatureStatistics,
@@ -23,6 +23,7 @@ from hf_ser.models.head import (
     start_head,
     unfold_weights,
 )
+from hf_ser.models.layer_drop import record_layer_drop
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.rewrites import FrontEnd
 from hf_ser.models.snapshot import open_snapshot

@@ -1,0 +1,53 @@
+"""Calling the loaders of `transformers` and `peft` quietly, and saying what fails in one line."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hf_ser.errors import InputError
+from hf_ser.remote import hub_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hf_ser.models.snapshot import Snapshot
+
+__all__ = ["quiet_loading", "read_pretrained"]
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence the report on newly initialised weights: what happens to the head is said in our own words."""
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            # PEFT 0.21 asks transformers 5.23 by a name that the latter is about to rename: nothing a user can mend.
+            warnings.filterwarnings(
+                "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
+            )
+            yield
+    finally:
+        transformers_logging.set_verbosity(before)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def read_pretrained(what: str, snapshot: Snapshot, read: Any, **options: Any) -> Any:
+    """Call a `from_pretrained` on a snapshot's folder, turning its many failures into one line that names the model."""
+    from safetensors import SafetensorError
+
+    try:
+        return read(str(snapshot.folder), trust_remote_code=False, **options)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = hub_reason(error).replace(str(snapshot.folder), snapshot.name)
+        raise InputError(
+            f"model '{snapshot.name}': cannot read its {what}: {reason}; name another revision, or have it saved again"
+        ) from error
