@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from pushing import Pusher
 
 from hf_ser import finetune, training_arguments
 from hf_ser.errors import InputError
 from hf_ser.training.folder import OutputFolder
 from hf_ser.training.last_checkpoint import last_checkpoint_files
+from pushing import Pusher
 
 FETCH = """
 import json, logging, sys, time

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pushing import Pusher
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics import METRICS
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.metric_space import metric_space_files
 from hub_server.cards import validate
+from pushing import Pusher
 
 LABELS = {"predictions": [0, 1, 1, 2], "references": [0, 0, 1, 2]}
 SCORES = {
