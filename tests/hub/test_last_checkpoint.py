@@ -40,18 +40,18 @@ WEIGHTS = {"adapter_model.safetensors", "head_training_state.safetensors"}
 STATE = {"optimizer.safetensors", "training_state.json", "random_state_0.json", "random_state_0.safetensors"}
 
 
-def train(toy, encoder, folder, **options):
+def train(toy, encoder, folder, recipe="lora_qkv", **options):
     """Train seven steps with a checkpoint after every second; none is better than the first."""
     from hf_ser.training.scoring import ValidationMetrics
 
     arguments = training_arguments(
-        "lora_qkv", folder, use_cpu=True, disable_tqdm=True, max_steps=7, eval_strategy="steps", eval_steps=2,
+        recipe, folder, use_cpu=True, disable_tqdm=True, max_steps=7, eval_strategy="steps", eval_steps=2,
         per_device_train_batch_size=6,
     )  # fmt: skip
     same = {"uar": 0.5, "accuracy": 0.5, "f1_macro": 0.5}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ValidationMetrics, "__call__", lambda *_: same)
-        return finetune(encoder, toy, output_dir=folder, args=arguments, cache_features=False, **options)
+        return finetune(encoder, toy, recipe=recipe, output_dir=folder, args=arguments, cache_features=False, **options)
 
 
 def train_until_killed(*arguments):
@@ -206,14 +206,14 @@ from hf_ser import InputError, finetune, training_arguments
 from hf_ser.training.scoring import ValidationMetrics
 from hf_ser.training.trainer import EmotionTrainer
 
-out, data, more = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+out, data, repository, recipe, more = *sys.argv[1:5], json.loads(sys.argv[5])
 same = {"uar": 0.5, "accuracy": 0.5, "f1_macro": 0.5}
 ValidationMetrics.__call__ = lambda *_: same
 step = EmotionTrainer.training_step
 
 def step_or_die(self, *arguments, **options):
     if self.state.global_step == 5:
-        while "step 4" not in HfApi().list_repo_commits("alice/killed")[0].title:
+        while "step 4" not in HfApi().list_repo_commits(repository)[0].title:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, *arguments, **options)
@@ -221,41 +221,45 @@ def step_or_die(self, *arguments, **options):
 if not more:
     EmotionTrainer.training_step = step_or_die
 arguments = training_arguments(
-    "lora_qkv", out, use_cpu=True, disable_tqdm=True, max_steps=7, eval_strategy="steps", eval_steps=2,
+    recipe, out, use_cpu=True, disable_tqdm=True, max_steps=7, eval_strategy="steps", eval_steps=2,
     per_device_train_batch_size=6, **({"seed": 7} if more.get("seed") else {}),
 )
 more.pop("seed", None)
 try:
-    finetune("alice/killed-encoder", load_from_disk(data), output_dir=out, args=arguments, cache_features=False,
-             push_to="alice/killed", **more)
+    finetune("alice/killed-encoder", load_from_disk(data), recipe=recipe, output_dir=out, args=arguments,
+             cache_features=False, push_to=repository, **more)
 except InputError as error:
     print(error)
 """
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_on_one_machine_is_finished_on_another(hub, toy, encoder, tmp_path):
+@pytest.mark.parametrize("recipe", ["full", "lora_qkv", "lora_classifier"])
+def test_a_run_that_was_killed_on_one_machine_is_finished_on_another(recipe, hub, toy, encoder, tmp_path):
     toy.save_to_disk(str(tmp_path / "toy"))
-    hub.create_from_folder("alice/killed-encoder", encoder())
+    if "alice/killed-encoder" not in hub.repos():
+        hub.create_from_folder("alice/killed-encoder", encoder())
+    repository = f"alice/killed-{recipe}"
 
     def run(name, **more):
-        words = [str(tmp_path / name), str(tmp_path / "toy"), json.dumps(more)]
+        words = [str(tmp_path / name), str(tmp_path / "toy"), repository, recipe, json.dumps(more)]
         return hub.execute([sys.executable, "-c", RUN, *words], hub.token("alice"))
 
     first = run("first")
     assert first.returncode == -signal.SIGKILL, first.stderr[-2000:]
-    assert "last-checkpoint/best/adapter_model.safetensors" in hub.paths("alice/killed")
+    weights = "model.safetensors" if recipe == "full" else "adapter_model.safetensors"
+    assert f"last-checkpoint/best/{weights}" in hub.paths(repository)
     other = run("other", resume=True, seed=7)
     assert "the run to resume had" in other.stdout
     assert not (tmp_path / "other").exists()
     second = run("second", resume=True)
     assert second.returncode == 0, second.stderr[-2000:]
-    whole = train(toy, encoder(), tmp_path / "whole")
+    whole = train(toy, encoder(), tmp_path / "whole", recipe)
     record = json.loads((tmp_path / "second" / "run.json").read_text())
     assert record["history"] == json.loads(json.dumps(whole.run["history"]))
-    for file in ("adapter_model.safetensors", "predictions.csv", "metrics.json"):
+    for file in (weights, "predictions.csv", "metrics.json"):
         assert (tmp_path / "second" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     # The finished model, and nothing of the way to it.
-    held = hub.files("alice/killed")
-    assert held["adapter_model.safetensors"] == (tmp_path / "whole" / "adapter_model.safetensors").read_bytes()
+    held = hub.files(repository)
+    assert held[weights] == (tmp_path / "whole" / weights).read_bytes()
     assert not [path for path in held if path.startswith("last-checkpoint/")]

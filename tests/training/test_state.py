@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -241,3 +243,51 @@ def test_an_optimizer_that_cannot_be_saved_is_refused_before_training(toy, encod
     with pytest.raises(InputError, match=r"optimizer Remembering: .*trace is a builtins\.set in its state"):
         run("lora_classifier", toy, encoder(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+TWO_PROCESSES = """
+import os, signal, sys
+from datasets import load_from_disk
+from hf_ser import finetune, recipe, training_arguments
+from hf_ser.training.trainer import EmotionTrainer
+
+encoder, data, out, how = sys.argv[1:]
+step = EmotionTrainer.training_step
+
+def step_or_die(self, *arguments, **options):
+    if self.state.global_step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments, **options)
+
+if how == "killed":
+    EmotionTrainer.training_step = step_or_die
+arguments = training_arguments(
+    "full", out, max_steps=4, eval_strategy="steps", eval_steps=2, per_device_train_batch_size=4, use_cpu=True,
+    disable_tqdm=True,
+)
+finetune(
+    encoder, load_from_disk(data), recipe=recipe("full", encoder_settings={"hidden_dropout": 0.2}), output_dir=out,
+    args=arguments, cache_features=False, resume=how == "resumed",
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_killed_go_on_and_one_may_not(toy, encoder, tmp_path):
+    toy.save_to_disk(str(tmp_path / "toy"))
+    (tmp_path / "run.py").write_text(TWO_PROCESSES)
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", "--standalone"]
+
+    def run(folder, how, launcher=torchrun):
+        words = [str(tmp_path / "run.py"), str(encoder()), str(tmp_path / "toy"), str(tmp_path / folder), how]
+        return subprocess.run([sys.executable, *launcher, *words], capture_output=True, text=True, check=False)
+
+    whole = run("whole", "whole")
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    assert run("out", "killed").returncode != 0
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint-2" / "random_state_1.json").is_file()
+    assert "is of a run on 2 devices, now there are 1" in run("out", "resumed", []).stderr
+    resumed = run("out", "resumed")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    for file in ("model.safetensors", "predictions.csv"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
