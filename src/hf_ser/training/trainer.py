@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser import processes
 from hf_ser.models.checkpoint import load_weights, save_model, trained_tensors
@@ -16,6 +16,7 @@ from hf_ser.models.head import head_logits, plain_model, pooled_inputs
 from hf_ser.models.recipes import Recipe, learning_rate_groups
 from hf_ser.models.rewrites import FrontEnd
 from hf_ser.training.items import LengthGroupedEpochs
+from hf_ser.training.memory import PartwiseTrainer
 from hf_ser.training.state import (
     load_random_state,
     load_training_state,
@@ -78,7 +79,7 @@ class _EpochToSampler(TrainerCallback):  # type: ignore[misc]
             self._trainer.epochs_sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
 
 
-class EmotionTrainer(Trainer):  # type: ignore[misc]
+class EmotionTrainer(PartwiseTrainer):
     """`transformers.Trainer` with a recipe's learning rates, our sampler and plain checkpoints.
 
     Args:
@@ -114,17 +115,38 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         self.epochs_sampler = LengthGroupedEpochs(rows.lengths, clips_of_a_step, seed)
         return self.epochs_sampler
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
-        """Return the mean loss of the clips, each weighted by its label where weights were given."""
-        if self._label_weights is None or "labels" not in inputs:
-            return super().compute_loss(model, inputs, return_outputs=return_outputs, **options)
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """Return the batches of one step and the number of clips in them, over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        clips = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        return batches, self.accelerator.gather(clips).sum()
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return the mean loss of the clips, each weighted by its label where weights were given.
+
+        The mean is over all clips of a step, however they are dealt out to batches, accumulation and processes:
+        each clip of a step counts the same, also where batches hold different numbers of them.
+        """
         labels = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         losses = nn.functional.cross_entropy(
             outputs["logits"], labels, reduction="none", label_smoothing=self.args.label_smoothing_factor
         )
-        # A plain mean: dividing by the batch's own weights would make the loss depend on how clips are batched.
-        loss = (self._label_weights.to(losses)[labels] * losses).mean()
+        if self._label_weights is not None:
+            # Divided by the number of clips, not by their weights: the loss must not depend on how clips are batched.
+            losses = self._label_weights.to(losses)[labels] * losses
+        if num_items_in_batch is None:
+            loss = losses.mean()
+        else:
+            # Trainer divides by the accumulated batches, and gradients are averaged over the processes.
+            shares = self.args.world_size * self.current_gradient_accumulation_steps
+            loss = losses.sum() * shares / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
     def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
