@@ -86,6 +86,9 @@ def _add_finetune(commands: Any) -> None:
     command.add_argument("--allow-speaker-overlap", action="store_true", help="accept parts that share speakers")
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")
     command.add_argument("--no-feature-cache", action="store_true", help="keep no pooled features for other runs")
+    command.add_argument(
+        "--streaming", action="store_true", help="read a data set in Parquet while training, and keep none of it"
+    )
     command.add_argument("--json", action="store_true", help="print the test metrics as JSON")
     command.set_defaults(takes_more=True)
 
@@ -155,6 +158,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         allow_speaker_overlap=options.allow_speaker_overlap,
         keep_checkpoints=options.keep_checkpoints,
         cache_features=not options.no_feature_cache,
+        streaming=options.streaming,
         revision=options.revision,
     )
     if not processes.is_first():

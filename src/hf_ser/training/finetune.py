@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hf_ser import processes
 from hf_ser.audio.augment import Augmentation
 from hf_ser.dataset.source import open_source
+from hf_ser.dataset.stream import open_stream
 from hf_ser.errors import InputError
 from hf_ser.models.recipes import Recipe
 from hf_ser.models.recipes import recipe as find_recipe
@@ -64,6 +65,7 @@ def finetune(
     allow_speaker_overlap: bool = False,
     keep_checkpoints: bool = False,
     cache_features: bool = True,
+    streaming: bool = False,
     revision: str | None = None,
 ) -> FinetuneResult:
     """Fine-tune a speech encoder to recognise emotion, evaluate it by speakers it never heard, document it.
@@ -89,6 +91,8 @@ def finetune(
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
         cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        streaming: Read the audio while training goes on, and keep none of it on the disk: for a data set in
+            Parquet, on the Hub or in a folder, that is larger than the disk.
         revision: Branch, tag or commit of the model on the Hub.
 
     Returns:
@@ -116,8 +120,9 @@ def finetune(
     if segment_seconds <= 0:
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
     folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
+    open_it = open_stream if streaming else open_source
     with processes.first_of_node_first():
-        source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
+        source = open_it(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
     from hf_ser.training.records import recorded_arguments
 
@@ -131,6 +136,8 @@ def finetune(
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         "segment_seconds": segment_seconds,
         "patience": patience,
+        # Only what is not the rule, so that a run of an earlier version can be resumed.
+        **({"streaming": True} if streaming else {}),
         # A step's clips are spread over the processes, so another number of them is another run.
         **({} if processes.count() == 1 else {"processes": processes.count()}),
     }

@@ -23,7 +23,9 @@ from hf_ser.models.head import (
     unfold_weights,
 )
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
-from hf_ser.training.items import ClipItems, FeatureItems
+from hf_ser.training.items import FeatureItems
+from hf_ser.training.streamed_trainer import streamed_features
+from hf_ser.training.streaming import StreamedClips
 
 __all__ = ["Prepared", "measure_dropout", "prepare_model"]
 
@@ -87,7 +89,7 @@ def open_for_training(
 
 def pooled_features(
     prepared: Prepared,
-    items: ClipItems,
+    items: Any,
     store: FeatureStore,
     *,
     part: str,
@@ -96,6 +98,17 @@ def pooled_features(
     progress: bool,
 ) -> torch.Tensor:
     """Return the pooled features `(segments, hidden)` of unaugmented segments, from the store where it has them."""
+    if isinstance(items, StreamedClips):
+        # Their bytes are not known beforehand, so nothing that is stored can be known to be theirs.
+        return streamed_features(
+            prepared.model,
+            items,
+            prepared.collate_evaluation,
+            batch_size=prepared.evaluation_batch_size or batch_size,
+            workers=workers,
+            description=f"pooled features of the {part} clips",
+            progress=progress,
+        )
     if not prepared.encoder:
         prepared.encoder = encoder_fingerprint(prepared.model, prepared.feature_extractor)
     return store.get(
@@ -115,7 +128,7 @@ def pooled_features(
 def prepare_model(
     prepared: Prepared,
     chosen: Recipe,
-    train: ClipItems,
+    train: Any,
     *,
     batch_size: int,
     workers: int,
