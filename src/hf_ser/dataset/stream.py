@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from hf_ser.dataset.source import (
 )
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
-from hf_ser.remote import hub_reason
+from hf_ser.remote import hub_reason, passes, persistent, waits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 PLACE = ("file", "row_group", "row")
 """The columns that say where a clip's audio lies."""
 
+_PAUSES = (1.0, 4.0, 16.0, 60.0)
 _KEPT = ("corpus", "speaker", "clip_id", "duration", "flags", "sentence", "sex")
 
 
@@ -108,9 +109,13 @@ class ParquetAudio:
         import numpy as np
         import pyarrow
 
-        with self._open(number) as file:
-            table = file.read(columns=list(names), use_threads=False)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        def of_file() -> tuple[pa.Table, list[int]]:
+            with self._open(number) as file:
+                groups = range(file.metadata.num_row_groups)
+                sizes = [file.metadata.row_group(group).num_rows for group in groups]
+                return file.read(columns=list(names), use_threads=False), sizes
+
+        table, sizes = _patiently(of_file)
         groups = np.repeat(np.arange(len(sizes)), sizes)
         rows = np.concatenate([np.arange(size) for size in [0, *sizes]])
         for name, values in zip(PLACE, (np.full(len(rows), number), groups, rows), strict=True):
@@ -125,8 +130,11 @@ class ParquetAudio:
         """
         import pyarrow
 
-        with self._open(number) as file:
-            table = file.read_row_group(group, columns=["audio.bytes"], use_threads=False)
+        def of_group() -> pa.Table:
+            with self._open(number) as file:
+                return file.read_row_group(group, columns=["audio.bytes"], use_threads=False)
+
+        table = _patiently(of_group)
         chosen = table.column("audio").combine_chunks().take(pyarrow.array(rows, pyarrow.int64())).field("bytes")
         if chosen.null_count:
             raise InputError(
@@ -134,6 +142,17 @@ class ParquetAudio:
             )
         encoded: list[bytes] = chosen.to_pylist()
         return encoded
+
+
+def _patiently(read: Callable[[], Any]) -> Any:
+    """Call until it works: a run of days outlives many an answer that did not come."""
+    for pause in _PAUSES:
+        try:
+            return read()
+        except InputError as error:
+            if not passes(error) or not waits(error, pause):
+                raise
+    return read()
 
 
 def open_stream(
@@ -204,9 +223,9 @@ def _files_of(
             "build the data set with hf-ser build"
         )
     try:
-        configurations = get_dataset_config_names(name, **options)
+        configurations = persistent(lambda: get_dataset_config_names(name, **options))
         chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
-        builder = load_dataset_builder(name, chosen, **options)
+        builder = persistent(lambda: load_dataset_builder(name, chosen, **options))
     except (OSError, ValueError, RuntimeError) as error:
         reason = hub_reason(error) if looks_like_hub_id and not is_folder else str(error).strip().splitlines()[0]
         raise InputError(f"data set '{name}': {reason}") from error

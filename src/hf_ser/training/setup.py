@@ -25,7 +25,7 @@ from hf_ser.models.head import (
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.training.items import FeatureItems
 from hf_ser.training.streamed_trainer import streamed_features
-from hf_ser.training.streaming import StreamedClips
+from hf_ser.training.streaming import HEAD_START_SEGMENTS, StreamedClips
 
 __all__ = ["Prepared", "measure_dropout", "prepare_model"]
 
@@ -160,11 +160,13 @@ def prepare_model(
         InputError: The recipe would train nothing in this encoder.
     """
     model = prepared.model.to(device)
-    statistics, features = None, None
+    statistics, features, met = None, None, train
     needs_start = checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression")
     if needs_start or chosen.encoder_is_frozen:
+        if isinstance(train, StreamedClips) and not chosen.encoder_is_frozen:
+            met = train.sample(HEAD_START_SEGMENTS)
         features = pooled_features(
-            prepared, train, store, part="training", batch_size=batch_size, workers=workers, progress=progress
+            prepared, met, store, part="training", batch_size=batch_size, workers=workers, progress=progress
         )
     if features is not None and chosen.normalize_features:
         statistics = FeatureStatistics.of(features)
@@ -176,7 +178,7 @@ def prepare_model(
         unfold_weights(model, statistics)
     if features is not None and checkpoint is None and chosen.head_start == "logistic_regression" and not kept:
         standard = statistics if statistics is not None else FeatureStatistics.of(features)
-        prepared.head |= start_head(model, standard(features), train.labels, seed=seed)
+        prepared.head |= start_head(model, standard(features), met.labels, seed=seed)
         if statistics is None:
             fold_statistics(model, standard)
     with torch.random.fork_rng(devices=[]):

@@ -29,6 +29,7 @@ class _Streamed:
     compute_metrics: Any
     callback_handler: Any
     state: Any
+    _train_batch_size: int
     control: Any
 
     def _loader(self, items: StreamedClips, batch_size: int, seed: int | None) -> StreamLoader:
@@ -47,7 +48,7 @@ class _Streamed:
         """Return the loader of this process's training batches."""
         arguments = self.args
         seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
-        loader = self._loader(self.train_dataset, arguments.train_batch_size, seed)
+        loader = self._loader(self.train_dataset, self._train_batch_size, seed)
         self._training_batches = loader.batch_sampler
         return loader
 

@@ -1,6 +1,6 @@
 """Clips that arrive while training goes on: planned from their metadata, read by row groups, never on the disk.
 
-One thread of each process reads ahead; the workers of the loader decode and augment. What a batch holds depends on
+Threads of each process read ahead; the workers of the loader decode and augment. What a batch holds depends on
 seed, epoch and the number of processes, not on the number of workers. Every clip comes once an epoch.
 """
 
@@ -28,7 +28,12 @@ WINDOW_SECONDS = 3000.0
 """Audio that is shuffled, and grouped by length, at a time; a process holds two such windows, encoded: some 200 MB
 at 16 kHz and 16 bits, or two row groups where those are larger."""
 
+HEAD_START_SEGMENTS = 50_000
+"""The most segments that a streamed run's head starts from, unless the encoder is frozen and meets all of them anyway:
+more would say little else, and their pooled features (4 kB each at 1,024 channels) are held in memory."""
+
 _NO_ITEM = -1
+_READERS = 4
 
 
 class Reading(NamedTuple):
@@ -76,6 +81,7 @@ class StreamedClips(Dataset[dict[str, Any]]):
         seed: int = 0,
     ) -> None:
         self._audio = audio
+        self._rows = rows
         self._clip_ids: list[str] = list(rows["clip_id"])
         self._sampling_rate = sampling_rate
         self._augmentation = augmentation
@@ -110,6 +116,31 @@ class StreamedClips(Dataset[dict[str, Any]]):
     def sampling_rate(self) -> int:
         """In hertz, the encoder's."""
         return self._sampling_rate
+
+    def sample(self, limit: int) -> StreamedClips:
+        """Return the segments of row groups drawn at random, about as many as the limit, or all where there are fewer.
+
+        Args:
+            limit: Of the segments.
+        """
+        order = list(range(len(self.groups)))
+        random.Random(f"sample:{self._seed}").shuffle(order)
+        clips: list[int] = []
+        count = 0
+        for group in order:
+            if count >= limit:
+                break
+            clips += sorted({int(self.clip_index[item]) for item in self.groups[group]})
+            count += len(self.groups[group])
+        if count == len(self):
+            return self
+        return StreamedClips(
+            self._rows.select(clips),
+            self._audio,
+            segment_seconds=self._cut / self._sampling_rate,
+            sampling_rate=self._sampling_rate,
+            seed=self._seed,
+        )
 
     def read(self, items: Sequence[int]) -> dict[int, bytes]:
         """Return the encoded clips, by `clip_index`, of segments of one row group."""
@@ -237,7 +268,7 @@ class StreamedBatches(Sampler[list[Reading]]):
         uses = Counter(int(self._items.clip_index[item]) for batch in batches[unread:] for item in batch)
         held: dict[int, bytes] = {}
         step = 0
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(_READERS) as pool:
             coming = self._read_ahead(pool, planned[0][0] if planned else [], uses)
             try:
                 for number, (_, window) in enumerate(planned):
