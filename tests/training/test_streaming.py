@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 
@@ -240,3 +243,32 @@ def test_a_data_set_on_the_hub_leaves_no_audio_on_the_disk(hub, parquet, encoder
     assert all(record.range for record in reads), "no file is fetched whole"
     widths = [int(stop) - int(start) for record in reads for start, stop in [record.range[6:].split("-")]]
     assert max(widths) < size / 3
+
+
+@pytest.mark.slow
+def test_streamed_by_two_processes_from_the_command_line(parquet, encoder, tmp_path):
+    """At a learning rate of 0 the figures are those of one process, though each read but half of the clips."""
+    chosen = recipe("full")
+    one = finetune(
+        encoder(), parquet, recipe=chosen, output_dir=tmp_path / "one", streaming=True,
+        args=arguments(chosen, tmp_path, learning_rate=0.0, num_train_epochs=1),
+    )  # fmt: skip
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hf_ser", "finetune"]
+    words += ["--model", encoder(), "--dataset", parquet, "--output-dir", tmp_path / "two", "--streaming"]
+    words += ["--recipe", "full", "--learning_rate", "0", "--num_train_epochs", "1", "--use_cpu", "true"]
+    words += ["--per_device_train_batch_size", "4", "--dataloader_num_workers", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len([line for line in done.stdout.splitlines() if line.startswith('{"pooled"')]) == 1
+    assert apart(scores(one.output_dir), scores(tmp_path / "two")) < 1e-4
+    run = json.loads((tmp_path / "two" / "run.json").read_text())
+    # 32 clips in 7 row groups: 17 and 15 of them make five steps of up to eight, in which each clip counts once.
+    assert (run["steps"], one.run["steps"]) == (5, 4)
+    assert run["training_loss"] == pytest.approx(one.run["training_loss"], rel=0.1)
+    assert run["history"][0]["loss"] == pytest.approx(one.run["history"][0]["loss"], abs=1e-4)
