@@ -93,6 +93,9 @@ def _add_finetune(commands: Any) -> None:
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")
     command.add_argument("--no-feature-cache", action="store_true", help="keep no pooled features for other runs")
     command.add_argument(
+        "--streaming", action="store_true", help="read a data set in Parquet while training, and keep none of it"
+    )
+    command.add_argument(
         "--push-to", metavar="USER/NAME", help="push every save, and in the end the model, to this (private) repository"
     )
     command.add_argument("--json", action="store_true", help="print the test metrics as JSON")
@@ -157,6 +160,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         allow_speaker_overlap=options.allow_speaker_overlap,
         keep_checkpoints=options.keep_checkpoints,
         cache_features=not options.no_feature_cache,
+        streaming=options.streaming,
         revision=options.revision,
         push_to=options.push_to,
     )

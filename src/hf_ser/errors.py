@@ -14,3 +14,9 @@ class InputError(ValueError):
         ...
         hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv or lora_classifier
     """
+
+    def __init__(self, message: str = "") -> None:
+        # A worker process of a loader hands an error on with its traceback written into the message.
+        if message.startswith("Caught InputError in DataLoader worker"):
+            message = message.rpartition("InputError: ")[2].strip()
+        super().__init__(message)

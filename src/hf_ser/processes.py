@@ -38,6 +38,7 @@ __all__ = [
     "gather_rows",
     "is_first",
     "join",
+    "merge_rows",
     "rank",
     "share",
     "shows",
@@ -241,23 +242,54 @@ def gather_rows(rows: torch.Tensor, items: int) -> torch.Tensor:
         raise ValueError(f"process {rank()} has {len(rows)} rows of {items} items, its share is {len(share(items))}")
     if count() == 1 or items == 0:
         return rows
-    join()
+    import torch
+
+    places = torch.tensor(list(share(items)), dtype=torch.int64)
+    return merge_rows(places, rows, items)
+
+
+def merge_rows(places: torch.Tensor, rows: torch.Tensor, items: int) -> torch.Tensor:
+    """Put together the rows that each process has of some items, in every process.
+
+    Args:
+        places: `(rows,)` the items, int64; every item in exactly one process.
+        rows: `(rows, ...)`, on the CPU; of one shape of row in all processes that have any.
+        items: Number of all items.
+
+    Returns:
+        `(items, ...)`.
+
+    Example:
+        >>> import torch
+        >>> merge_rows(torch.tensor([1, 0]), torch.tensor([[1.0], [2.0]]), items=2).tolist()
+        [[2.0], [1.0]]
+    """
     import torch
     import torch.distributed
 
-    control = _Control.get()
-    control.meet()
-    longest = -(-items // count())
-    padded = rows.new_zeros((longest, *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    # As bytes: gloo has no 16-bit integers, and no operation is done on the values.
-    flat = padded.contiguous().view(torch.uint8).flatten()
-    parts = [torch.empty_like(flat) for _ in range(count())]
-    torch.distributed.all_gather(parts, flat, group=control.cpu_group())
-    whole = rows.new_empty((items, *rows.shape[1:]))
-    for process, part in enumerate(parts):
-        found = part.view(rows.dtype).view(padded.shape)
-        whole[process :: count()] = found[: len(range(process, items, count()))]
+    if count() == 1:
+        whole = rows.new_empty((items, *rows.shape[1:]))
+        whole[places] = rows
+        return whole
+    shapes = gather([len(rows), *rows.shape[1:]])
+    row = next((tuple(shape[1:]) for shape in shapes if shape[0]), ())
+    longest = max(shape[0] for shape in shapes)
+    if not longest:
+        return rows.new_empty((0, *row))
+    group = _Control.get().cpu_group()
+    found = []
+    for values, width in ((places, ()), (rows, row)):
+        padded = values.new_zeros((longest, *width))
+        if len(values):
+            padded[: len(values)] = values
+        # As bytes: gloo has no 16-bit integers, and no operation is done on the values.
+        flat = padded.contiguous().view(torch.uint8).flatten()
+        parts = [torch.empty_like(flat) for _ in range(count())]
+        torch.distributed.all_gather(parts, flat, group=group)
+        found.append([part.view(values.dtype).view(padded.shape) for part in parts])
+    whole = rows.new_empty((items, *row))
+    for shape, numbers, values in zip(shapes, *found, strict=True):
+        whole[numbers[: shape[0]]] = values[: shape[0]]
     return whole
 
 

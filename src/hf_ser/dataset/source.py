@@ -28,14 +28,14 @@ PARTS: tuple[str, ...] = ("train", "validation", "test")
 SYNTHETIC_MARK = "SYNTHETIC.txt"
 """A folder of synthesised speech holds this file, so that no figure made from it passes for evidence."""
 
-_PART_NAMES = {
+PART_NAMES = {
     "train": "train",
     "validation": "validation",
     "valid": "validation",
     "dev": "validation",
     "test": "test",
 }
-_LABEL_COLUMNS = ("emotion", "label", "labels")
+LABEL_COLUMNS = ("emotion", "label", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +83,36 @@ def open_source(
     Raises:
         InputError: There is no such data set, it holds no labels, or its parts share a speaker.
     """
-    from datasets import DatasetDict, concatenate_datasets
+    from datasets import DatasetDict
 
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
     opened, name, of_protocol = _open(dataset, protocol, options)
     given: dict[str, Dataset] = {}
     if isinstance(opened, DatasetDict):
-        given = {_PART_NAMES[part]: rows for part, rows in opened.items() if part in _PART_NAMES and len(rows)}
+        given = {PART_NAMES[part]: rows for part, rows in opened.items() if part in PART_NAMES and len(rows)}
         if not given:
             raise InputError(f"data set '{name}' has no part named train, validation or test")
     columns = {part: _normalise(rows, name) for part, rows in (given or {"train": opened}).items()}
-    labels = _labels(list(columns.values()), name)
-    columns = {part: _with_content_hashes(_with_label_ids(rows, labels)) for part, rows in columns.items()}
+    labels = labels_of(list(columns.values()), name)
+    columns = {part: _with_content_hashes(with_label_ids(rows, labels)) for part, rows in columns.items()}
+    parts = divided(columns, name, protocol)
+    # A published configuration is named after its protocol; parts in memory are whatever the caller made.
+    protocol = protocol if of_protocol or set(columns) == {"train"} else "given"
+    parts["train"], left_out = without_unfit(parts["train"], labels)
+    proof = proved(parts, labels, name, protocol, allow_speaker_overlap=allow_speaker_overlap)
+    clips = sorted(
+        clip
+        for rows in parts.values()
+        for clip in zip(rows["clip_id"], (labels[k] for k in rows["emotion"]), rows["audio_sha256"], strict=True)
+    )
+    fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
+    synthetic = Path(name).is_dir() and (Path(name) / SYNTHETIC_MARK).is_file()
+    return Source(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out)
+
+
+def divided(columns: Mapping[str, Dataset], name: str, protocol: str) -> dict[str, Dataset]:
+    """Return train, validation and test: the parts as they are given, or a single one split by the protocol."""
     if set(columns) == {"train"}:
         whole = columns["train"]
         rows = split({key: whole[key] for key in ("corpus", "speaker", "clip_id")}, protocol)
@@ -105,27 +122,32 @@ def open_source(
                 f"data set '{name}': protocol '{protocol}' leaves its {missing[0]} part empty; "
                 "add the corpora or speakers it needs, or choose another protocol"
             )
-        parts = {part: whole.select(rows[part]) for part in PARTS}
-    else:
-        if "test" not in columns or "train" not in columns:
-            raise InputError(f"data set '{name}' has parts {', '.join(columns)}; give train and test, or train alone")
-        if "validation" not in columns:
-            raise InputError(
-                f"data set '{name}' has no validation part, and the test part never chooses a model; "
-                "add one whose speakers are its own, or give all clips as a single train part"
-            )
-        parts = {part: columns[part] for part in PARTS}
-        # A published configuration is named after its protocol; parts in memory are whatever the caller made.
-        protocol = protocol if of_protocol else "given"
-    parts["train"], left_out = without_unfit(parts["train"], labels)
+        return {part: whole.select(rows[part]) for part in PARTS}
+    if "test" not in columns or "train" not in columns:
+        raise InputError(f"data set '{name}' has parts {', '.join(columns)}; give train and test, or train alone")
+    if "validation" not in columns:
+        raise InputError(
+            f"data set '{name}' has no validation part, and the test part never chooses a model; "
+            "add one whose speakers are its own, or give all clips as a single train part"
+        )
+    return {part: columns[part] for part in PARTS}
+
+
+def proved(
+    parts: Mapping[str, Dataset], labels: tuple[str, ...], name: str, protocol: str, *, allow_speaker_overlap: bool
+) -> SplitProof:
+    """Return what the parts share, after refusing parts that share speakers unasked."""
+    from datasets import concatenate_datasets
+
     joined = concatenate_datasets([parts[part] for part in PARTS])
     bounds = [0, *(sum(len(parts[part]) for part in PARTS[: k + 1]) for k in range(len(PARTS)))]
     ranges = {part: list(range(bounds[k], bounds[k + 1])) for k, part in enumerate(PARTS)}
     shown = ("corpus", "speaker", "clip_id", "sentence", "sex")
     columns_of_proof = {key: joined[key] for key in shown if key in joined.column_names}
+    if "audio_sha256" in joined.column_names:
+        columns_of_proof["sha256"] = list(joined["audio_sha256"])
     names = [labels[identifier] for identifier in joined["emotion"]]
-    hashes = list(joined["audio_sha256"])
-    proof = prove({**columns_of_proof, "emotion": names, "sha256": hashes}, ranges)
+    proof = prove({**columns_of_proof, "emotion": names}, ranges)
     if protocol == "paper":
         logger.warning(PAPER_WARNING)
     elif not proof.speaker_disjoint and not allow_speaker_overlap:
@@ -133,10 +155,7 @@ def open_source(
             f"data set '{name}': its parts share speakers, so its scores would be inflated; split it by speaker, "
             "or pass allow_speaker_overlap=True (--allow-speaker-overlap)"
         )
-    clips = sorted(zip(joined["clip_id"], names, hashes, strict=True))
-    fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
-    synthetic = Path(name).is_dir() and (Path(name) / SYNTHETIC_MARK).is_file()
-    return Source(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out)
+    return proof
 
 
 def _open(
@@ -204,7 +223,7 @@ def _normalise(rows: Dataset, name: str) -> Dataset:
 
     if "audio" not in rows.column_names:
         raise InputError(f"data set '{name}' has no column 'audio'; its columns are {', '.join(rows.column_names)}")
-    label = next((column for column in _LABEL_COLUMNS if column in rows.column_names), None)
+    label = next((column for column in LABEL_COLUMNS if column in rows.column_names), None)
     if label is None:
         raise InputError(
             f"data set '{name}' has no labels: no column 'emotion' or 'label' among {', '.join(rows.column_names)}"
@@ -246,7 +265,8 @@ def _string() -> Any:
     return Value("string")
 
 
-def _labels(parts: list[Dataset], name: str) -> tuple[str, ...]:
+def labels_of(parts: list[Dataset], name: str) -> tuple[str, ...]:
+    """Return the canonical labels of a data set, in the order of their identifiers."""
     from datasets import ClassLabel
 
     feature = parts[0].features["emotion"]
@@ -259,7 +279,8 @@ def _labels(parts: list[Dataset], name: str) -> tuple[str, ...]:
     return EMOTIONS if names <= set(EMOTIONS) else tuple(sorted(names))
 
 
-def _with_label_ids(rows: Dataset, labels: tuple[str, ...]) -> Dataset:
+def with_label_ids(rows: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """Return rows whose column `emotion` holds identifiers of these labels."""
     from datasets import ClassLabel
 
     feature = rows.features["emotion"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hf_ser import processes
 from hf_ser.audio.augment import Augmentation
 from hf_ser.dataset.source import open_source
+from hf_ser.dataset.stream import open_stream
 from hf_ser.errors import InputError
 from hf_ser.models.recipes import Recipe
 from hf_ser.models.recipes import recipe as find_recipe
@@ -85,6 +86,7 @@ def finetune(
     allow_speaker_overlap: bool = False,
     keep_checkpoints: bool = False,
     cache_features: bool = True,
+    streaming: bool = False,
     revision: str | None = None,
     push_to: str | None = None,
 ) -> FinetuneResult:
@@ -112,6 +114,8 @@ def finetune(
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
         cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        streaming: Read the audio while training goes on, and keep none of it on the disk: for a data set in
+            Parquet, on the Hub or in a folder, that is larger than the disk.
         revision: Branch, tag or commit of the model on the Hub.
         push_to: Repository on the Hub, `USER/NAME`, made, private, where it does not exist. Every save is pushed
             there while training goes on, which neither waits for that nor fails by it, and in the end the
@@ -156,8 +160,9 @@ def finetune(
                 "leave push_to out and push in the end, merged (hf-ser push --merged) or with --base-model USER/NAME"
             )
         check_access(push_to)
+    open_it = open_stream if streaming else open_source
     with processes.first_of_node_first():
-        source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
+        source = open_it(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
     from hf_ser.training.records import recorded_arguments
 
@@ -171,6 +176,8 @@ def finetune(
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         "segment_seconds": segment_seconds,
         "patience": patience,
+        # Only what is not the rule, so that a run of an earlier version can be resumed.
+        **({"streaming": True} if streaming else {}),
         # A step's clips are spread over the processes, so another number of them is another run.
         **({} if processes.count() == 1 else {"processes": processes.count()}),
     }

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from transformers import EarlyStoppingCallback
 
 from hf_ser import processes
 from hf_ser._version import __version__
+from hf_ser.dataset.stream import StreamedSource
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
@@ -32,6 +34,8 @@ from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weigh
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
 from hf_ser.training.sharded import ShardedTrainer, require_shardable
 from hf_ser.training.state import require_training_state
+from hf_ser.training.streamed_trainer import StreamedShardedTrainer, StreamedTrainer
+from hf_ser.training.streaming import StreamedClips
 from hf_ser.training.trainer import EmotionTrainer, PooledHead
 
 if TYPE_CHECKING:
@@ -104,8 +108,9 @@ class Run:
         if prepared.evaluation_batch_size is not None:
             logger.info("this encoder's output depends on padding: clips are evaluated one by one")
             arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
+        read: Any = ClipItems if not isinstance(source, StreamedSource) else partial(StreamedClips, audio=source.audio)
         clips = {
-            part: ClipItems(
+            part: read(
                 rows,
                 segment_seconds=self.settings["segment_seconds"],
                 sampling_rate=int(prepared.feature_extractor.sampling_rate),
@@ -131,7 +136,7 @@ class Run:
             freeze_bystanders(prepared.model)
             if arguments.ddp_find_unused_parameters is None:
                 arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
-        trainer = (ShardedTrainer if require_shardable(arguments, chosen) else EmotionTrainer)(
+        trainer = _trainer_class(require_shardable(arguments, chosen), isinstance(items["train"], StreamedClips))(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
@@ -170,7 +175,7 @@ class Run:
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
 
-    def _prepare(self, prepared: Prepared, train: ClipItems, checkpoint: Path | None) -> FeatureItems | None:
+    def _prepare(self, prepared: Prepared, train: Any, checkpoint: Path | None) -> FeatureItems | None:
         return prepare_model(
             prepared,
             self.chosen,
@@ -184,7 +189,7 @@ class Run:
             progress=not self.arguments.disable_tqdm,
         )
 
-    def _pooled(self, prepared: Prepared, items: ClipItems, part: str) -> FeatureItems:
+    def _pooled(self, prepared: Prepared, items: Any, part: str) -> FeatureItems:
         features = pooled_features(
             prepared,
             items,
@@ -278,6 +283,12 @@ class Run:
             "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
             "resumed": self.folder.resume,
         }
+
+
+def _trainer_class(sharded: bool, streamed: bool) -> type[EmotionTrainer]:
+    if streamed:
+        return StreamedShardedTrainer if sharded else StreamedTrainer
+    return ShardedTrainer if sharded else EmotionTrainer
 
 
 def _write_predictions(file: Path, source: Source, scores: np.ndarray) -> None:

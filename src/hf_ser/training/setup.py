@@ -27,7 +27,9 @@ from hf_ser.models.layer_drop import record_layer_drop
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.rewrites import FrontEnd
 from hf_ser.models.snapshot import open_snapshot
-from hf_ser.training.items import ClipItems, FeatureItems
+from hf_ser.training.items import FeatureItems
+from hf_ser.training.streamed_trainer import streamed_features
+from hf_ser.training.streaming import HEAD_START_SEGMENTS, StreamedClips
 
 __all__ = ["Prepared", "measure_dropout", "prepare_model"]
 
@@ -100,7 +102,7 @@ def open_for_training(
 
 def pooled_features(
     prepared: Prepared,
-    items: ClipItems,
+    items: Any,
     store: FeatureStore,
     *,
     part: str,
@@ -109,6 +111,17 @@ def pooled_features(
     progress: bool,
 ) -> torch.Tensor:
     """Return the pooled features `(segments, hidden)` of unaugmented segments, from the store where it has them."""
+    if isinstance(items, StreamedClips):
+        # Their bytes are not known beforehand, so nothing that is stored can be known to be theirs.
+        return streamed_features(
+            prepared.model,
+            items,
+            prepared.collate_evaluation,
+            batch_size=prepared.evaluation_batch_size or batch_size,
+            workers=workers,
+            description=f"pooled features of the {part} clips",
+            progress=progress,
+        )
     if not prepared.encoder:
         prepared.encoder = encoder_fingerprint(prepared.model, prepared.feature_extractor)
     return store.get(
@@ -128,7 +141,7 @@ def pooled_features(
 def prepare_model(
     prepared: Prepared,
     chosen: Recipe,
-    train: ClipItems,
+    train: Any,
     *,
     batch_size: int,
     workers: int,
@@ -160,11 +173,13 @@ def prepare_model(
         InputError: The recipe would train nothing in this encoder.
     """
     model = prepared.model.to(device)
-    statistics, features = None, None
+    statistics, features, met = None, None, train
     needs_start = checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression")
     if needs_start or chosen.encoder_is_frozen:
+        if isinstance(train, StreamedClips) and not chosen.encoder_is_frozen:
+            met = train.sample(HEAD_START_SEGMENTS)
         features = pooled_features(
-            prepared, train, store, part="training", batch_size=batch_size, workers=workers, progress=progress
+            prepared, met, store, part="training", batch_size=batch_size, workers=workers, progress=progress
         )
     if features is not None and chosen.normalize_features:
         statistics = FeatureStatistics.of(features)
@@ -176,7 +191,7 @@ def prepare_model(
         unfold_weights(model, statistics)
     if features is not None and checkpoint is None and chosen.head_start == "logistic_regression" and not kept:
         standard = statistics if statistics is not None else FeatureStatistics.of(features)
-        prepared.head |= start_head(model, standard(features), train.labels, seed=seed)
+        prepared.head |= start_head(model, standard(features), met.labels, seed=seed)
         if statistics is None:
             fold_statistics(model, standard)
     with torch.random.fork_rng(devices=[]):
