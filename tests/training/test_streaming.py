@@ -62,10 +62,9 @@ def test_every_segment_comes_once_an_epoch_in_as_many_steps_everywhere(parquet, 
         real = [[[r for r in batch if r.item >= 0] for batch in process] for process in made]
         assert sorted(items_in(batch for process in real for batch in process)) == list(range(len(items)))
         for step in zip(*made, strict=True):
-            sizes = [sum(reading.item >= 0 for reading in batch) for batch in step]
-            shares = [batch[0].share for batch in step]
-            # The mean over processes of what each process's mean counts is the mean over the step's clips.
-            assert shares == pytest.approx([size * count / sum(sizes) for size in sizes])
+            # A process that has none left takes the step with what stands for a segment, and counts nothing.
+            assert all(len(batch) == 1 or min(reading.item for reading in batch) >= 0 for batch in step)
+            assert any(reading.item >= 0 for batch in step for reading in batch)
         orders.append([items_in(process) for process in made])
     assert orders[0] == orders[2]
     assert orders[0] != orders[1]

@@ -68,15 +68,6 @@ class _Streamed:
             self._training_batches.unread = steps
         return epochs, steps
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
-        """Return the batch's loss, weighed so that each clip of a step counts the same in whichever process."""
-        share = inputs.pop("share", None)
-        inputs.pop("items", None)
-        options.pop("num_items_in_batch", None)
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)  # type: ignore[misc]
-        loss = loss if share is None else loss * share
-        return (loss, outputs) if return_outputs else loss
-
     def evaluation_loop(
         self,
         dataloader: StreamLoader,
@@ -92,14 +83,14 @@ class _Streamed:
         places, logits, loss = [], [], 0.0
         for batch in dataloader:
             found = batch.pop("items")
-            del batch["share"]
+            real = batch.pop("counts") > 0
             measured, predicted, _ = self.prediction_step(  # type: ignore[attr-defined]
                 self.model, batch, False, ignore_keys=ignore_keys
             )
-            if len(found):
-                places.append(found)
-                logits.append(predicted.float().cpu())
-                loss += float(measured) * len(found)
+            if real.any():
+                places.append(found[real])
+                logits.append(predicted.float().cpu()[real])
+                loss += float(measured) * int(real.sum())
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         predictions = processes.merge_rows(_joined(places, torch.int64), _joined(logits), len(items)).numpy()
         metrics: dict[str, Any] = {}
@@ -141,12 +132,13 @@ def streamed_features(
     with torch.inference_mode(), pooled_inputs(model), bar:
         for batch in stream_loader(items, collate, batch_size, seed=None, num_workers=workers):
             found = batch.pop("items")
-            del batch["share"], batch["labels"]
-            if len(found):
+            real = batch.pop("counts") > 0
+            del batch["labels"]
+            if real.any():
                 pooled = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
-                places.append(found)
-                features.append(pooled.float().cpu())
-                bar.update(len(found) * processes.count())
+                places.append(found[real])
+                features.append(pooled.float().cpu()[real])
+                bar.update(int(real.sum()) * processes.count())
     model.train(was_training)
     return processes.merge_rows(_joined(places, torch.int64), _joined(features), len(items)).clone()
 

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ HEAD_START_SEGMENTS = 50_000
 """The most segments that a streamed run's head starts from, unless the encoder is frozen and meets all of them anyway:
 more would say little else, and their pooled features (4 kB each at 1,024 channels) are held in memory."""
 
-_NO_ITEM = -1
+NO_ITEM: Final = -1
+"""Stands for a segment in a batch of a process that has none left."""
 _READERS = 4
 
 
@@ -43,13 +44,11 @@ class Reading(NamedTuple):
         epoch: For augmentation; None in evaluation.
         item: The segment; -1 stands for none, so that every process takes every step.
         encoded: The clip's file.
-        share: What the batch's mean loss counts: its clips over those of all processes' batches, times processes.
     """
 
     epoch: int | None
     item: int
     encoded: bytes
-    share: float = 1.0
 
 
 class StreamedClips(Dataset[dict[str, Any]]):
@@ -153,7 +152,7 @@ class StreamedClips(Dataset[dict[str, Any]]):
         """Return a segment; by its number alone it is read now, which suits a few segments."""
         if not isinstance(key, Reading):
             key = Reading(None, key, self.read([key])[int(self.clip_index[key])])
-        if key.item == _NO_ITEM:
+        if key.item == NO_ITEM:
             silence = np.zeros(self._sampling_rate, dtype=np.float32)
             return {"samples": silence, "labels": 0, "training": key.epoch is not None, "reading": key}
         name = self._clip_ids[int(self.clip_index[key.item])]
@@ -253,11 +252,6 @@ class StreamedBatches(Sampler[list[Reading]]):
         if window:
             yield window
 
-    def share(self, step: int) -> float:
-        """Return what the mean loss of this process's batch of a step counts."""
-        sizes = [min(max(size - step * self._batch_size, 0), self._batch_size) for size in self._sizes]
-        return sizes[self._process] * len(sizes) / sum(sizes)
-
     def __iter__(self) -> Iterator[list[Reading]]:
         """Yield the batches; the first `unread` of them, which a resumed run passes over, are not read."""
         epoch = None if self._seed is None else self._epoch
@@ -279,13 +273,13 @@ class StreamedBatches(Sampler[list[Reading]]):
                         if step < unread:
                             yield []
                         else:
-                            yield list(self._take(batch, held, uses, epoch, self.share(step)))
+                            yield list(self._take(batch, held, uses, epoch))
                         step += 1
             finally:
                 for future in coming:
                     future.cancel()
         for _ in range(step, len(self)):
-            yield [Reading(epoch, _NO_ITEM, b"", 0.0)]
+            yield [Reading(epoch, NO_ITEM, b"")]
 
     def _read_ahead(
         self, pool: ThreadPoolExecutor, groups: Sequence[int], uses: Counter[int]
@@ -296,12 +290,12 @@ class StreamedBatches(Sampler[list[Reading]]):
         return [pool.submit(self._items.read, items) for items in wanted if items]
 
     def _take(
-        self, batch: Sequence[int], held: dict[int, bytes], uses: Counter[int], epoch: int | None, share: float
+        self, batch: Sequence[int], held: dict[int, bytes], uses: Counter[int], epoch: int | None
     ) -> Iterator[Reading]:
         for item in batch:
             clip = int(self._items.clip_index[item])
             uses[clip] -= 1
-            yield Reading(epoch, item, held[clip] if uses[clip] else held.pop(clip), share)
+            yield Reading(epoch, item, held[clip] if uses[clip] else held.pop(clip))
 
 
 class _CollateReadings:
@@ -317,8 +311,8 @@ class _CollateReadings:
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         readings = [item.pop("reading") for item in items]
         batch = self._collate(items)
-        batch["items"] = torch.tensor([reading.item for reading in readings if reading.item != _NO_ITEM])
-        batch["share"] = torch.tensor(readings[0].share)
+        batch["items"] = torch.tensor([reading.item for reading in readings])
+        batch["counts"] = (batch["items"] != NO_ITEM).float()
         return batch
 
 
@@ -340,7 +334,7 @@ def stream_loader(
     seed: int | None,
     **options: Any,
 ) -> StreamLoader:
-    """Return the loader of this process's batches; each also holds its `items` and its loss's `share`.
+    """Return the loader of this process's batches; each also holds its `items` and which of them `counts`.
 
     Args:
         items: The segments.

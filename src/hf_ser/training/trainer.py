@@ -27,6 +27,9 @@ from hf_ser.training.state import (
 
 __all__ = ["EmotionTrainer", "PooledHead"]
 
+_BESIDE_THE_MODEL = ("labels", "counts", "items")
+"""What a batch holds beside the model's inputs: labels, which clips count in the loss, and where they come from."""
+
 
 class PooledHead(nn.Module):
     """The head of a model whose encoder is frozen.
@@ -118,7 +121,8 @@ class EmotionTrainer(PartwiseTrainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Return the batches of one step and the number of clips in them, over all processes."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        clips = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        counted = [float(batch["counts"].sum()) if "counts" in batch else len(batch["labels"]) for batch in batches]
+        clips = torch.tensor(float(sum(counted)), device=device)
         return batches, self.accelerator.gather(clips).sum()
 
     def compute_loss(
@@ -134,13 +138,15 @@ class EmotionTrainer(PartwiseTrainer):
         each clip of a step counts the same, also where batches hold different numbers of them.
         """
         labels = inputs["labels"]
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        outputs = model(**{name: value for name, value in inputs.items() if name not in _BESIDE_THE_MODEL})
         losses = nn.functional.cross_entropy(
             outputs["logits"], labels, reduction="none", label_smoothing=self.args.label_smoothing_factor
         )
         if self._label_weights is not None:
             # Divided by the number of clips, not by their weights: the loss must not depend on how clips are batched.
             losses = self._label_weights.to(losses)[labels] * losses
+        if "counts" in inputs:
+            losses = losses * inputs["counts"]
         if num_items_in_batch is None:
             loss = losses.mean()
         else:
