@@ -79,6 +79,13 @@ class FrontEnd:
         if not (architecture.raw_waveform and _positions_are_known(self._positions)):
             self._positions = None
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing up to the transformer layers trains, so that training may pass it without gradients too."""
+        layers = {id(parameter) for parameter in self._trunk.encoder.layers.parameters()} if self.applies else set()
+        below = (parameter for parameter in self._trunk.parameters() if id(parameter) not in layers)
+        return self.applies and not any(parameter.requires_grad for parameter in below)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Compute by the other forward passes within the block, without gradients; any thread may.
@@ -123,7 +130,13 @@ class FrontEnd:
             mask = named.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
             self._lengths.value = None if mask is None else mask.sum(-1).tolist()
 
-        self._undo = [self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove]
+        def forget_lengths(*_: Any) -> None:
+            self._lengths.value = None
+
+        self._undo = [
+            self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove,
+            self._trunk.register_forward_hook(forget_lengths, always_call=True).remove,
+        ]
         for module, forward in self._passes:
             module.forward = forward
             self._undo.append(functools.partial(delattr, module, "forward"))

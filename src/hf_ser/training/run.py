@@ -227,7 +227,7 @@ class Run:
             "hardware": hardware(),
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
             "steps": trainer.state.global_step,
-            "memory": trainer.memory_record(),
+            "step": trainer.step_record(),
             "training_loss": training_loss,
             "peak_memory_bytes": peak_memory_bytes(),
             "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
