@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import HubertForSequenceClassification
+from transformers.models.hubert.modeling_hubert import HubertEncoderStableLayerNorm
 
 from hf_ser import InputError, finetune, recipe, training_arguments
+from hf_ser.models.rewrites import FrontEnd
 from hf_ser.training.memory import _parts
 
 
@@ -71,11 +73,19 @@ def limit(monkeypatch, fits, *, training=True, error=torch.OutOfMemoryError, in_
 def test_parts_learn_the_same(train, monkeypatch, caplog, chosen, in_backward):
     file = "model.safetensors" if chosen == "full" else "adapter_model.safetensors"
     whole = train("whole", chosen)
-    assert whole.run["memory"] == {"batch_parts": 1, "since_step": None}
+    assert whole.run["step"] == {
+        "attention": "sdpa",
+        "precision": "fp32",
+        "optimizer": "sgd",
+        "gradient_checkpointing": False,
+        "compiled": False,
+        "batch_parts": 1,
+        "batch_parts_since_step": None,
+    }
     with caplog.at_level(logging.WARNING), monkeypatch.context() as patch:
         sizes = limit(patch, 3, in_backward=in_backward)
         parts = train("parts", chosen)
-    assert parts.run["memory"] == {"batch_parts": 4, "since_step": 1}
+    assert (parts.run["step"]["batch_parts"], parts.run["step"]["batch_parts_since_step"]) == (4, 1)
     assert set(sizes) - {8} <= {2, 1}
     assert "a batch of 8 clips does not fit into memory; from now on each passes in 4 parts" in caplog.text
     assert parts.run["steps"] == whole.run["steps"] == 2
@@ -152,3 +162,45 @@ def test_parts_hold_every_clip_once():
         assert len(parts) == min(count, 5)
         assert all(len(part["labels"]) >= 1 for part in parts)
         assert torch.equal(torch.cat([part["input_values"] for part in parts]), batch["input_values"])
+
+
+@pytest.mark.parametrize("chosen", ["full", "lora_qkv"])
+@pytest.mark.parametrize(
+    "architecture", ["hubert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("wav2vec2", "whisper"))]
+)
+def test_gradient_checkpointing_learns_the_same(toy, encoder, tmp_path, chosen, architecture):
+    file = "model.safetensors" if chosen == "full" else "adapter_model.safetensors"
+    found = []
+    for checkpointing in (False, True):
+        plain = recipe(chosen, normalize_features=False, head_start="checkpoint")
+        arguments = training_arguments(
+            plain, tmp_path, num_train_epochs=1, optim="sgd", learning_rate=0.05, warmup_steps=0, use_cpu=True,
+            disable_tqdm=True, gradient_checkpointing=checkpointing,
+        )  # fmt: skip
+        out = tmp_path / str(checkpointing)
+        result = finetune(encoder(architecture), toy, recipe=plain, output_dir=out, args=arguments)
+        found.append(weights(result, file))
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_a_frozen_front_end_passes_without_gradients_and_learns_the_same(train, monkeypatch):
+    graphs = []
+    forward = HubertEncoderStableLayerNorm.forward
+
+    @functools.wraps(forward)
+    def watched(self, hidden_states, **options):
+        if self.training:
+            graphs.append(hidden_states.requires_grad)
+        return forward(self, hidden_states, **options)
+
+    monkeypatch.setattr(HubertEncoderStableLayerNorm, "forward", watched)
+    sooner = train("sooner", "lora_qkv")
+    assert not any(graphs)
+    monkeypatch.setattr(FrontEnd, "is_frozen", False)
+    stock = train("stock", "lora_qkv")
+    # Trainer trains through the convolutions for nothing: their input is told to need a gradient.
+    assert any(graphs)
+    for name, tensor in weights(stock, "adapter_model.safetensors").items():
+        found = weights(sooner, "adapter_model.safetensors")[name]
+        torch.testing.assert_close(found, tensor, atol=1e-5, rtol=1e-4, msg=name)

@@ -69,7 +69,7 @@ class FrontEnd:
         self._lengths = threading.local()
         self._lock = threading.Lock()
         self._users = 0
-        self._key: Any = None
+        self._weights: list[torch.Tensor] = []
         self._undo: list[Callable[[], None]] = []
         self._passes: list[tuple[Any, Callable[[torch.Tensor], torch.Tensor]]] = []
         self._positions = getattr(getattr(self._trunk, "encoder", None), "pos_conv_embed", None)
@@ -78,6 +78,13 @@ class FrontEnd:
         )
         if not (architecture.raw_waveform and _positions_are_known(self._positions)):
             self._positions = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing up to the transformer layers trains, so that training may pass it without gradients too."""
+        layers = {id(parameter) for parameter in self._trunk.encoder.layers.parameters()} if self.applies else set()
+        below = (parameter for parameter in self._trunk.parameters() if id(parameter) not in layers)
+        return self.applies and not any(parameter.requires_grad for parameter in below)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -105,33 +112,37 @@ class FrontEnd:
 
     def _prepare(self) -> None:
         parts = [*([self._trunk.feature_extractor] if self.applies else []), *filter(None, [self._positions])]
-        key = [_state_of(parameter) for part in parts for parameter in part.parameters()]
-        # Weights that changed since the last time are read again.
-        if key != self._key:
-            with torch.inference_mode(False), torch.no_grad():
-                self._passes = [
-                    (
-                        part,
-                        _PositionalConvolution(part) if part is self._positions else _Convolutions(part, self._lengths),
-                    )
-                    for part in parts
-                ]
-            self._key = key
+        weights = [parameter.detach() for part in parts for parameter in part.parameters()]
+        # By their values: fused optimisers change weights without raising the tensors' version.
+        if self._passes and all(_is_same(*pair) for pair in zip(weights, self._weights, strict=True)):
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            self._weights = [weight.clone() for weight in weights]
+            self._passes = [
+                (part, _PositionalConvolution(part) if part is self._positions else _Convolutions(part, self._lengths))
+                for part in parts
+            ]
 
     def _put_in_place(self) -> None:
         def note_lengths(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             mask = named.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
             self._lengths.value = None if mask is None else mask.sum(-1).tolist()
 
-        self._undo = [self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove]
+        def forget_lengths(*_: Any) -> None:
+            self._lengths.value = None
+
+        self._undo = [
+            self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove,
+            self._trunk.register_forward_hook(forget_lengths, always_call=True).remove,
+        ]
         for module, forward in self._passes:
             module.forward = forward
             self._undo.append(functools.partial(delattr, module, "forward"))
 
 
-def _state_of(parameter: torch.Tensor) -> tuple[Any, ...]:
-    version = -1 if parameter.is_inference() else parameter._version
-    return parameter.data_ptr(), version, parameter.device, parameter.dtype
+def _is_same(weight: torch.Tensor, before: torch.Tensor) -> bool:
+    alike = weight.dtype == before.dtype and weight.device == before.device and weight.shape == before.shape
+    return alike and torch.equal(weight, before)
 
 
 def _is_plain(part: nn.Module) -> bool:

@@ -110,10 +110,6 @@ class PartwiseTrainer(Trainer):  # type: ignore[misc]
             return loss, None, None
         return loss, torch.cat([half[1] for half in halves]), torch.cat([half[2] for half in halves])
 
-    def memory_record(self) -> dict[str, Any]:
-        """Return what the record of a run says of it."""
-        return {"batch_parts": self.batch_parts, "since_step": self.parts_since_step}
-
 
 def _parts(inputs: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     """Return the batch cut into parts of like numbers of clips, at most one clip a part."""

@@ -275,7 +275,7 @@ class Run:
             **facts,
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
             "steps": trainer.state.global_step,
-            "memory": trainer.memory_record(),
+            "step": trainer.step_record(),
             "training_loss": training_loss,
             "peak_memory_bytes": peak_memory_bytes(),
             **({} if measured is None else {"emissions": measured}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,11 @@ class EmotionTrainer(PartwiseTrainer):
         """Return the model to save, where this process may have to."""
         return self.emotion_model
 
+    @functools.cached_property
+    def front_end(self) -> FrontEnd:
+        """The model's front end in its faster form, kept from step to step."""
+        return FrontEnd(self.emotion_model)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         rows = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
@@ -117,6 +124,26 @@ class EmotionTrainer(PartwiseTrainer):
         clips_of_a_step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         self.epochs_sampler = LengthGroupedEpochs(rows.lengths, clips_of_a_step, seed)
         return self.epochs_sampler
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Pass one batch; a frozen front end passes without gradients, which `transformers` would take through it."""
+        front_end = self.front_end
+        stays = self.args.gradient_checkpointing or self.args.torch_compile or not front_end.is_frozen
+        with contextlib.nullcontext() if stays else front_end.active():
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    def step_record(self) -> dict[str, Any]:
+        """Return how steps were taken, for the record of the run."""
+        arguments = self.args
+        return {
+            "attention": self.emotion_model.config._attn_implementation,
+            "precision": "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
+            "optimizer": str(getattr(arguments.optim, "value", arguments.optim)),
+            "gradient_checkpointing": arguments.gradient_checkpointing,
+            "compiled": arguments.torch_compile,
+            "batch_parts": self.batch_parts,
+            "batch_parts_since_step": self.parts_since_step,
+        }
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Return the batches of one step and the number of clips in them, over all processes."""
@@ -157,7 +184,7 @@ class EmotionTrainer(PartwiseTrainer):
 
     def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
         """Evaluate by the front end that is faster and whose answers do not depend on a clip's neighbours."""
-        with FrontEnd(self.emotion_model).active():
+        with self.front_end.active():
             return super().evaluation_loop(*arguments, **options)
 
     def create_optimizer(self, model: Any = None) -> Any:
