@@ -85,6 +85,10 @@ def _add_finetune(commands: Any) -> None:
     command.add_argument("--allow-speaker-overlap", action="store_true", help="accept parts that share speakers")
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")
     command.add_argument("--no-feature-cache", action="store_true", help="keep no pooled features for other runs")
+    command.add_argument("--no-audio-cache", action="store_true", help="decode each clip whenever it is read")
+    command.add_argument(
+        "--cache-gigabytes", type=float, default=20.0, help="most that the caches may hold together (default 20)"
+    )
     command.add_argument("--json", action="store_true", help="print the test metrics as JSON")
     command.set_defaults(takes_more=True)
 
@@ -154,6 +158,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         allow_speaker_overlap=options.allow_speaker_overlap,
         keep_checkpoints=options.keep_checkpoints,
         cache_features=not options.no_feature_cache,
+        cache_audio=not options.no_audio_cache,
+        cache_gigabytes=options.cache_gigabytes,
         revision=options.revision,
     )
     if options.json:

@@ -47,6 +47,10 @@ def test_the_folder_holds_all_that_was_promised(name, finished):
     assert run["best"]["validation_uar"] == max(entry["uar"] for entry in run["history"])
     assert run["model"]["trainable_parameters"] > 0
     assert run["seconds"]["total"] > 0
+    assert 0 < run["input_wait_share"] < 1
+    # Pooled features have no padding.
+    assert run.get("padding_share", 0) < 0.1
+    assert ("padding_share" in run) is (name != "lora_classifier")
     assert run["peak_memory_bytes"]["host"] > 1e8
     assert run["dataset"]["proof"]["speaker_disjoint"] is True
     assert len(run["dataset"]["fingerprint"]) == 64

@@ -4,8 +4,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from hf_ser.audio.augment import Augmentation
+from hf_ser.cache import CacheFolder, Share
 from hf_ser.dataset.source import open_source
-from hf_ser.training.items import ClipItems, LengthGroupedEpochs
+from hf_ser.training.items import ClipItems, LengthGroupedEpochs, store_samples
 
 ALWAYS = Augmentation(pitch_shift_probability=1.0, time_stretch_probability=1.0, noise_probability=1.0)
 
@@ -31,6 +32,34 @@ def read(items, keys, workers):
         items, sampler=Keys(), batch_size=1, num_workers=workers, collate_fn=first, persistent_workers=workers > 0
     )
     return [item["samples"] for item in loader]
+
+
+@pytest.fixture(scope="module")
+def stored(rows, tmp_path_factory):
+    folder = CacheFolder(tmp_path_factory.mktemp("cache"), 1)
+    return store_samples([rows], 16_000, folder, share=Share(), progress=False)
+
+
+@pytest.mark.parametrize("segment_seconds", [10, 0.2])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_store_holds_what_decoding_gives(rows, stored, segment_seconds, workers):
+    """The toy clips have 16 bits at 16 kHz, so nothing at all is lost."""
+    decoded = ClipItems(rows, segment_seconds=segment_seconds, sampling_rate=16_000, augmentation=ALWAYS)
+    read_back = ClipItems(
+        rows.remove_columns("audio"),
+        segment_seconds=segment_seconds,
+        sampling_rate=16_000,
+        augmentation=ALWAYS,
+        store=stored,
+    )
+    keys = [0, len(decoded) - 1, (1, 3)]
+    for one, other in zip(read(decoded, keys, 0), read(read_back, keys, workers), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_clips_beyond_the_limit_are_decoded_when_they_are_read(rows, tmp_path):
+    assert store_samples([rows], 16_000, CacheFolder(tmp_path, 1e-6), share=Share(), progress=False) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_augmentation_depends_on_seed_epoch_and_clip_alone(rows):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.audio.augment import Augmentation
+from hf_ser.cache import CacheFolder
 from hf_ser.dataset.source import open_source
 from hf_ser.errors import InputError
 from hf_ser.models.recipes import Recipe
@@ -62,6 +63,8 @@ def finetune(
     allow_speaker_overlap: bool = False,
     keep_checkpoints: bool = False,
     cache_features: bool = True,
+    cache_audio: bool = True,
+    cache_gigabytes: float = 20.0,
     revision: str | None = None,
 ) -> FinetuneResult:
     """Fine-tune a speech encoder to recognise emotion, evaluate it by speakers it never heard, document it.
@@ -87,6 +90,10 @@ def finetune(
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
         cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        cache_audio: Decode each clip once and keep its samples, 16 bits each, in the Hugging Face cache, for later
+            epochs and other runs; clips of 16 bits at the encoder's sampling rate are kept bit for bit, others
+            within 1/65000 of their peak.
+        cache_gigabytes: The most that these caches may hold together; what was used longest ago goes first.
         revision: Branch, tag or commit of the model on the Hub.
 
     Returns:
@@ -134,7 +141,9 @@ def finetune(
     from hf_ser.training.run import Run
 
     store = FeatureStore.default() if cache_features else FeatureStore(None)
+    caches = CacheFolder.default(cache_gigabytes)
+    samples = caches if cache_audio else None
     with folder.claimed(settings):
-        run = Run(str(model), source, chosen, arguments, folder, settings, options, store)
+        run = Run(str(model), source, chosen, arguments, folder, settings, options, store, samples)
         metrics, record = run.execute(augmentation, keep_checkpoints=keep_checkpoints)
     return FinetuneResult(folder.path, metrics, record)

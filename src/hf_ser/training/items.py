@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from torch.utils.data import Dataset, Sampler
 from hf_ser.audio.augment import Augmentation, augment
 from hf_ser.audio.decode import decode
 from hf_ser.audio.segment import segments
+from hf_ser.audio.store import SampleStore
+from hf_ser.cache import CacheFolder, Share
 
-__all__ = ["ClipItems", "FeatureItems", "LengthGroupedEpochs"]
+__all__ = ["ClipItems", "FeatureItems", "LengthGroupedEpochs", "store_samples"]
 
 
 class ClipItems(Dataset[dict[str, Any]]):
@@ -26,6 +29,7 @@ class ClipItems(Dataset[dict[str, Any]]):
         sampling_rate: In hertz, the encoder's.
         augmentation: Applied to training items only; None leaves the audio as it is.
         seed: Seed of the augmentation.
+        store: Decoded clips; what it lacks is decoded when it is read.
 
     Attributes:
         clip_index: `(segments,)` row of `rows` that each segment belongs to.
@@ -41,8 +45,11 @@ class ClipItems(Dataset[dict[str, Any]]):
         sampling_rate: int,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        store: SampleStore | None = None,
     ) -> None:
         self._rows = rows
+        self._store = store
+        self._sha256: list[str] = list(rows["audio_sha256"])
         self._clip_ids: list[str] = list(rows["clip_id"])
         self._sampling_rate = sampling_rate
         self._augmentation = augmentation
@@ -70,10 +77,8 @@ class ClipItems(Dataset[dict[str, Any]]):
         epoch, item = key if isinstance(key, tuple) else (None, key)
         index = int(self.clip_index[item])
         name = self._clip_ids[index]
-        samples = decode(self._rows[index]["audio"], self._sampling_rate, name=name)
         start, stop = self._bounds[item]
-        if len(samples) > self._cut:
-            samples = samples[start:stop]
+        samples = self._read(index, start, stop)
         if self._augmentation is not None and epoch is not None:
             samples = augment(
                 samples,
@@ -85,19 +90,62 @@ class ClipItems(Dataset[dict[str, Any]]):
             )
         return {"samples": samples, "labels": int(self.labels[item]), "training": epoch is not None}
 
+    def _read(self, index: int, start: int, stop: int) -> np.ndarray:
+        sha256 = self._sha256[index]
+        if self._store is not None and sha256 in self._store:
+            whole = self._store.length(sha256) <= self._cut
+            return self._store.read(sha256) if whole else self._store.read(sha256, start, stop)
+        samples = decode(self._rows[index]["audio"], self._sampling_rate, name=self._clip_ids[index])
+        return samples if len(samples) <= self._cut else samples[start:stop]
+
     def content_key(self) -> list[str]:
         """Return what the segments hold, in their order: the SHA-256 of each clip's bytes, and the cut."""
-        hashes = list(self._rows["audio_sha256"])
         bounds = zip(self.clip_index, self._bounds, strict=True)
         return [
             str(self._sampling_rate),
-            *(f"{hashes[index]}:{start}:{stop}" for index, (start, stop) in bounds),
+            *(f"{self._sha256[index]}:{start}:{stop}" for index, (start, stop) in bounds),
         ]
 
     @property
     def is_augmented(self) -> bool:
         """Whether training reads these items augmented."""
         return self._augmentation is not None
+
+
+def store_samples(
+    parts: Iterable[Any], sampling_rate: int, folder: CacheFolder, *, share: Share, progress: bool = True
+) -> SampleStore | None:
+    """Decode the clips of all parts into the store, each once.
+
+    Args:
+        parts: Those of a `hf_ser.dataset.source.Source`.
+        sampling_rate: In hertz, the encoder's.
+        folder: The caches' folder.
+        share: What the processes of a distributed run share.
+        progress: Whether to show a bar.
+
+    Returns:
+        The store, or None where the clips do not fit into the folder's limit.
+
+    Raises:
+        InputError: A clip cannot be decoded, or the cache cannot be written.
+    """
+    clips, seconds = {}, 0.0
+    for rows in parts:
+        columns = (rows["audio_sha256"], rows["clip_id"], rows["duration"])
+        for index, (sha256, name, duration) in enumerate(zip(*columns, strict=True)):
+            if sha256 not in clips:
+                clips[sha256] = (name, partial(_encoded, rows, index))
+                seconds += duration
+    if not folder.reserve(int(seconds * sampling_rate * 2), "the decoded clips"):
+        return None
+    store = SampleStore(folder, sampling_rate)
+    store.fill(clips, share=share, progress=progress)
+    return store
+
+
+def _encoded(rows: Any, index: int) -> Any:
+    return rows[index]["audio"]
 
 
 class FeatureItems(Dataset[dict[str, Any]]):

@@ -20,7 +20,8 @@ from hf_ser.hub.card import render_model_card
 from hf_ser.models.checkpoint import resolved_revision, save_model
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
-from hf_ser.training.items import ClipItems, FeatureItems, collate_features
+from hf_ser.training.items import ClipItems, FeatureItems, collate_features, store_samples
+from hf_ser.training.processes import share_of
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
 from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from hf_ser.audio.augment import Augmentation
+    from hf_ser.cache import CacheFolder
     from hf_ser.dataset.source import Source
     from hf_ser.models.features import FeatureStore
     from hf_ser.models.recipes import Recipe
@@ -53,6 +55,7 @@ class Run:
         settings: What the folder wrote down of the run.
         options: Options of `from_pretrained`.
         store: Keeps pooled features.
+        samples: Keeps decoded clips; None decodes them whenever they are read.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Run:
         settings: dict[str, Any],
         options: dict[str, Any],
         store: FeatureStore,
+        samples: CacheFolder | None = None,
     ) -> None:
         self.model_name = model_name
         self.source = source
@@ -74,6 +78,7 @@ class Run:
         self.settings = settings
         self.options = options
         self.store = store
+        self.samples = samples
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -92,13 +97,21 @@ class Run:
         if prepared.evaluation_batch_size is not None:
             logger.info("this encoder's output depends on padding: clips are evaluated one by one")
             arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
+        sampling_rate = int(prepared.feature_extractor.sampling_rate)
+        share, progress = share_of(arguments), not arguments.disable_tqdm
+        samples = None
+        if self.samples is not None:
+            with self._clock("decoding"):
+                parts = source.parts.values()
+                samples = store_samples(parts, sampling_rate, self.samples, share=share, progress=progress)
         clips = {
             part: ClipItems(
                 rows,
                 segment_seconds=self.settings["segment_seconds"],
-                sampling_rate=int(prepared.feature_extractor.sampling_rate),
+                sampling_rate=sampling_rate,
                 augmentation=augmentation if part == "train" else None,
                 seed=arguments.seed,
+                store=samples,
             )
             for part, rows in source.parts.items()
         }
@@ -227,6 +240,7 @@ class Run:
             "hardware": hardware(),
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
             "steps": trainer.state.global_step,
+            **trainer.input_share.as_dict(),
             "training_loss": training_loss,
             "peak_memory_bytes": peak_memory_bytes(),
             "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from hf_ser.models.checkpoint import load_weights, save_model
 from hf_ser.models.head import head_logits, plain_model, pooled_inputs
 from hf_ser.models.recipes import Recipe, learning_rate_groups
+from hf_ser.training.input_share import InputShare
 from hf_ser.training.items import LengthGroupedEpochs
 
 __all__ = ["EmotionTrainer", "PooledHead"]
@@ -86,6 +87,8 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         self.epochs_sampler: LengthGroupedEpochs | None = None
         super().__init__(**options)
         self.add_callback(_EpochToSampler(self))
+        self.input_share = InputShare()
+        self.add_callback(self.input_share)
 
     @property
     def emotion_model(self) -> Any:
@@ -98,6 +101,13 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         self.epochs_sampler = LengthGroupedEpochs(rows.lengths, self.args.train_batch_size, seed)
         return self.epochs_sampler
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """Return the batches of one step, measuring what they cost."""
+        timed = self.input_share.timed(epoch_iterator)
+        batches, items = super().get_batch_samples(timed, num_batches, device)
+        self.input_share.count(batches)
+        return batches, items
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
         """Return the mean loss of the clips, each weighted by its label where weights were given."""
