@@ -70,6 +70,9 @@ def _add_finetune(commands: Any) -> None:
     )
     command.add_argument("--augment", action="store_true", help="pitch shift, time stretch and noise in training")
     command.add_argument("--segment-seconds", type=float, default=10.0, help="cut longer clips (default 10)")
+    command.add_argument(
+        "--seconds-per-batch", type=float, help="fill training batches up to these seconds of audio, not to a count"
+    )
     command.add_argument("--patience", type=int, default=5, help="evaluations without gain before stopping (default 5)")
     command.add_argument("--no-early-stopping", action="store_true", help="train all epochs")
     command.add_argument(
@@ -152,6 +155,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         paper=options.paper,
         augmentation=Augmentation() if options.augment else None,
         segment_seconds=options.segment_seconds,
+        seconds_per_batch=options.seconds_per_batch,
         patience=None if options.no_early_stopping else options.patience,
         resume=options.resume,
         overwrite=options.overwrite,

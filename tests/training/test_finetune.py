@@ -141,6 +141,39 @@ def test_a_killed_run_resumes_to_the_same_result(toy, encoder, tmp_path, monkeyp
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
+def test_a_run_killed_within_an_epoch_goes_on_with_the_batch_that_was_next(toy, encoder, tmp_path, monkeypatch):
+    from hf_ser.training.trainer import EmotionTrainer
+
+    seen = []
+    original = EmotionTrainer.compute_loss
+
+    def look(self, model, inputs, *arguments, **options):
+        if model.training:
+            seen.append(sorted(inputs["labels"].tolist()))
+            if len(seen) == 6:
+                raise KeyboardInterrupt
+        return original(self, model, inputs, *arguments, **options)
+
+    monkeypatch.setattr(EmotionTrainer, "compute_loss", look)
+    by_steps = {"eval_strategy": "steps", "eval_steps": 1, "num_train_epochs": 3}
+    options = {"recipe": "full", "cache_features": False, "seconds_per_batch": 4.0, "output_dir": tmp_path / "out"}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(encoder(), toy, args=arguments("full", tmp_path, **by_steps), **options)
+    first = list(seen)
+    # From here on nothing interrupts: the list is longer than that.
+    seen += [[]]
+    result = finetune(encoder(), toy, args=arguments("full", tmp_path, **by_steps), resume=True, **options)
+    again = seen[7:]
+    assert again[0] == first[5]
+    whole = [*first[:5], *again]
+    labels = sorted(toy["train"]["emotion"])
+    each = result.run["steps"] // 3
+    epochs = [sorted(label for batch in whole[k * each : (k + 1) * each] for label in batch) for k in range(3)]
+    assert epochs == [labels] * 3
+    assert result.run["seconds_per_batch"] == 4.0
+    assert len({len(batch) for batch in whole}) > 1
+
+
 def test_parts_that_share_a_speaker_are_refused_unless_said_so(toy, encoder, tmp_path):
     from datasets import DatasetDict
 

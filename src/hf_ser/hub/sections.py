@@ -164,6 +164,8 @@ def _departures(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any
 
 
 def _argument(arguments: Mapping[str, Any], name: str, run: Mapping[str, Any]) -> str:
+    if name == "per_device_train_batch_size" and run.get("seconds_per_batch"):
+        return f"as many clips as fit into {run['seconds_per_batch']:g} s"
     if name in arguments:
         return _plain(arguments[name])
     # Only what differs from the defaults is recorded.

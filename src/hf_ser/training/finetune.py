@@ -57,6 +57,7 @@ def finetune(
     paper: bool = False,
     augmentation: Augmentation | None = None,
     segment_seconds: float = 10.0,
+    seconds_per_batch: float | None = None,
     patience: int | None = 5,
     resume: bool = False,
     overwrite: bool = False,
@@ -84,6 +85,9 @@ def finetune(
             50 epochs, the head as the checkpoint brings it.
         augmentation: Pitch shift, time stretch and noise for training clips; None for none.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
+        seconds_per_batch: Make training batches of as many clips as fit into this many seconds of audio, padding
+            included, instead of a number of clips; for each process and accumulated batch. The loss is the mean
+            over the clips of a step.
         patience: Evaluations without a better UAR after which training stops; None never stops early.
         resume: Go on with the unfinished run in `output_dir`.
         overwrite: Remove the run that `output_dir` holds.
@@ -120,6 +124,8 @@ def finetune(
         args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
     if segment_seconds <= 0:
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
+    if seconds_per_batch is not None and seconds_per_batch <= 0:
+        raise InputError(f"seconds_per_batch is {seconds_per_batch}; give a length above 0")
     folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
     source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
@@ -134,6 +140,7 @@ def finetune(
         "arguments": {key: value for key, value in recorded_arguments(arguments).items() if "dataloader" not in key},
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         "segment_seconds": segment_seconds,
+        "seconds_per_batch": seconds_per_batch,
         "patience": patience,
     }
     options = {} if revision is None else {"revision": revision}

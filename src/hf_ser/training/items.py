@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from hf_ser.audio.augment import Augmentation, augment
+from hf_ser.audio.augment import Augmentation, augment, stretched_length
 from hf_ser.audio.decode import decode
 from hf_ser.audio.segment import segments
 from hf_ser.audio.store import SampleStore
 from hf_ser.cache import CacheFolder, Share
 
-__all__ = ["ClipItems", "FeatureItems", "LengthGroupedEpochs", "store_samples"]
+__all__ = ["ClipItems", "FeatureItems", "store_samples"]
 
 
 class ClipItems(Dataset[dict[str, Any]]):
@@ -34,6 +33,8 @@ class ClipItems(Dataset[dict[str, Any]]):
     Attributes:
         clip_index: `(segments,)` row of `rows` that each segment belongs to.
         lengths: `(segments,)` in samples, before augmentation.
+        longest_lengths: `(segments,)` the most that augmentation can make of them.
+        units_per_second: Of the lengths.
         labels: `(segments,)` label identifiers.
     """
 
@@ -65,6 +66,9 @@ class ClipItems(Dataset[dict[str, Any]]):
         self._bounds = [(start, stop) for _, _, start, stop in planned]
         self._cut = maximum
         self.lengths = [length for length, *_ in planned]
+        slowest = 1.0 if augmentation is None else min(1.0, augmentation.time_stretch_rates[0])
+        self.longest_lengths = np.ceil(np.array(self.lengths) / slowest).astype(np.int64)
+        self.units_per_second = sampling_rate
         self.clip_index = np.array([index for _, index, *_ in planned], dtype=np.int64)
         emotions = np.asarray(rows["emotion"])
         self.labels = emotions[self.clip_index] if len(planned) else np.empty(0, dtype=np.int64)
@@ -76,19 +80,27 @@ class ClipItems(Dataset[dict[str, Any]]):
         """Return a segment; `(epoch, item)` asks for that epoch's augmentation."""
         epoch, item = key if isinstance(key, tuple) else (None, key)
         index = int(self.clip_index[item])
-        name = self._clip_ids[index]
         start, stop = self._bounds[item]
         samples = self._read(index, start, stop)
         if self._augmentation is not None and epoch is not None:
             samples = augment(
-                samples,
-                self._sampling_rate,
-                self._augmentation,
-                seed=self._seed,
-                epoch=epoch,
-                clip_id=f"{name}:{start}",
+                samples, self._sampling_rate, self._augmentation, self._seed, epoch, clip_id=self._segment_id(item)
             )
         return {"samples": samples, "labels": int(self.labels[item]), "training": epoch is not None}
+
+    def epoch_lengths(self, epoch: int) -> np.ndarray:
+        """Return `(segments,)` the lengths that an epoch's augmentation makes, in samples."""
+        augmentation = self._augmentation
+        if augmentation is None or augmentation.time_stretch_probability == 0:
+            return np.asarray(self.lengths)
+        stretched = (
+            stretched_length(length, augmentation, self._seed, epoch, self._segment_id(item))
+            for item, length in enumerate(self.lengths)
+        )
+        return np.fromiter(stretched, dtype=np.int64, count=len(self.lengths))
+
+    def _segment_id(self, item: int) -> str:
+        return f"{self._clip_ids[int(self.clip_index[item])]}:{self._bounds[item][0]}"
 
     def _read(self, index: int, start: int, stop: int) -> np.ndarray:
         sha256 = self._sha256[index]
@@ -158,12 +170,17 @@ class FeatureItems(Dataset[dict[str, Any]]):
 
     def __init__(self, features: torch.Tensor, items: ClipItems) -> None:
         self.features = features
-        self.lengths = [1] * len(features)
+        self.longest_lengths = np.ones(len(features), dtype=np.int64)
+        self.units_per_second = None
         self.clip_index = items.clip_index
         self.labels = items.labels
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def epoch_lengths(self, epoch: int) -> np.ndarray:
+        """Return `(segments,)` ones: nothing is padded."""
+        return self.longest_lengths
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """Return the features and label of a segment."""
@@ -177,55 +194,3 @@ def collate_features(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]
         "features": torch.stack([item["features"] for item in items]),
         "labels": torch.tensor([item["labels"] for item in items]),
     }
-
-
-class LengthGroupedEpochs(Sampler[tuple[int, int]]):
-    """Yield `(epoch, item)` in batches of like lengths, in an order that seed and epoch fix.
-
-    The epoch travels with the item, so that a worker process needs no state of its own: the same item of the
-    same epoch is the same whichever worker reads it.
-
-    Args:
-        lengths: Length of each item.
-        batch_size: Items a batch.
-        seed: Seed of the order.
-
-    Example:
-        >>> sampler = LengthGroupedEpochs([5, 9, 5, 9], batch_size=2, seed=0)
-        >>> sampler.set_epoch(3)
-        >>> sorted(sampler)
-        [(3, 0), (3, 1), (3, 2), (3, 3)]
-    """
-
-    _POOL_BATCHES = 50
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = lengths
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = random.Random(f"{self._seed}:{self._epoch}")
-        order = list(range(len(self._lengths)))
-        generator.shuffle(order)
-        size = self._batch_size * self._POOL_BATCHES
-        batches, rest = [], []
-        for begin in range(0, len(order), size):
-            pool = sorted(order[begin : begin + size], key=lambda item: self._lengths[item])
-            cut = [pool[k : k + self._batch_size] for k in range(0, len(pool), self._batch_size)]
-            if cut and len(cut[-1]) < self._batch_size:
-                rest.extend(cut.pop())
-            batches.extend(cut)
-        generator.shuffle(batches)
-        # The one batch that is not full comes last, since the loader cuts batches by counting.
-        for batch in [*batches, rest]:
-            for item in batch:
-                yield self._epoch, item

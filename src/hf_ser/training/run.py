@@ -126,6 +126,7 @@ class Run:
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
             else None,
+            seconds_per_batch=self.settings["seconds_per_batch"],
             model=PooledHead(prepared.model) if chosen.encoder_is_frozen else prepared.model,
             args=arguments,
             train_dataset=items["train"],
@@ -229,7 +230,10 @@ class Run:
                 "parts": describe_parts(source),
                 "proof": source.proof.as_dict(),
             },
-            **{key: self.settings[key] for key in ("arguments", "augmentation", "segment_seconds", "patience")},
+            **{
+                key: self.settings[key]
+                for key in ("arguments", "augmentation", "segment_seconds", "seconds_per_batch", "patience")
+            },
             "seeds": {
                 "weights": arguments.seed,
                 "order": arguments.seed if arguments.data_seed is None else arguments.data_seed,

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser.models.checkpoint import load_weights, save_model
 from hf_ser.models.head import head_logits, plain_model, pooled_inputs
 from hf_ser.models.recipes import Recipe, learning_rate_groups
+from hf_ser.training.batches import LengthBatches
 from hf_ser.training.input_share import InputShare
-from hf_ser.training.items import LengthGroupedEpochs
 
 __all__ = ["EmotionTrainer", "PooledHead"]
 
@@ -66,8 +68,8 @@ class _EpochToSampler(TrainerCallback):  # type: ignore[misc]
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._trainer.epochs_sampler is not None:
-            self._trainer.epochs_sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
+        if self._trainer.batches is not None:
+            self._trainer.batches.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
 
 
 class EmotionTrainer(Trainer):  # type: ignore[misc]
@@ -76,15 +78,25 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
     Args:
         recipe: Names the learning rate of each part.
         label_weights: `(labels,)` weights of the loss; None weighs every clip alike.
+        seconds_per_batch: The most seconds of audio, padding included, that a training batch may hold; None makes
+            batches of a number of clips.
         **options: Those of `Trainer`.
     """
 
     optimizer: Any
 
-    def __init__(self, *, recipe: Recipe, label_weights: torch.Tensor | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        label_weights: torch.Tensor | None = None,
+        seconds_per_batch: float | None = None,
+        **options: Any,
+    ) -> None:
         self._recipe = recipe
         self._label_weights = label_weights
-        self.epochs_sampler: LengthGroupedEpochs | None = None
+        self._seconds_per_batch = seconds_per_batch
+        self.batches: LengthBatches | None = None
         super().__init__(**options)
         self.add_callback(_EpochToSampler(self))
         self.input_share = InputShare()
@@ -96,30 +108,71 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         model = self.accelerator.unwrap_model(self.model)
         return model.model if isinstance(model, PooledHead) else model
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.epochs_sampler = LengthGroupedEpochs(rows.lengths, self.args.train_batch_size, seed)
-        return self.epochs_sampler
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of this process's batches, which are of like lengths."""
+        arguments, items = self.args, self.train_dataset
+        batch_size, budget = self._train_batch_size, None
+        if self._seconds_per_batch is not None and items.units_per_second is not None:
+            # A batch that did not fit into memory is retried smaller; the budget follows.
+            budget = self._seconds_per_batch * items.units_per_second * batch_size / arguments.train_batch_size
+            batch_size = len(items)
+        self.batches = LengthBatches(
+            items.epoch_lengths,
+            batch_size,
+            arguments.seed if arguments.data_seed is None else arguments.data_seed,
+            budget=budget,
+            longest=items.longest_lengths,
+            process=arguments.process_index,
+            processes=arguments.world_size,
+        )
+        loader: DataLoader[Any] = DataLoader(
+            items,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            num_workers=arguments.dataloader_num_workers,
+            pin_memory=arguments.dataloader_pin_memory,
+            persistent_workers=arguments.dataloader_persistent_workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+        )
+        # The batches are this process's already; accelerate would deal them out a second time.
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
-        """Return the batches of one step, measuring what they cost."""
-        timed = self.input_share.timed(epoch_iterator)
-        batches, items = super().get_batch_samples(timed, num_batches, device)
+        """Return the batches of one step and the number of clips in them, over all processes."""
+        batches, _ = super().get_batch_samples(self.input_share.timed(epoch_iterator), num_batches, device)
         self.input_share.count(batches)
-        return batches, items
+        clips = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        return batches, self.accelerator.gather(clips).sum()
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any) -> Any:
-        """Return the mean loss of the clips, each weighted by its label where weights were given."""
-        if self._label_weights is None or "labels" not in inputs:
-            return super().compute_loss(model, inputs, return_outputs=return_outputs, **options)
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return the mean loss of the clips, each weighted by its label where weights were given.
+
+        The mean is over all clips of a step, however they are dealt out to batches, accumulation and processes:
+        each clip of a step counts the same, also where batches hold different numbers of them.
+        """
         labels = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         losses = nn.functional.cross_entropy(
             outputs["logits"], labels, reduction="none", label_smoothing=self.args.label_smoothing_factor
         )
-        # A plain mean: dividing by the batch's own weights would make the loss depend on how clips are batched.
-        loss = (self._label_weights.to(losses)[labels] * losses).mean()
+        if self._label_weights is not None:
+            # Divided by the number of clips, not by their weights: the loss must not depend on how clips are batched.
+            losses = self._label_weights.to(losses)[labels] * losses
+        if num_items_in_batch is None:
+            loss = losses.mean()
+        else:
+            # Trainer divides by the accumulated batches, and gradients are averaged over the processes.
+            shares = self.args.world_size * self.current_gradient_accumulation_steps
+            loss = losses.sum() * shares / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
