@@ -156,7 +156,8 @@ def test_a_run_killed_within_an_epoch_goes_on_with_the_batch_that_was_next(toy, 
 
     monkeypatch.setattr(EmotionTrainer, "compute_loss", look)
     by_steps = {"eval_strategy": "steps", "eval_steps": 1, "num_train_epochs": 3}
-    options = {"recipe": "full", "cache_features": False, "seconds_per_batch": 4.0, "output_dir": tmp_path / "out"}
+    options = {"recipe": "full", "cache_features": False, "seconds_per_batch": 4.0, "patience": None}
+    options["output_dir"] = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         finetune(encoder(), toy, args=arguments("full", tmp_path, **by_steps), **options)
     first = list(seen)
