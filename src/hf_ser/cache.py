@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 4 << 20
 _SHARD_BYTES = 64 << 20
+_SHARD_SECONDS = 60.0
+"""A file is finished after this time, however small it is: what a kill can cost."""
 _ABANDONED_SECONDS = 24 * 3600
 
 
@@ -291,6 +293,7 @@ class _ShardWriter:
         self._waiting: list[tuple[str, NDArray[Any], float]] = []
         self._waiting_bytes = 0
         self._shard_bytes = 0
+        self._begun = time.monotonic()
         self._partial: Path | None = None
         self._writer: Any = None
 
@@ -302,7 +305,7 @@ class _ShardWriter:
         self._waiting_bytes += array.nbytes
         if self._waiting_bytes >= _BATCH_BYTES:
             self._write()
-        if self._shard_bytes >= _SHARD_BYTES:
+        if self._shard_bytes >= _SHARD_BYTES or time.monotonic() - self._begun > _SHARD_SECONDS:
             self.finish()
 
     def _write(self) -> None:
@@ -332,6 +335,7 @@ class _ShardWriter:
             self._writer.close()
             self._partial.replace(self._partial.with_suffix(".arrow"))
         self._writer, self._partial, self._shard_bytes = None, None, 0
+        self._begun = time.monotonic()
 
     def abandon(self) -> None:
         if self._writer is not None and self._partial is not None:

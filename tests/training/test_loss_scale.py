@@ -17,7 +17,8 @@ arguments = training_arguments(
     recipe, out, learning_rate=0.0, num_train_epochs=1, per_device_train_batch_size=int(batch),
     gradient_accumulation_steps=int(accumulation), logging_steps=1, use_cpu=True, disable_tqdm=True,
 )
-finetune(encoder, load_from_disk(data), recipe=hf_ser.recipe(recipe, head_dropout=0.0), output_dir=out, args=arguments, cache_features=False,
+chosen = hf_ser.recipe(recipe, head_dropout=0.0)
+finetune(encoder, load_from_disk(data), recipe=chosen, output_dir=out, args=arguments, cache_features=False,
          seconds_per_batch=float(seconds) or None)
 """
 

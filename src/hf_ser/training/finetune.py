@@ -93,7 +93,9 @@ def finetune(
         overwrite: Remove the run that `output_dir` holds.
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
-        cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        cache_features: Keep what the frozen part of the encoder makes of each clip in the Hugging Face cache, for
+            later epochs and other runs: pooled vectors where the whole encoder is frozen, else the output of its
+            frozen convolutions or lower layers. Without it, pooled vectors are kept for this run alone.
         cache_audio: Decode each clip once and keep its samples, 16 bits each, in the Hugging Face cache, for later
             epochs and other runs; clips of 16 bits at the encoder's sampling rate are kept bit for bit, others
             within 1/65000 of their peak.
@@ -144,13 +146,11 @@ def finetune(
         "patience": patience,
     }
     options = {} if revision is None else {"revision": revision}
-    from hf_ser.models.features import FeatureStore
     from hf_ser.training.run import Run
 
-    store = FeatureStore.default() if cache_features else FeatureStore(None)
     caches = CacheFolder.default(cache_gigabytes)
-    samples = caches if cache_audio else None
+    features, samples = caches if cache_features else None, caches if cache_audio else None
     with folder.claimed(settings):
-        run = Run(str(model), source, chosen, arguments, folder, settings, options, store, samples)
+        run = Run(str(model), source, chosen, arguments, folder, settings, options, features, samples)
         metrics, record = run.execute(augmentation, keep_checkpoints=keep_checkpoints)
     return FinetuneResult(folder.path, metrics, record)

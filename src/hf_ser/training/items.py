@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hf_ser.audio.augment import Augmentation, augment, stretched_length
@@ -15,8 +19,10 @@ from hf_ser.audio.decode import decode
 from hf_ser.audio.segment import segments
 from hf_ser.audio.store import SampleStore
 from hf_ser.cache import CacheFolder, Share
+from hf_ser.errors import InputError
+from hf_ser.models.features import FeatureCache
 
-__all__ = ["ClipItems", "FeatureItems", "store_samples"]
+__all__ = ["ClipItems", "StateItems", "collate_states", "store_samples"]
 
 
 class ClipItems(Dataset[dict[str, Any]]):
@@ -70,6 +76,8 @@ class ClipItems(Dataset[dict[str, Any]]):
         self.longest_lengths = np.ceil(np.array(self.lengths) / slowest).astype(np.int64)
         self.units_per_second = sampling_rate
         self.clip_index = np.array([index for _, index, *_ in planned], dtype=np.int64)
+        self._segments = np.bincount(self.clip_index)[self.clip_index] if planned else self.clip_index
+        self._augmentation_key = _augmentation_key(augmentation, seed)
         emotions = np.asarray(rows["emotion"])
         self.labels = emotions[self.clip_index] if len(planned) else np.empty(0, dtype=np.int64)
 
@@ -110,18 +118,29 @@ class ClipItems(Dataset[dict[str, Any]]):
         samples = decode(self._rows[index]["audio"], self._sampling_rate, name=self._clip_ids[index])
         return samples if len(samples) <= self._cut else samples[start:stop]
 
-    def content_key(self) -> list[str]:
-        """Return what the segments hold, in their order: the SHA-256 of each clip's bytes, and the cut."""
-        bounds = zip(self.clip_index, self._bounds, strict=True)
-        return [
-            str(self._sampling_rate),
-            *(f"{self._sha256[index]}:{start}:{stop}" for index, (start, stop) in bounds),
-        ]
+    def key(self, item: int, epoch: int | None = None, minimum: int = 0) -> str:
+        """Return what a segment holds, whatever data set it belongs to: file, cut, and augmentation in an epoch.
+
+        Args:
+            item: The segment.
+            epoch: Pass over the training clips; None for the audio as it is.
+            minimum: Shorter segments are extended to this many samples.
+        """
+        start, stop = self._bounds[item]
+        key = self._sha256[int(self.clip_index[item])]
+        if self._segments[item] > 1:
+            key += f":{start}:{stop}"
+        if self._augmentation is not None and epoch is not None:
+            key += f":{self._augmentation_key}:{self._augmentation.view(epoch)}:{self._segment_id(item)}"
+        # Augmentation at most halves a length.
+        return f"{key}:{minimum}" if self.lengths[item] < 2 * minimum else key
 
     @property
-    def is_augmented(self) -> bool:
-        """Whether training reads these items augmented."""
-        return self._augmentation is not None
+    def views(self) -> list[int | None]:
+        """The epochs whose audio differs: `[None]` without augmentation, empty where every epoch's is new."""
+        if self._augmentation is None:
+            return [None]
+        return [] if self._augmentation.views is None else list(range(self._augmentation.views))
 
 
 def store_samples(
@@ -160,37 +179,82 @@ def _encoded(rows: Any, index: int) -> Any:
     return rows[index]["audio"]
 
 
-class FeatureItems(Dataset[dict[str, Any]]):
-    """Pooled features in the place of clips, for a recipe whose encoder is frozen.
+def _augmentation_key(augmentation: Augmentation | None, seed: int) -> str:
+    if augmentation is None:
+        return ""
+    from importlib.metadata import version
+
+    # How many copies there are does not change any of them.
+    facts = {**dataclasses.asdict(augmentation), "views": None, "seed": seed, "by": version("audiomentations")}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class StateItems(Dataset[dict[str, Any]]):
+    """What the frozen part of a model made of the segments, in the segments' place.
 
     Args:
-        features: `(segments, hidden)`, in the order of `items`.
-        items: The segments that they were extracted from.
+        items: The segments.
+        cache: Holds the states of all of them.
+        minimum: Shorter segments were extended to this many samples.
     """
 
-    def __init__(self, features: torch.Tensor, items: ClipItems) -> None:
-        self.features = features
-        self.longest_lengths = np.ones(len(features), dtype=np.int64)
-        self.units_per_second = None
+    def __init__(self, items: ClipItems, cache: FeatureCache, minimum: int) -> None:
+        self._items = items
+        self._cache = cache
+        self._minimum = minimum
+        self._is_pooled = cache.prefix.is_pooled
         self.clip_index = items.clip_index
         self.labels = items.labels
+        ones = np.ones(len(items), dtype=np.int64)
+        self.longest_lengths = ones if self._is_pooled else items.longest_lengths
+        self.units_per_second = None if self._is_pooled else items.units_per_second
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self._items)
 
     def epoch_lengths(self, epoch: int) -> np.ndarray:
-        """Return `(segments,)` ones: nothing is padded."""
-        return self.longest_lengths
+        """Return `(segments,)` lengths in samples; ones where the states are pooled and nothing is padded."""
+        return self.longest_lengths if self._is_pooled else self._items.epoch_lengths(epoch)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Return the features and label of a segment."""
-        item = key[1] if isinstance(key, tuple) else key
-        return {"features": self.features[item], "labels": int(self.labels[item])}
+        """Return the states, length in samples and label of a segment; `(epoch, item)` asks for an epoch's."""
+        epoch, item = key if isinstance(key, tuple) else (None, key)
+        try:
+            states, samples = self._cache.read(self._items.key(item, epoch, self._minimum))
+        except KeyError:
+            raise InputError(
+                "the cache has lost what the frozen part made of a clip: another run needed its room; raise "
+                "cache_gigabytes (--cache-gigabytes) and resume"
+            ) from None
+        return {"states": states, "samples": 0 if self._is_pooled else samples, "labels": int(self.labels[item])}
+
+    def matrix(self) -> NDArray[np.float32]:
+        """Return the states of all segments, unaugmented, `(segments, ...)`; for pooled states."""
+        return np.stack([self[item]["states"] for item in range(len(self))])
 
 
-def collate_features(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stack `FeatureItems` to features `(batch, hidden)` and labels `(batch,)`."""
-    return {
-        "features": torch.stack([item["features"] for item in items]),
-        "labels": torch.tensor([item["labels"] for item in items]),
-    }
+def collate_states(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Return `states` `(batch, ...)`, padded with zeros, `labels` `(batch,)` and the mask of the clips' samples.
+
+    Args:
+        items: Of `StateItems`.
+
+    Example:
+        >>> frames = [np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)]
+        >>> batch = collate_states([{"states": each, "samples": 640, "labels": 1} for each in frames])
+        >>> batch["states"].shape, batch["attention_mask"].shape
+        (torch.Size([2, 2, 3]), torch.Size([2, 640]))
+    """
+    states = [item["states"] for item in items]
+    if states[0].ndim == 2 and len({len(state) for state in states}) > 1:
+        padded = np.zeros((len(states), max(map(len, states)), states[0].shape[1]), dtype=np.float32)
+        for row, state in zip(padded, states, strict=True):
+            row[: len(state)] = state
+    else:
+        padded = np.stack(states)
+    batch = {"states": torch.from_numpy(padded), "labels": torch.tensor([item["labels"] for item in items])}
+    samples = np.array([item["samples"] for item in items])
+    if states[0].ndim == 2 and samples.any():
+        mask = np.arange(samples.max()) < samples[:, np.newaxis]
+        batch["attention_mask"] = torch.from_numpy(mask.astype(np.int32))
+    return batch

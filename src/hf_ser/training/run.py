@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,26 +15,26 @@ import numpy as np
 from transformers import EarlyStoppingCallback
 
 from hf_ser._version import __version__
+from hf_ser.cache import CacheFolder
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.models.checkpoint import resolved_revision, save_model
 from hf_ser.models.head import plain_model
 from hf_ser.training.folder import OutputFolder, write_json
-from hf_ser.training.items import ClipItems, FeatureItems, collate_features, store_samples
+from hf_ser.training.frozen import FrozenPasses
+from hf_ser.training.items import ClipItems, store_samples
 from hf_ser.training.processes import share_of
 from hf_ser.training.records import describe_parts, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
-from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
-from hf_ser.training.trainer import EmotionTrainer, PooledHead
+from hf_ser.training.setup import Prepared, open_for_training, prepare_model
+from hf_ser.training.trainer import EmotionTrainer
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from hf_ser.audio.augment import Augmentation
-    from hf_ser.cache import CacheFolder
     from hf_ser.dataset.source import Source
-    from hf_ser.models.features import FeatureStore
     from hf_ser.models.recipes import Recipe
 
 __all__ = ["Run"]
@@ -54,7 +55,7 @@ class Run:
         folder: The claimed output folder.
         settings: What the folder wrote down of the run.
         options: Options of `from_pretrained`.
-        store: Keeps pooled features.
+        features: Keeps what frozen parts make of clips, for other runs; None keeps nothing.
         samples: Keeps decoded clips; None decodes them whenever they are read.
     """
 
@@ -67,7 +68,7 @@ class Run:
         folder: OutputFolder,
         settings: dict[str, Any],
         options: dict[str, Any],
-        store: FeatureStore,
+        features: CacheFolder | None = None,
         samples: CacheFolder | None = None,
     ) -> None:
         self.model_name = model_name
@@ -77,7 +78,7 @@ class Run:
         self.folder = folder
         self.settings = settings
         self.options = options
-        self.store = store
+        self.features = features
         self.samples = samples
         self.seconds: dict[str, float] = {}
 
@@ -94,9 +95,6 @@ class Run:
         arguments, chosen, source = self.arguments, self.chosen, self.source
         patience = self.settings["patience"]
         prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
-        if prepared.evaluation_batch_size is not None:
-            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
-            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
         sampling_rate = int(prepared.feature_extractor.sampling_rate)
         share, progress = share_of(arguments), not arguments.disable_tqdm
         samples = None
@@ -116,24 +114,34 @@ class Run:
             for part, rows in source.parts.items()
         }
         checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
+        passes = FrozenPasses(
+            prepared.feature_extractor,
+            prepared.model.config,
+            own=CacheFolder(self.folder.checkpoints / "frozen", gigabytes=1e6),
+            shared=self.features,
+            batch_size=arguments.per_device_eval_batch_size,
+            workers=arguments.dataloader_num_workers,
+            share=share,
+            progress=progress,
+        )
         with self._clock("preparation"):
-            pooled = self._prepare(prepared, clips["train"], checkpoint)
-            items: dict[str, Any] = {"train": pooled or clips["train"]}
-            for part in ("validation", "test"):
-                items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
+            items = prepare_model(
+                prepared, chosen, clips, passes, seed=arguments.seed, device=arguments.device, checkpoint=checkpoint
+            )
+        if prepared.evaluation_batch_size is not None:
+            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
+            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
         trainer = EmotionTrainer(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
             else None,
             seconds_per_batch=self.settings["seconds_per_batch"],
-            model=PooledHead(prepared.model) if chosen.encoder_is_frozen else prepared.model,
+            model=prepared.model,
             args=arguments,
             train_dataset=items["train"],
             eval_dataset=items["validation"],
-            data_collator=collate_features
-            if pooled
-            else Collators(prepared.collate_training, prepared.collate_evaluation),
+            data_collator=Collators(prepared.collate_training, prepared.collate_evaluation),
             processing_class=prepared.feature_extractor,
             compute_metrics=ValidationMetrics(items["validation"].clip_index, source.parts["validation"]["emotion"]),
             callbacks=[] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)],
@@ -147,36 +155,11 @@ class Run:
         metrics = self._metrics(scores)
         run = self._record(trainer, prepared, outcome.training_loss)
         if arguments.should_save:
+            shutil.rmtree(passes.own.root, ignore_errors=True)
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
                 save_model(trainer.emotion_model, staged, prepared.feature_extractor)
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
-
-    def _prepare(self, prepared: Prepared, train: ClipItems, checkpoint: Path | None) -> FeatureItems | None:
-        return prepare_model(
-            prepared,
-            self.chosen,
-            train,
-            batch_size=self.arguments.per_device_eval_batch_size,
-            workers=self.arguments.dataloader_num_workers,
-            seed=self.arguments.seed,
-            device=self.arguments.device,
-            store=self.store,
-            checkpoint=checkpoint,
-            progress=not self.arguments.disable_tqdm,
-        )
-
-    def _pooled(self, prepared: Prepared, items: ClipItems, part: str) -> FeatureItems:
-        features = pooled_features(
-            prepared,
-            items,
-            self.store,
-            part=part,
-            batch_size=self.arguments.per_device_eval_batch_size,
-            workers=self.arguments.dataloader_num_workers,
-            progress=not self.arguments.disable_tqdm,
-        )
-        return FeatureItems(features, items)
 
     def _metrics(self, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
         metrics: dict[str, Any] = {"labels": list(self.source.labels)}

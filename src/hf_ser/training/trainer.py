@@ -13,50 +13,12 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser.models.checkpoint import load_weights, save_model
-from hf_ser.models.head import head_logits, plain_model, pooled_inputs
+from hf_ser.models.prefix import PrefixedModel
 from hf_ser.models.recipes import Recipe, learning_rate_groups
 from hf_ser.training.batches import LengthBatches
 from hf_ser.training.input_share import InputShare
 
-__all__ = ["EmotionTrainer", "PooledHead"]
-
-
-class PooledHead(nn.Module):
-    """The head of a model whose encoder is frozen.
-
-    It takes features that were pooled beforehand, or, where augmentation makes every epoch's audio new, the
-    audio itself; the encoder then runs in evaluation mode, since freezing alone leaves dropout and SpecAugment on.
-
-    Args:
-        model: The adapted model; its head trains in place.
-    """
-
-    accepts_loss_kwargs = False
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def train(self, mode: bool = True) -> PooledHead:
-        """Switch the head alone to training mode."""
-        super().train(False)
-        base = plain_model(self.model)
-        for layer in (base.projector, base.classifier):
-            layer.train(mode)
-        self.training = mode
-        return self
-
-    def forward(
-        self, features: torch.Tensor | None = None, labels: torch.Tensor | None = None, **audio: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Return `logits` `(batch, labels)` and, given labels, the mean cross-entropy `loss`."""
-        if features is None:
-            with torch.no_grad(), pooled_inputs(self.model):
-                features = self.model(**audio).logits
-        logits = head_logits(self.model, features)
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+__all__ = ["EmotionTrainer"]
 
 
 class _EpochToSampler(TrainerCallback):  # type: ignore[misc]
@@ -106,7 +68,7 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
     def emotion_model(self) -> Any:
         """The (adapted) `transformers` model, without what Trainer wraps around it."""
         model = self.accelerator.unwrap_model(self.model)
-        return model.model if isinstance(model, PooledHead) else model
+        return model.model if isinstance(model, PrefixedModel) else model
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of this process's batches, which are of like lengths."""
@@ -180,8 +142,8 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         if self.optimizer is None:
             opened = self.model if model is None else model
             optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, opened)
-            # The names of a wrapped head begin with the wrapper's attribute.
-            named = opened.model if isinstance(opened, PooledHead) else opened
+            # The names of a wrapped model begin with the wrapper's attribute.
+            named = opened.model if isinstance(opened, PrefixedModel) else opened
             groups = learning_rate_groups(
                 named,
                 self._recipe,
