@@ -175,10 +175,14 @@ def _argument(arguments: Mapping[str, Any], name: str, run: Mapping[str, Any]) -
 
 def _settings(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     frozen = {"feature_encoder"} if recipe.get("freeze_feature_encoder") else set()
+    upper = recipe.get("trained_layers")
+    if upper:
+        frozen = {"feature_encoder", "feature_projection"}
     trains = [part for part in recipe.get("trains") or () if part not in frozen]
     head = run.get("head") or {}
     rows = [
         ("parts that train whole", ", ".join(trains)),
+        ("layers of the encoder that train", f"the upper {upper}" if upper else ""),
         ("LoRA", _plain(recipe.get("lora") or {})),
         *((name, _argument(arguments, name, run)) for name in _ARGUMENTS if arguments is not None),
         ("factor on the learning rate", _plain(recipe.get("learning_rate_scale") or {})),

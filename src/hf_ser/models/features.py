@@ -33,7 +33,7 @@ class FeatureCache:
 
     Attributes:
         prefix: The frozen part.
-        added: Number of clips that this run has passed through it.
+        added: Number of clips that this run, all its processes together, has passed through it.
     """
 
     def __init__(self, folder: CacheFolder, prefix: Prefix, feature_extractor: Any) -> None:
@@ -102,6 +102,8 @@ class FeatureCache:
             if part:
                 self._pass(part, items, collate, batch_size, workers, description, progress)
 
+        # Counted before any process makes some: `Share.fill` begins when all have come.
+        self.added += len(missing())
         share.fill(missing, make)
         if share.local_index == 0:
             self._folder.make_room()
@@ -136,7 +138,6 @@ class FeatureCache:
                     array = state.float().cpu().numpy()
                     add(next(keys), array, length)
                     size += array.nbytes
-                self.added += len(states)
                 bar.set_postfix_str(readable(size), refresh=False)
                 bar.update(len(states))
 

@@ -128,6 +128,7 @@ def finetune(
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
     if seconds_per_batch is not None and seconds_per_batch <= 0:
         raise InputError(f"seconds_per_batch is {seconds_per_batch}; give a length above 0")
+    caches = CacheFolder.default(cache_gigabytes)
     folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite)
     source = open_source(dataset, protocol or "speaker_independent", allow_speaker_overlap=allow_speaker_overlap)
     arguments = for_this_job(args or training_arguments(chosen, output_dir), folder.checkpoints)
@@ -148,7 +149,6 @@ def finetune(
     options = {} if revision is None else {"revision": revision}
     from hf_ser.training.run import Run
 
-    caches = CacheFolder.default(cache_gigabytes)
     features, samples = caches if cache_features else None, caches if cache_audio else None
     with folder.claimed(settings):
         run = Run(str(model), source, chosen, arguments, folder, settings, options, features, samples)
