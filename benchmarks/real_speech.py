@@ -18,13 +18,14 @@ from tqdm.auto import tqdm
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from hf_ser.audio.decode import decode
+from hf_ser.cache import CacheFolder
 from hf_ser.dataset.source import open_source
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.evaluation.tables import render_table
-from hf_ser.models.features import FeatureStore
 from hf_ser.models.recipes import RECIPES
+from hf_ser.training.frozen import FrozenPasses
 from hf_ser.training.items import ClipItems
-from hf_ser.training.setup import open_for_training, pooled_features
+from hf_ser.training.setup import open_for_training
 
 
 def log_mel_statistics(rows):
@@ -75,12 +76,12 @@ def main():
     mel = {part: log_mel_statistics(rows[part]) for part in ("train", "test")}
     results["log-mel probe"] = {"test": measured(probe(mel["train"], train_labels, mel["test"], source.labels))}
     prepared = open_for_training(options.model, source.labels, RECIPES["full"], 42, {})
+    caches = CacheFolder.default(gigabytes=20)
+    passes = FrozenPasses(prepared.feature_extractor, prepared.model.config, caches, caches, batch_size=16)
+    clips = {part: ClipItems(rows[part], segment_seconds=10.0, sampling_rate=16_000) for part in ("train", "test")}
     features = {}
-    for part in ("train", "test"):
-        items = ClipItems(rows[part], segment_seconds=10.0, sampling_rate=16_000)
-        found = pooled_features(
-            prepared, items, FeatureStore.default(), part=part, batch_size=16, workers=0, progress=True
-        ).numpy()
+    for part, items in clips.items():
+        found = passes.pooled(prepared.model, RECIPES["full"], clips, part).numpy()
         # Segments come longest first; a mean over a clip's segments is its pooled vector.
         total = np.zeros((len(rows[part]), found.shape[1]))
         np.add.at(total, items.clip_index, found)

@@ -46,6 +46,10 @@ def bad_inputs(tmp_path, encoder):
         "unknown recipe option": (["--recipe-option", "head_droput=0.1"], "head_droput"),
         "resume of nothing": (["--resume"], "no run to resume"),
         "one corpus that cannot be split": (["--dataset", corpora], "corpora"),
+        "views of nothing": (["--augment-views", "2"], "give --augment"),
+        "a cache of nothing": (["--cache-gigabytes", "0"], "cache_gigabytes is 0"),
+        "a batch of no time": (["--seconds-per-batch", "0"], "seconds_per_batch is 0"),
+        "no layer trains": (["--recipe-option", "trained_layers=0"], "trained_layers 0 trains no layer"),
     }
 
 
@@ -53,6 +57,7 @@ CASES = [
     "missing folder", "no clip", "empty file", "unreadable file", "LFS pointer", "unknown recipe", "unknown protocol",
     "output in use", "missing model", "unknown option", "bad value", "paper with options", "recipe option",
     "unknown recipe option", "resume of nothing", "one corpus that cannot be split",
+    "views of nothing", "a cache of nothing", "a batch of no time", "no layer trains",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 import hf_ser
 
 PACKAGE = Path(hf_ser.__file__).parent
-ROAD = ["_version", "errors", "labels", "text", "remote", "processes", "corpora", "dataset", "audio", "models",
+ROAD = ["_version", "errors", "labels", "text", "remote", "processes", "cache", "corpora", "dataset", "audio", "models",
         "evaluation", "hub", "training", "inference", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
 

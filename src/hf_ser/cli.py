@@ -74,7 +74,16 @@ def _add_finetune(commands: Any) -> None:
         "--paper", action="store_true", help="the paper's setting: its random split, Adam 1e-5, 50 epochs"
     )
     command.add_argument("--augment", action="store_true", help="pitch shift, time stretch and noise in training")
+    command.add_argument(
+        "--augment-views",
+        type=int,
+        metavar="N",
+        help="make N augmented copies of each clip, which can be kept, instead of a new one in every epoch",
+    )
     command.add_argument("--segment-seconds", type=float, default=10.0, help="cut longer clips (default 10)")
+    command.add_argument(
+        "--seconds-per-batch", type=float, help="fill training batches up to these seconds of audio, not to a count"
+    )
     command.add_argument("--patience", type=int, default=5, help="evaluations without gain before stopping (default 5)")
     command.add_argument("--no-early-stopping", action="store_true", help="train all epochs")
     command.add_argument(
@@ -91,7 +100,11 @@ def _add_finetune(commands: Any) -> None:
     command.add_argument("--overwrite", action="store_true", help="remove the run that the output folder holds")
     command.add_argument("--allow-speaker-overlap", action="store_true", help="accept parts that share speakers")
     command.add_argument("--keep-checkpoints", action="store_true", help="keep the checkpoints of a finished run")
-    command.add_argument("--no-feature-cache", action="store_true", help="keep no pooled features for other runs")
+    command.add_argument("--no-feature-cache", action="store_true", help="keep nothing that frozen parts make of clips")
+    command.add_argument("--no-audio-cache", action="store_true", help="decode each clip whenever it is read")
+    command.add_argument(
+        "--cache-gigabytes", type=float, default=20.0, help="most that the caches may hold together (default 20)"
+    )
     command.add_argument(
         "--streaming", action="store_true", help="read a data set in Parquet while training, and keep none of it"
     )
@@ -141,6 +154,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
     from hf_ser.training.arguments import training_arguments
     from hf_ser.training.finetune import finetune
 
+    if options.augment_views is not None and not options.augment:
+        raise InputError("--augment-views says how many copies --augment makes; give --augment, too")
     if options.paper and more:
         raise InputError(f"--paper sets the training arguments; leave out {more[0]}")
     arguments = None if options.paper else training_arguments(chosen, options.output_dir, **_training_fields(more))
@@ -152,8 +167,9 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         protocol=options.protocol,
         args=arguments,
         paper=options.paper,
-        augmentation=Augmentation() if options.augment else None,
+        augmentation=Augmentation(views=options.augment_views) if options.augment else None,
         segment_seconds=options.segment_seconds,
+        seconds_per_batch=options.seconds_per_batch,
         patience=None if options.no_early_stopping else options.patience,
         resume=options.resume,
         overwrite=options.overwrite,
@@ -161,6 +177,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> None:
         keep_checkpoints=options.keep_checkpoints,
         cache_features=not options.no_feature_cache,
         streaming=options.streaming,
+        cache_audio=not options.no_audio_cache,
+        cache_gigabytes=options.cache_gigabytes,
         revision=options.revision,
         push_to=options.push_to,
     )

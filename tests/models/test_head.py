@@ -6,8 +6,8 @@ from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
-from hf_ser.models.features import FeatureStore, extract_pooled_features
 from hf_ser.models.head import FeatureStatistics, attach, fold, folded, head_logits, start_head, unfold_weights
+from hf_ser.models.prefix import POOLED, Prefix
 from hf_ser.models.recipes import RECIPES, adapt, recipe
 
 
@@ -112,10 +112,7 @@ def test_head_dropout_is_that_of_the_pooled_features(encoder):
 def test_pooling_commutes_with_the_head(weighted, encoder):
     model = open_encoder(str(encoder(use_weighted_layer_sum=weighted)))[0]
     inputs = clips()
-    items = [{key: value[row] for key, value in inputs.items()} for row in range(4)]
-    features = extract_pooled_features(
-        model, items, lambda rows: {key: torch.stack([row[key] for row in rows]) for key in rows[0]}, batch_size=2
-    )
+    features = torch.stack(Prefix(model, POOLED).run(inputs))
     with torch.no_grad():
         assert features.shape == (4, 32)
         assert (head_logits(model, features) - model(**inputs).logits).abs().max() < 1e-5
@@ -158,25 +155,6 @@ def test_a_channel_that_never_varies_is_not_blown_up():
     found = FeatureStatistics.of(features)
     assert found.std[1] > 0.05
     assert found(features).abs().max() < 10
-
-
-def test_features_are_computed_once_and_damage_is_noticed(tmp_path):
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return torch.arange(6.0).reshape(2, 3)
-
-    store = FeatureStore(tmp_path)
-    first, second = store.get(["a"], compute), store.get(["a"], compute)
-    assert torch.equal(first, second)
-    assert len(calls) == 1
-    store.get(["b"], compute)
-    assert len(calls) == 2
-    for file in tmp_path.glob("*.safetensors"):
-        file.write_bytes(b"cut off")
-    assert torch.equal(store.get(["a"], compute), first)
-    assert len(calls) == 3
 
 
 def test_recipe_refuses_what_it_does_not_know():

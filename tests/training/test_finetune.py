@@ -47,6 +47,10 @@ def test_the_folder_holds_all_that_was_promised(name, finished):
     assert run["best"]["validation_uar"] == max(entry["uar"] for entry in run["history"])
     assert run["model"]["trainable_parameters"] > 0
     assert run["seconds"]["total"] > 0
+    assert 0 < run["input_wait_share"] < 1
+    # Pooled features have no padding.
+    assert run.get("padding_share", 0) < 0.1
+    assert ("padding_share" in run) is (name != "lora_classifier")
     assert run["peak_memory_bytes"]["host"] > 1e8
     assert run["dataset"]["proof"]["speaker_disjoint"] is True
     assert len(run["dataset"]["fingerprint"]) == 64
@@ -104,6 +108,40 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(toy, encoder,
 
     assert run("a") == run("b", dataloader_num_workers=2)
     assert run("c", seed=7) != run("a2")
+
+
+def test_a_run_killed_within_an_epoch_goes_on_with_the_batch_that_was_next(toy, encoder, tmp_path, monkeypatch):
+    from hf_ser.training.trainer import EmotionTrainer
+
+    seen = []
+    original = EmotionTrainer.compute_loss
+
+    def look(self, model, inputs, *arguments, **options):
+        if model.training:
+            seen.append(sorted(inputs["labels"].tolist()))
+            if len(seen) == 6:
+                raise KeyboardInterrupt
+        return original(self, model, inputs, *arguments, **options)
+
+    monkeypatch.setattr(EmotionTrainer, "compute_loss", look)
+    by_steps = {"eval_strategy": "steps", "eval_steps": 1, "num_train_epochs": 3}
+    options = {"recipe": "full", "cache_features": False, "seconds_per_batch": 4.0, "patience": None}
+    options["output_dir"] = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(encoder(), toy, args=arguments("full", tmp_path, **by_steps), **options)
+    first = list(seen)
+    # From here on nothing interrupts: the list is longer than that.
+    seen += [[]]
+    result = finetune(encoder(), toy, args=arguments("full", tmp_path, **by_steps), resume=True, **options)
+    again = seen[7:]
+    assert again[0] == first[5]
+    whole = [*first[:5], *again]
+    labels = sorted(toy["train"]["emotion"])
+    each = result.run["steps"] // 3
+    epochs = [sorted(label for batch in whole[k * each : (k + 1) * each] for label in batch) for k in range(3)]
+    assert epochs == [labels] * 3
+    assert result.run["seconds_per_batch"] == 4.0
+    assert len({len(batch) for batch in whole}) > 1
 
 
 def test_parts_that_share_a_speaker_are_refused_unless_said_so(toy, encoder, tmp_path):

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from hf_ser.audio.augment import Augmentation
+from hf_ser.cache import CacheFolder, Share
 from hf_ser.dataset.source import open_source
-from hf_ser.training.items import ClipItems, LengthGroupedEpochs
+from hf_ser.training.items import ClipItems, store_samples
 
 ALWAYS = Augmentation(pitch_shift_probability=1.0, time_stretch_probability=1.0, noise_probability=1.0)
 
@@ -13,6 +16,13 @@ ALWAYS = Augmentation(pitch_shift_probability=1.0, time_stretch_probability=1.0,
 @pytest.fixture(scope="module")
 def rows(toy):
     return open_source(toy).parts["train"]
+
+
+def test_the_parts_of_an_opened_data_set_are_a_data_set(toy):
+    from datasets import DatasetDict
+
+    opened = open_source(toy)
+    assert open_source(DatasetDict(opened.parts)).fingerprint == opened.fingerprint
 
 
 def first(batch):
@@ -31,6 +41,34 @@ def read(items, keys, workers):
         items, sampler=Keys(), batch_size=1, num_workers=workers, collate_fn=first, persistent_workers=workers > 0
     )
     return [item["samples"] for item in loader]
+
+
+@pytest.fixture(scope="module")
+def stored(rows, tmp_path_factory):
+    folder = CacheFolder(tmp_path_factory.mktemp("cache"), 1)
+    return store_samples([rows], 16_000, folder, share=Share(), progress=False)
+
+
+@pytest.mark.parametrize("segment_seconds", [10, 0.2])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_store_holds_what_decoding_gives(rows, stored, segment_seconds, workers):
+    """The toy clips have 16 bits at 16 kHz, so nothing at all is lost."""
+    decoded = ClipItems(rows, segment_seconds=segment_seconds, sampling_rate=16_000, augmentation=ALWAYS)
+    read_back = ClipItems(
+        rows.remove_columns("audio"),
+        segment_seconds=segment_seconds,
+        sampling_rate=16_000,
+        augmentation=ALWAYS,
+        store=stored,
+    )
+    keys = [0, len(decoded) - 1, (1, 3)]
+    for one, other in zip(read(decoded, keys, 0), read(read_back, keys, workers), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_clips_beyond_the_limit_are_decoded_when_they_are_read(rows, tmp_path):
+    assert store_samples([rows], 16_000, CacheFolder(tmp_path, 1e-6), share=Share(), progress=False) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_augmentation_depends_on_seed_epoch_and_clip_alone(rows):
@@ -66,24 +104,20 @@ def test_items_come_longest_first_and_keep_their_labels(rows):
     assert [len(items[k]["samples"]) for k in range(len(items))] == items.lengths
 
 
-def test_batches_are_of_like_lengths_and_every_item_comes_once():
-    generator = np.random.default_rng(0)
-    lengths = generator.lognormal(10.5, 0.4, size=1003).astype(int).tolist()
-    sampler = LengthGroupedEpochs(lengths, 16, seed=1)
+def test_the_lengths_of_an_epoch_are_those_of_its_audio(rows):
+    items = ClipItems(rows, segment_seconds=10, sampling_rate=16_000, augmentation=ALWAYS, seed=5)
+    for epoch in (0, 1):
+        heard = [len(items[epoch, item]["samples"]) for item in range(8)]
+        assert np.abs(items.epoch_lengths(epoch)[:8] / heard - 1).max() < 0.01
+        assert (items.epoch_lengths(epoch) <= items.longest_lengths).all()
+    assert not np.array_equal(items.epoch_lengths(0), items.epoch_lengths(1))
 
-    def waste(order):
-        batches = [order[k : k + 16] for k in range(0, len(order), 16)]
-        padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
-        return 1 - sum(lengths) / padded
 
-    orders = []
-    for epoch in (0, 1, 0):
-        sampler.set_epoch(epoch)
-        keys = list(sampler)
-        assert {key[0] for key in keys} == {epoch}
-        orders.append([key[1] for key in keys])
-        assert sorted(orders[-1]) == list(range(len(lengths)))
-        assert waste(orders[-1]) < 0.05
-    assert orders[0] == orders[2]
-    assert orders[0] != orders[1]
-    assert waste(np.random.default_rng(0).permutation(len(lengths)).tolist()) > 0.3
+def test_views_come_round(rows):
+    two = replace(ALWAYS, views=2)
+    items = ClipItems(rows, segment_seconds=10, sampling_rate=16_000, augmentation=two, seed=5)
+    heard = [items[epoch, 3]["samples"] for epoch in range(4)]
+    assert np.array_equal(heard[0], heard[2])
+    assert np.array_equal(heard[1], heard[3])
+    assert not np.array_equal(heard[0][:1000], heard[1][:1000])
+    assert np.array_equal(items.epoch_lengths(0), items.epoch_lengths(2))

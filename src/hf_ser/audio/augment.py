@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hf_ser.errors import InputError
 
-__all__ = ["Augmentation", "augment"]
+__all__ = ["Augmentation", "augment", "stretched_length"]
 
 # Signalsmith Stretch, behind audiomentations, draws from std::random_device once it slows a clip down by more
 # than this factor, and the result would differ from run to run.
@@ -33,6 +33,8 @@ class Augmentation:
         time_stretch_probability: Share of the clips that are stretched.
         noise_snr_db: Range of the signal-to-noise ratio of white Gaussian noise, in dB.
         noise_probability: Share of the clips that get noise.
+        views: Number of augmented copies that a clip has: epoch `e` hears copy `e % views`, so that what a frozen
+            part of the encoder makes of a copy need not be computed again. None draws anew in every epoch.
 
     Raises:
         InputError: A range is reversed or beyond its limits, or a probability is none.
@@ -50,6 +52,7 @@ class Augmentation:
     time_stretch_probability: float = 0.3
     noise_snr_db: tuple[float, float] = (15.0, 40.0)
     noise_probability: float = 0.3
+    views: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that audiomentations would take and turn into something else."""
@@ -68,6 +71,12 @@ class Augmentation:
         for name in ("pitch_shift_probability", "time_stretch_probability", "noise_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie within 0 to 1, not {getattr(self, name)}")
+        if self.views is not None and self.views < 1:
+            raise InputError(f"views must be at least 1, or None, not {self.views}")
+
+    def view(self, epoch: int) -> int:
+        """Return which of a clip's copies an epoch hears."""
+        return epoch if self.views is None else epoch % self.views
 
 
 def augment(
@@ -114,11 +123,33 @@ def augment(
         )
     if not np.isfinite(samples).all():
         raise InputError(f"clip {clip_id}: holds samples that are not finite numbers; remove it")
-    with _seeded(f"{seed}\n{epoch}\n{clip_id}"):
+    with _seeded(f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"):
         augmented = _compose(augmentation)(samples=samples.copy(), sample_rate=sampling_rate)
     if not len(augmented) or not np.isfinite(augmented).all():
         raise InputError(f"clip {clip_id}: augmentation broke it ({len(samples)} samples); remove it or switch it off")
     return np.ascontiguousarray(augmented, dtype=np.float32)
+
+
+def stretched_length(length: int, augmentation: Augmentation, seed: int, epoch: int, clip_id: str) -> int:
+    """Return about how long `augment` makes a clip, without its audio: within one part in a hundred.
+
+    Example:
+        >>> slower = Augmentation(time_stretch_rates=(0.5, 0.5), time_stretch_probability=1)
+        >>> stretched_length(1000, slower, seed=0, epoch=0, clip_id="savee/DC_a01")
+        2000
+    """
+    key = f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"
+    pitch, stretch, _ = _compose(augmentation).transforms
+    state = random.getstate()
+    try:
+        random.seed(_digest(key)[0])
+        # In the order in which audiomentations draws: whether to do anything, the pitch, the rate.
+        random.random()
+        pitch.randomize_parameters(None, 0)
+        stretch.randomize_parameters(None, 0)
+    finally:
+        random.setstate(state)
+    return round(length / stretch.parameters["rate"]) if stretch.parameters["should_apply"] else length
 
 
 @lru_cache(maxsize=8)
@@ -148,12 +179,18 @@ def _compose(augmentation: Augmentation) -> Any:
 @contextmanager
 def _seeded(key: str) -> Iterator[None]:
     """Seed the global generators for a block and put their states back, whatever happens inside."""
-    digest = hashlib.sha256(key.encode()).digest()
+    python_seed, numpy_seed = _digest(key)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        random.seed(int.from_bytes(digest[:16], "little"))
-        np.random.seed(np.frombuffer(digest[16:], dtype="<u4"))
+        random.seed(python_seed)
+        np.random.seed(numpy_seed)
         yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def _digest(key: str) -> tuple[int, npt.NDArray[np.uint32]]:
+    """Return seeds for `random` and `numpy.random`."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[:16], "little"), np.frombuffer(digest[16:], dtype="<u4")

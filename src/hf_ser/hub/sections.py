@@ -188,6 +188,8 @@ def _departures(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any
 
 
 def _argument(arguments: Mapping[str, Any], name: str, run: Mapping[str, Any]) -> str:
+    if name == "per_device_train_batch_size" and run.get("seconds_per_batch"):
+        return f"as many clips as fit into {run['seconds_per_batch']:g} s"
     if name in arguments:
         return _plain(arguments[name])
     # Only what differs from the defaults is recorded.
@@ -197,10 +199,14 @@ def _argument(arguments: Mapping[str, Any], name: str, run: Mapping[str, Any]) -
 
 def _settings(recipe: Mapping[str, Any], arguments: Any, run: Mapping[str, Any]) -> list[tuple[str, str]]:
     frozen = {"feature_encoder"} if recipe.get("freeze_feature_encoder") else set()
+    upper = recipe.get("trained_layers")
+    if upper:
+        frozen = {"feature_encoder", "feature_projection"}
     trains = [part for part in recipe.get("trains") or () if part not in frozen]
     head = run.get("head") or {}
     rows = [
         ("parts that train whole", ", ".join(trains)),
+        ("layers of the encoder that train", f"the upper {upper}" if upper else ""),
         ("LoRA", _plain(recipe.get("lora") or {})),
         *((name, _argument(arguments, name, run)) for name in _ARGUMENTS if arguments is not None),
         ("lr_scheduler_type", _plain((arguments or {}).get("lr_scheduler_type", ""))),

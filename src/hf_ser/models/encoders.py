@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["ARCHITECTURES", "PARTS", "Architecture", "architecture_of", "open_encoder", "part_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "PARTS",
+    "Architecture",
+    "architecture_of",
+    "depends_on_padding",
+    "is_above",
+    "open_encoder",
+    "part_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +41,7 @@ class Architecture:
     Attributes:
         model_type: The `model_type` of its configuration.
         prefixes: Part to the prefixes of its parameters' names; everything else is the encoder.
+        base: Path of the encoder, without the head.
         layers: Path of the list of transformer layers.
         attention_projections: Names of the query, key and value projections in a layer.
         raw_waveform: Whether the input is the waveform (else log-mel features).
@@ -41,6 +51,7 @@ class Architecture:
 
     model_type: str
     prefixes: Mapping[str, tuple[str, ...]]
+    base: str
     layers: str
     attention_projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     raw_waveform: bool = True
@@ -60,6 +71,7 @@ def _waveform_architecture(model_type: str, base: str, *, attention_bypasses_mod
             "layer_weights": ("layer_weights",),
             "head": ("projector.", "classifier."),
         },
+        base=base,
         layers=f"{base}.encoder.layers",
         attention_bypasses_modules=attention_bypasses_modules,
     )
@@ -79,6 +91,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
                 "layer_weights": ("layer_weights",),
                 "head": ("projector.", "classifier."),
             },
+            base="encoder",
             layers="encoder.layers",
             raw_waveform=False,
         ),
@@ -123,6 +136,40 @@ def part_of(name: str, architecture: Architecture) -> str:
         if plain.startswith(prefixes):
             return part
     return "encoder"
+
+
+def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:
+    """Return whether a parameter is used only after the first `frozen_layers` transformer layers.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> is_above("hubert.encoder.layers.3.attention.q_proj.weight", HubertConfig(), 3)
+        True
+        >>> is_above("hubert.encoder.layer_norm.weight", HubertConfig(do_stable_layer_norm=False), 3)
+        False
+    """
+    architecture = architecture_of(config)
+    part = part_of(name, architecture)
+    if part != "encoder":
+        return part in ("layer_weights", "head")
+    plain = name.removeprefix("module.").removeprefix("base_model.model.")
+    if plain.startswith(architecture.layers + "."):
+        return int(plain.removeprefix(architecture.layers + ".").partition(".")[0]) >= frozen_layers
+    # What is left is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
+    return not architecture.raw_waveform or bool(config.do_stable_layer_norm)
+
+
+def depends_on_padding(config: PretrainedConfig) -> bool:
+    """Return whether an encoder's output changes with padding even under an attention mask.
+
+    The feature encoder of the base models normalises each channel over the whole padded clip.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> depends_on_padding(HubertConfig(feat_extract_norm="group"))
+        True
+    """
+    return getattr(config, "feat_extract_norm", "layer") == "group"
 
 
 def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConfig:

@@ -1,138 +1,154 @@
-"""Pooled features of a frozen encoder: one pass a clip, whatever the number of epochs and runs."""
+"""What the frozen part of a model makes of clips, kept: one pass a clip, whatever the number of epochs and runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hf_ser.models.encoders import architecture_of, part_of
-from hf_ser.models.head import plain_model, pooled_inputs
+from hf_ser.cache import ArrayCache, CacheFolder, Share, readable
+from hf_ser.models.prefix import Prefix
 from hf_ser.models.rewrites import FrontEnd
 
-__all__ = ["FeatureStore", "encoder_fingerprint", "extract_pooled_features"]
+__all__ = ["FeatureCache"]
 
 logger = logging.getLogger(__name__)
 
 
-def encoder_fingerprint(model: Any, feature_extractor: Any) -> str:
-    """Return a SHA-256 over what decides the pooled features: the weights before the head, and the preprocessor.
+class FeatureCache:
+    """States of one frozen part by the keys of clips, on disk, memory-mapped, float32.
+
+    A key says what the clip holds, not which data set it belongs to, so that a data set with one clip more reads
+    all others from here.
 
     Args:
-        model: A `*ForSequenceClassification` model, before an adapter is put on its encoder.
+        folder: The caches' folder.
+        prefix: The frozen part.
         feature_extractor: Its preprocessor.
-    """
-    base = plain_model(model)
-    architecture = architecture_of(base.config)
-    digest = hashlib.sha256(json.dumps(feature_extractor.to_dict(), sort_keys=True, default=str).encode())
-    digest.update(type(base).__name__.encode())
-    digest.update(str(getattr(base.config, "use_weighted_layer_sum", False)).encode())
-    for name, tensor in sorted(base.state_dict().items()):
-        if part_of(name, architecture) != "head":
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
-
-class FeatureStore:
-    """Pooled features on disk, shared by all runs that read the same clips through the same encoder.
-
-    Args:
-        folder: Where the files lie; None keeps nothing. They are safetensors and may be deleted at any time.
-
-    Example:
-        >>> store = FeatureStore(None)
-        >>> store.get(["encoder", "clips"], lambda: torch.ones(2, 3)).shape
-        torch.Size([2, 3])
+    Attributes:
+        prefix: The frozen part.
+        added: Number of clips that this run, all its processes together, has passed through it.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: CacheFolder, prefix: Prefix, feature_extractor: Any) -> None:
+        self.prefix = prefix
+        self.added = 0
         self._folder = folder
+        name = f"features/{prefix.stage}-{prefix.fingerprint(feature_extractor)[:32]}"
+        self._cache: ArrayCache = folder.open(name, np.float32, "samples")
 
-    @classmethod
-    def default(cls) -> FeatureStore:
-        """Return the store in the Hugging Face cache folder (`HF_HOME`)."""
-        from huggingface_hub.constants import HF_HOME
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes only read; they need no model.
+        return {**self.__dict__, "prefix": None, "_folder": None}
 
-        return cls(Path(HF_HOME) / "hf_ser" / "pooled_features")
+    def reserve(self, samples: Sequence[int], what: str) -> bool:
+        """Return whether the states of segments of these lengths keep within the folder's limit."""
+        return self._folder.reserve(sum(4 * prod(self.prefix.shape(length)) for length in samples), what)
 
-    def get(self, key: Iterable[str], compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Return the features stored under a key, computed now where they are not.
+    def read(self, key: str) -> tuple[NDArray[np.float32], int]:
+        """Return the states of a clip and its length in samples.
+
+        Raises:
+            KeyError: It is not here.
+        """
+        states, samples = self._cache.read(key)
+        return states, int(samples)
+
+    def size(self) -> int:
+        """Return the size on disk, in bytes, other data sets' clips included."""
+        return self._cache.size()
+
+    def fill(
+        self,
+        wanted: Sequence[tuple[str, Any]],
+        items: Any,
+        collate: Callable[[list[Any]], dict[str, torch.Tensor]],
+        *,
+        batch_size: int,
+        workers: int = 0,
+        share: Share | None = None,
+        description: str = "frozen part, once",
+        progress: bool = True,
+    ) -> None:
+        """Pass the clips that are not here yet through the frozen part.
 
         Args:
-            key: All that decides the features.
-            compute: Computes them, `(items, hidden)`.
+            wanted: Key of each clip and its place in `items`, clips of like lengths side by side.
+            items: A map-style data set whose items `collate` turns into a batch.
+            collate: Makes a batch of items.
+            batch_size: Clips a batch.
+            workers: Processes that read and augment.
+            share: What the processes of a distributed run share; None for a single process.
+            description: What the bar says.
+            progress: Whether to show one.
+
+        Raises:
+            InputError: The cache cannot be written.
         """
-        if self._folder is None:
-            return compute()
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file, save_file
+        share = share or Share()
+        unique = dict(wanted)
 
-        name = hashlib.sha256("\n".join(key).encode()).hexdigest()
-        file = self._folder / f"{name}.safetensors"
-        if file.is_file():
-            try:
-                found = load_file(str(file))["features"]
-                logger.info("pooled features of %d segments come from %s", len(found), file)
-                return found
-            except (SafetensorError, KeyError, OSError):
-                logger.warning("%s is damaged; its features are computed again", file)
-        features = compute().contiguous()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=self._folder, suffix=".partial")
-        os.close(handle)
-        save_file({"features": features}, partial)
-        Path(partial).replace(file)
-        return features
+        def missing() -> Sequence[tuple[str, Any]]:
+            self._cache.refresh()
+            return [entry for entry in unique.items() if entry[0] not in self._cache]
+
+        def make(part: list[tuple[str, Any]]) -> None:
+            if part:
+                self._pass(part, items, collate, batch_size, workers, description, progress)
+
+        # Counted before any process makes some: `Share.fill` begins when all have come.
+        self.added += len(missing())
+        share.fill(missing, make)
+        if share.local_index == 0:
+            self._folder.make_room()
+        logger.info("%s: %d clips, %s in the cache", description, len(unique), readable(self.size()))
+
+    def _pass(
+        self,
+        part: list[tuple[str, Any]],
+        items: Any,
+        collate: Callable[[list[Any]], dict[str, torch.Tensor]],
+        batch_size: int,
+        workers: int,
+        description: str,
+        progress: bool,
+    ) -> None:
+        from torch.utils.data import DataLoader
+        from tqdm.auto import tqdm
+
+        device = next(self.prefix.model.parameters()).device
+        places: Any = [place for _, place in part]
+        loader: Any = DataLoader(items, batch_size=batch_size, sampler=places, collate_fn=collate, num_workers=workers)
+        keys = iter(key for key, _ in part)
+        size = 0
+        bar = tqdm(total=len(part), desc=description, unit="clip", disable=not progress)
+        with bar, self._cache.writer() as add, _exact(), FrontEnd(self.prefix.model).active():
+            for batch in loader:
+                batch.pop("labels", None)
+                mask = batch.get("attention_mask")
+                states = self.prefix.run({name: tensor.to(device) for name, tensor in batch.items()})
+                samples = [0] * len(states) if mask is None else mask.sum(dim=1).tolist()
+                for state, length in zip(states, samples, strict=True):
+                    array = state.float().cpu().numpy()
+                    add(next(keys), array, length)
+                    size += array.nbytes
+                bar.set_postfix_str(readable(size), refresh=False)
+                bar.update(len(states))
 
 
-def extract_pooled_features(
-    model: Any,
-    items: Any,
-    collate: Callable[[list[Any]], dict[str, torch.Tensor]],
-    *,
-    batch_size: int,
-    workers: int = 0,
-    description: str = "encoder pass",
-    progress: bool = True,
-) -> torch.Tensor:
-    """Pass every item through the encoder once, in evaluation mode, and pool its frames.
-
-    Args:
-        model: A `*ForSequenceClassification` model; the features are those that enter its projector.
-        items: A map-style data set whose items `collate` turns into a batch; items of like length side by side are
-            fastest.
-        collate: Makes a batch of items.
-        batch_size: Items a batch; 1 for encoders whose output depends on padding.
-        workers: Processes that decode.
-        description: What the progress bar says.
-        progress: Whether to show one.
-
-    Returns:
-        Features `(items, hidden)`, float32, on the CPU.
-    """
-    from torch.utils.data import DataLoader
-    from tqdm.auto import tqdm
-
-    was_training = model.training
-    # Freezing alone does not switch dropout, LayerDrop and SpecAugment off.
-    model.eval()
-    device = next(model.parameters()).device
-    loader: Any = DataLoader(items, batch_size=batch_size, collate_fn=collate, num_workers=workers)
-    found = []
-    bar = tqdm(total=len(items), desc=description, unit="clip", disable=not progress)
-    with torch.inference_mode(), FrontEnd(model).active(), pooled_inputs(model), bar:
-        for batch in loader:
-            batch.pop("labels", None)
-            pooled = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
-            found.append(pooled.float().cpu())
-            bar.update(len(pooled))
-    model.train(was_training)
-    return torch.cat(found).clone() if found else torch.empty(0)
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Switch the shortened numbers off that NVIDIA's matrix units would compute with: this pass comes once."""
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, part_of
+from hf_ser.models.encoders import PARTS, architecture_of, is_above, part_of
 from hf_ser.models.loading import quiet_loading
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Recipe:
         balance_labels: Whether the loss weighs each label by the inverse of its share of the training clips, as
             UAR does; else rare labels (calm: 1 clip in 70) are learned last.
         freeze_feature_encoder: Keeps the convolutional feature encoder as it is, though `trains` names it.
+        trained_layers: Number of the upper transformer layers that train; everything below them is frozen, whatever
+            `trains` says, and runs without dropout, LayerDrop and SpecAugment. None trains what `trains` says.
         encoder_settings: Fields of the encoder's configuration to set, such as `hidden_dropout`,
             `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`; what is not
             named stays as the checkpoint has it.
@@ -67,6 +69,7 @@ class Recipe:
     head_dropout: float = 0.0
     balance_labels: bool = False
     freeze_feature_encoder: bool = False
+    trained_layers: int | None = None
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,19 +77,26 @@ class Recipe:
             raise InputError(f"head_start '{self.head_start}' is unknown; choose logistic_regression or checkpoint")
         if not 0.0 <= self.head_dropout < 1.0:
             raise InputError(f"head_dropout {self.head_dropout} is outside [0, 1)")
+        if self.trained_layers is not None and (self.trained_layers < 1 or self.encoder_is_frozen):
+            raise InputError(
+                f"recipe '{self.name}' with trained_layers {self.trained_layers} trains no layer; "
+                "give a number above 0, and a recipe that trains the encoder"
+            )
         if unknown := sorted({*self.trains, *self.learning_rate_scale} - set(PARTS)):
             raise InputError(f"recipe '{self.name}' names the part '{unknown[0]}'; parts are {', '.join(PARTS)}")
 
     @property
     def trained_parts(self) -> tuple[str, ...]:
-        """The parts whose own weights train, with the feature encoder left out where it is frozen."""
+        """The parts whose own weights train, with what is frozen left out."""
         frozen = {"feature_encoder"} if self.freeze_feature_encoder else set()
+        if self.trained_layers is not None:
+            frozen = {"feature_encoder", "feature_projection"}
         return tuple(part for part in self.trains if part not in frozen)
 
     @property
     def encoder_is_frozen(self) -> bool:
         """Whether nothing before the head trains, so that each clip needs to pass the encoder only once."""
-        return not set(self.trains) - {"head"} and self.lora.get("target_modules") in (
+        return not set(self.trains) - {"head", "layer_weights"} and self.lora.get("target_modules") in (
             None,
             ("projector", "classifier"),
         )
@@ -184,9 +194,11 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     # The head computes the plain mean of the batch; without this, Trainer (transformers 5) divides by
     # a count of items that the model ignores, and the loss grows with accumulation steps and processes.
     model.accepts_loss_kwargs = False
+    frozen_layers = _frozen_layers(model.config, chosen)
     if not chosen.lora:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(part_of(name, architecture) in chosen.trained_parts)
+            trains = part_of(name, architecture) in chosen.trained_parts
+            parameter.requires_grad_(trains and (not frozen_layers or is_above(name, model.config, frozen_layers)))
         return model
 
     targets = tuple(chosen.lora["target_modules"])
@@ -199,12 +211,36 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     from peft import LoraConfig, get_peft_model
 
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.lora.items()}
+    if frozen_layers:
+        settings["layers_to_transform"] = list(range(frozen_layers, model.config.num_hidden_layers))
     with quiet_loading():
         adapted = get_peft_model(model, LoraConfig(**settings))
     for name, parameter in adapted.named_parameters():
         if ".modules_to_save." in name:
             parameter.requires_grad_("head" in chosen.trained_parts)
+        if name.endswith("layer_weights") and "layer_weights" in chosen.trained_parts:
+            raise InputError(
+                f"recipe '{chosen.name}' trains layer_weights beside an adapter, which would not be saved with it; "
+                "leave layer_weights out of trains, or leave lora out"
+            )
     return adapted
+
+
+def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
+    """Return how many of the lower transformer layers `trained_layers` freezes; 0 where it freezes none."""
+    if chosen.trained_layers is None:
+        return 0
+    if chosen.trained_layers >= config.num_hidden_layers:
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers is {chosen.trained_layers}, and the encoder has "
+            f"{config.num_hidden_layers} layers; give fewer, or leave it out"
+        )
+    if getattr(config, "use_weighted_layer_sum", False):
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers freezes the lower layers, which the weighted layer sum reads; "
+            "set use_weighted_layer_sum to false in encoder_settings, or leave trained_layers out"
+        )
+    return int(config.num_hidden_layers - chosen.trained_layers)
 
 
 def trainable_parameters(model: nn.Module) -> int:

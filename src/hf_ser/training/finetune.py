@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_ser import processes
 from hf_ser.audio.augment import Augmentation
+from hf_ser.cache import CacheFolder
 from hf_ser.dataset.source import open_source
 from hf_ser.dataset.stream import open_stream
 from hf_ser.errors import InputError
@@ -80,6 +81,7 @@ def finetune(
     paper: bool = False,
     augmentation: Augmentation | None = None,
     segment_seconds: float = 10.0,
+    seconds_per_batch: float | None = None,
     patience: int | None = 5,
     resume: bool = False,
     overwrite: bool = False,
@@ -87,6 +89,8 @@ def finetune(
     keep_checkpoints: bool = False,
     cache_features: bool = True,
     streaming: bool = False,
+    cache_audio: bool = True,
+    cache_gigabytes: float = 20.0,
     revision: str | None = None,
     push_to: str | None = None,
 ) -> FinetuneResult:
@@ -107,13 +111,22 @@ def finetune(
             50 epochs, the head as the checkpoint brings it.
         augmentation: Pitch shift, time stretch and noise for training clips; None for none.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
+        seconds_per_batch: Make training batches of as many clips as fit into this many seconds of audio, padding
+            included, instead of a number of clips; for each process and accumulated batch. The loss is the mean
+            over the clips of a step.
         patience: Evaluations without a better UAR after which training stops; None never stops early.
         resume: Go on with the unfinished run in `output_dir`, or, where that is absent or empty, with the one that
             was pushed to `push_to`.
         overwrite: Remove the run that `output_dir` holds.
         allow_speaker_overlap: Accept a data set whose own parts share speakers.
         keep_checkpoints: Keep the Trainer's checkpoints when the run is finished.
-        cache_features: Keep pooled features of a frozen encoder in the Hugging Face cache, for other runs.
+        cache_features: Keep what the frozen part of the encoder makes of each clip in the Hugging Face cache, for
+            later epochs and other runs: pooled vectors where the whole encoder is frozen, else the output of its
+            frozen convolutions or lower layers. Without it, pooled vectors are kept for this run alone.
+        cache_audio: Decode each clip once and keep its samples, 16 bits each, in the Hugging Face cache, for later
+            epochs and other runs; clips of 16 bits at the encoder's sampling rate are kept bit for bit, others
+            within 1/65000 of their peak.
+        cache_gigabytes: The most that these caches may hold together; what was used longest ago goes first.
         streaming: Read the audio while training goes on, and keep none of it on the disk: for a data set in
             Parquet, on the Hub or in a folder, that is larger than the disk.
         revision: Branch, tag or commit of the model on the Hub.
@@ -145,6 +158,11 @@ def finetune(
         args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
     if segment_seconds <= 0:
         raise InputError(f"segment_seconds is {segment_seconds}; give a length above 0")
+    if seconds_per_batch is not None and seconds_per_batch <= 0:
+        raise InputError(f"seconds_per_batch is {seconds_per_batch}; give a length above 0")
+    if seconds_per_batch is not None and streaming:
+        raise InputError("seconds_per_batch needs the lengths of all clips at hand; leave it out, or streaming")
+    caches = CacheFolder.default(cache_gigabytes)
     fetch = None
     if push_to is not None:
         from hf_ser.training.last_checkpoint import fetch_last_checkpoint
@@ -175,6 +193,7 @@ def finetune(
         "arguments": {key: value for key, value in recorded_arguments(arguments).items() if "dataloader" not in key},
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         "segment_seconds": segment_seconds,
+        "seconds_per_batch": seconds_per_batch,
         "patience": patience,
         # Only what is not the rule, so that a run of an earlier version can be resumed.
         **({"streaming": True} if streaming else {}),
@@ -182,15 +201,14 @@ def finetune(
         **({} if processes.count() == 1 else {"processes": processes.count()}),
     }
     options = {} if revision is None else {"revision": revision}
-    from hf_ser.models.features import FeatureStore
     from hf_ser.training.run import Run
     from hf_ser.training.sharded import require_shardable
 
     require_shardable(arguments, chosen)
 
-    store = FeatureStore.default() if cache_features else FeatureStore(None)
+    features, samples = caches if cache_features else None, caches if cache_audio else None
     with folder.claimed(settings):
-        run = Run(str(model), source, chosen, arguments, folder, settings, options, store, push_to)
+        run = Run(str(model), source, chosen, arguments, folder, settings, options, features, samples, push_to=push_to)
         metrics, record = run.execute(augmentation, keep_checkpoints=keep_checkpoints)
     result = FinetuneResult(folder.path, metrics, record)
     if push_to is None or not folder.writes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from transformers import EarlyStoppingCallback
 
 from hf_ser import processes
 from hf_ser._version import __version__
+from hf_ser.cache import CacheFolder, Share
 from hf_ser.dataset.stream import StreamedSource
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import evaluate_scores, render_report
@@ -25,25 +27,27 @@ from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.models.checkpoint import name_base, save_model
 from hf_ser.models.distributed import drops_trained_layers, freeze_bystanders
 from hf_ser.models.head import fold, plain_model
+from hf_ser.models.prefix import unwrapped
 from hf_ser.models.probe import PROBE, probe_logits
+from hf_ser.training.arguments import planned_epochs
 from hf_ser.training.folder import OutputFolder, write_json
-from hf_ser.training.items import ClipItems, FeatureItems, collate_features
+from hf_ser.training.frozen import FrozenPasses
+from hf_ser.training.items import ClipItems, store_samples
 from hf_ser.training.pushing import pushing_saves
 from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes, versions
 from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
-from hf_ser.training.setup import Prepared, open_for_training, pooled_features, prepare_model
+from hf_ser.training.setup import Prepared, open_for_training, prepare_model
 from hf_ser.training.sharded import ShardedTrainer, require_shardable
 from hf_ser.training.state import require_training_state
 from hf_ser.training.streamed_trainer import StreamedShardedTrainer, StreamedTrainer
 from hf_ser.training.streaming import StreamedClips
-from hf_ser.training.trainer import EmotionTrainer, PooledHead
+from hf_ser.training.trainer import EmotionTrainer
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from hf_ser.audio.augment import Augmentation
     from hf_ser.dataset.source import Source
-    from hf_ser.models.features import FeatureStore
     from hf_ser.models.recipes import Recipe
 
 __all__ = ["Run"]
@@ -64,7 +68,8 @@ class Run:
         folder: The claimed output folder.
         settings: What the folder wrote down of the run.
         options: Options of `from_pretrained`.
-        store: Keeps pooled features.
+        features: Keeps what frozen parts make of clips, for other runs; None keeps nothing.
+        samples: Keeps decoded clips; None decodes them whenever they are read.
         push_to: Repository that every save is pushed to; None for none.
     """
 
@@ -77,7 +82,8 @@ class Run:
         folder: OutputFolder,
         settings: dict[str, Any],
         options: dict[str, Any],
-        store: FeatureStore,
+        features: CacheFolder | None = None,
+        samples: CacheFolder | None = None,
         push_to: str | None = None,
     ) -> None:
         self.model_name = model_name
@@ -87,7 +93,8 @@ class Run:
         self.folder = folder
         self.settings = settings
         self.options = options
-        self.store = store
+        self.features = features
+        self.samples = samples
         self.push_to = push_to
         self.seconds: dict[str, float] = {}
 
@@ -105,49 +112,56 @@ class Run:
         patience = self.settings["patience"]
         with processes.first_of_node_first():
             prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
-        if prepared.evaluation_batch_size is not None:
-            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
-            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
-        read: Any = ClipItems if not isinstance(source, StreamedSource) else partial(StreamedClips, audio=source.audio)
-        clips = {
-            part: read(
-                rows,
-                segment_seconds=self.settings["segment_seconds"],
-                sampling_rate=int(prepared.feature_extractor.sampling_rate),
-                augmentation=augmentation if part == "train" else None,
-                seed=arguments.seed,
-            )
-            for part, rows in source.parts.items()
-        }
+        clips = self._clips(prepared, augmentation)
         # The first process may have had to fetch the run to resume.
         arguments.distributed_state.wait_for_everyone()
         checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
         if checkpoint is not None:
             require_training_state(checkpoint)
+        is_sharded = require_shardable(arguments, chosen)
+        passes = FrozenPasses(
+            prepared.feature_extractor,
+            prepared.model.config,
+            own=CacheFolder(self.folder.checkpoints / "frozen", gigabytes=1e6),
+            shared=self.features,
+            batch_size=arguments.per_device_eval_batch_size,
+            workers=arguments.dataloader_num_workers,
+            share=Share.of_this_run(),
+            progress=not arguments.disable_tqdm,
+            epochs=planned_epochs(arguments, len(clips["train"])),
+        )
         with self._clock("preparation"):
-            pooled = self._prepare(prepared, clips["train"], checkpoint)
-            name_base(prepared.model, self.model_name, prepared.revision)
-            items: dict[str, Any] = {"train": pooled or clips["train"]}
-            for part in ("validation", "test"):
-                items[part] = self._pooled(prepared, clips[part], part) if pooled else clips[part]
+            items = prepare_model(
+                prepared,
+                chosen,
+                clips,
+                passes,
+                seed=arguments.seed,
+                device=arguments.device,
+                checkpoint=checkpoint,
+                is_sharded=is_sharded,
+            )
+            name_base(unwrapped(prepared.model), self.model_name, prepared.revision)
+        if prepared.evaluation_batch_size is not None:
+            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
+            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
         # A clip that cannot be read ends all processes here, before they count on each other in the training.
         processes.wait_for_all()
         if processes.count() > 1:
-            freeze_bystanders(prepared.model)
+            freeze_bystanders(unwrapped(prepared.model))
             if arguments.ddp_find_unused_parameters is None:
-                arguments.ddp_find_unused_parameters = drops_trained_layers(prepared.model)
-        trainer = _trainer_class(require_shardable(arguments, chosen), isinstance(items["train"], StreamedClips))(
+                arguments.ddp_find_unused_parameters = drops_trained_layers(unwrapped(prepared.model))
+        trainer = _trainer_class(is_sharded, isinstance(items["train"], StreamedClips))(
             recipe=chosen,
             label_weights=balanced_weights(clips["train"].labels, len(source.labels))
             if chosen.balance_labels
             else None,
-            model=PooledHead(prepared.model) if chosen.encoder_is_frozen else prepared.model,
+            seconds_per_batch=self.settings["seconds_per_batch"],
+            model=prepared.model,
             args=arguments,
             train_dataset=items["train"],
             eval_dataset=items["validation"],
-            data_collator=collate_features
-            if pooled
-            else Collators(prepared.collate_training, prepared.collate_evaluation),
+            data_collator=Collators(prepared.collate_training, prepared.collate_evaluation),
             processing_class=prepared.feature_extractor,
             compute_metrics=ValidationMetrics(items["validation"].clip_index, source.parts["validation"]["emotion"]),
             callbacks=[] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)],
@@ -164,6 +178,7 @@ class Run:
         run = self._record(trainer, facts, float(np.mean(processes.gather(outcome.training_loss))))
         model = trainer.whole_model()
         if arguments.should_save:
+            shutil.rmtree(passes.own.root, ignore_errors=True)
             with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
                 # Nothing trains any more: from here on the model is what its files say.
                 fold(model)
@@ -175,31 +190,32 @@ class Run:
                 self._write(staged, metrics, run, scores["test"])
         return metrics, run
 
-    def _prepare(self, prepared: Prepared, train: Any, checkpoint: Path | None) -> FeatureItems | None:
-        return prepare_model(
-            prepared,
-            self.chosen,
-            train,
-            batch_size=self.arguments.per_device_eval_batch_size,
-            workers=self.arguments.dataloader_num_workers,
-            seed=self.arguments.seed,
-            device=self.arguments.device,
-            store=self.store,
-            checkpoint=checkpoint,
-            progress=not self.arguments.disable_tqdm,
-        )
-
-    def _pooled(self, prepared: Prepared, items: Any, part: str) -> FeatureItems:
-        features = pooled_features(
-            prepared,
-            items,
-            self.store,
-            part=part,
-            batch_size=self.arguments.per_device_eval_batch_size,
-            workers=self.arguments.dataloader_num_workers,
-            progress=not self.arguments.disable_tqdm,
-        )
-        return FeatureItems(features, items)
+    def _clips(self, prepared: Prepared, augmentation: Augmentation | None) -> dict[str, Any]:
+        """Return the segments of each part, decoded once into the store where there is one, or as they stream."""
+        source, sampling_rate = self.source, int(prepared.feature_extractor.sampling_rate)
+        read: Any = partial(StreamedClips, audio=source.audio) if isinstance(source, StreamedSource) else None
+        if read is None:
+            store = None
+            if self.samples is not None:
+                with self._clock("decoding"):
+                    store = store_samples(
+                        source.parts.values(),
+                        sampling_rate,
+                        self.samples,
+                        share=Share.of_this_run(),
+                        progress=not self.arguments.disable_tqdm,
+                    )
+            read = partial(ClipItems, store=store)
+        return {
+            part: read(
+                rows,
+                segment_seconds=self.settings["segment_seconds"],
+                sampling_rate=sampling_rate,
+                augmentation=augmentation if part == "train" else None,
+                seed=self.arguments.seed,
+            )
+            for part, rows in source.parts.items()
+        }
 
     def _metrics(self, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
         metrics: dict[str, Any] = {"labels": list(self.source.labels)}
@@ -238,7 +254,7 @@ class Run:
                 "local": Path(self.model_name).is_dir(),
                 "revision": prepared.revision,
                 # A model in shards is of a class made for it.
-                "architecture": type(plain_model(prepared.model)).__name__.removeprefix("FSDP"),
+                "architecture": type(plain_model(unwrapped(prepared.model))).__name__.removeprefix("FSDP"),
                 "saved": "adapter" if self.chosen.lora else "checkpoint",
                 **prepared.facts,
             },
@@ -256,7 +272,10 @@ class Run:
                 "parts": describe_parts(source),
                 "proof": source.proof.as_dict(),
             },
-            **{key: self.settings[key] for key in ("arguments", "augmentation", "segment_seconds", "patience")},
+            **{
+                key: self.settings[key]
+                for key in ("arguments", "augmentation", "segment_seconds", "seconds_per_batch", "patience")
+            },
             "seeds": {
                 "weights": arguments.seed,
                 "order": arguments.seed if arguments.data_seed is None else arguments.data_seed,
@@ -275,6 +294,7 @@ class Run:
             **facts,
             "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
             "steps": trainer.state.global_step,
+            **trainer.input_share.as_dict(),
             "step": trainer.step_record(),
             "training_loss": training_loss,
             "peak_memory_bytes": peak_memory_bytes(),

@@ -11,6 +11,7 @@ from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.confusion import confusion_counts
 from hf_ser.evaluation.metrics.f1 import f1_averages
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+from hf_ser.training.items import collate_states
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ def balanced_weights(labels: ArrayLike, count: int) -> torch.Tensor:
 
 
 class Collators:
-    """The two collators behind the one that Trainer knows; the items say which is due.
+    """The collators behind the one that Trainer knows; the items say which is due.
 
     Args:
         training: Makes batches of training items.
@@ -48,7 +49,9 @@ class Collators:
         self._evaluation = evaluation
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate items that are all for training, or all not."""
+        """Collate items that are all states, all clips for training, or all clips for evaluation."""
+        if "states" in items[0]:
+            return collate_states(items)
         batch: dict[str, Any] = (self._training if items[0]["training"] else self._evaluation)(items)
         return batch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import torch
 
 from hf_ser.audio.collate import Collator
 from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
-from hf_ser.models.features import FeatureStore, encoder_fingerprint, extract_pooled_features
 from hf_ser.models.head import (
     FeatureStatistics,
     attach,
@@ -24,12 +23,11 @@ from hf_ser.models.head import (
     unfold_weights,
 )
 from hf_ser.models.layer_drop import record_layer_drop
+from hf_ser.models.prefix import FEATURES, PrefixedModel
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.rewrites import FrontEnd
 from hf_ser.models.snapshot import open_snapshot
-from hf_ser.training.items import FeatureItems
-from hf_ser.training.streamed_trainer import streamed_features
-from hf_ser.training.streaming import HEAD_START_SEGMENTS, StreamedClips
+from hf_ser.training.frozen import FrozenPasses, behind_prefix
 
 __all__ = ["Prepared", "measure_dropout", "prepare_model"]
 
@@ -41,7 +39,7 @@ class Prepared:
     """A model ready to train.
 
     Attributes:
-        model: The adapted model.
+        model: The adapted model, behind its frozen part where it has one.
         feature_extractor: The encoder's preprocessor.
         collate_training: Makes training batches.
         collate_evaluation: Makes evaluation batches.
@@ -49,7 +47,6 @@ class Prepared:
         head: What the head started from.
         revision: Commit that a checkpoint from the Hub was read at; None for a folder.
         facts: Parameters and other facts for the record.
-        encoder: Fingerprint of the encoder, once pooled features were asked for.
     """
 
     model: Any
@@ -60,7 +57,6 @@ class Prepared:
     head: dict[str, Any]
     revision: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    encoder: str = ""
 
 
 def depends_on_padding(model: Any) -> bool:
@@ -100,87 +96,41 @@ def open_for_training(
     )
 
 
-def pooled_features(
-    prepared: Prepared,
-    items: Any,
-    store: FeatureStore,
-    *,
-    part: str,
-    batch_size: int,
-    workers: int,
-    progress: bool,
-) -> torch.Tensor:
-    """Return the pooled features `(segments, hidden)` of unaugmented segments, from the store where it has them."""
-    if isinstance(items, StreamedClips):
-        # Their bytes are not known beforehand, so nothing that is stored can be known to be theirs.
-        return streamed_features(
-            prepared.model,
-            items,
-            prepared.collate_evaluation,
-            batch_size=prepared.evaluation_batch_size or batch_size,
-            workers=workers,
-            description=f"pooled features of the {part} clips",
-            progress=progress,
-        )
-    if not prepared.encoder:
-        prepared.encoder = encoder_fingerprint(prepared.model, prepared.feature_extractor)
-    return store.get(
-        [prepared.encoder, *items.content_key()],
-        lambda: extract_pooled_features(
-            prepared.model,
-            items,
-            prepared.collate_evaluation,
-            batch_size=prepared.evaluation_batch_size or batch_size,
-            workers=workers,
-            description=f"pooled features of the {part} clips",
-            progress=progress,
-        ),
-    )
-
-
 def prepare_model(
     prepared: Prepared,
     chosen: Recipe,
-    train: Any,
+    clips: Mapping[str, Any],
+    passes: FrozenPasses,
     *,
-    batch_size: int,
-    workers: int,
     seed: int,
     device: torch.device,
-    store: FeatureStore,
     checkpoint: Path | None = None,
-    progress: bool = True,
-) -> FeatureItems | None:
+    is_sharded: bool = False,
+) -> dict[str, Any]:
     """Start the head, apply the recipe and prove that it trains, in place.
 
     Args:
         prepared: What `open_for_training` returned.
         chosen: The recipe.
-        train: The training segments.
-        batch_size: Segments a batch in the pass over them.
-        workers: Processes that decode.
+        clips: The segments of each part of the data set.
+        passes: Makes and keeps what frozen parts make of clips.
         seed: Seed of the head's start and of the adapter's weights.
         device: Where the model runs.
-        store: Keeps pooled features for other runs.
         checkpoint: A checkpoint that training resumes from; its weights replace the start, so that the pass
             over the training clips is left out where only the start needs it.
-        progress: Whether to show a bar.
+        is_sharded: Whether the model will be spread over the processes, which leaves it in one piece here.
 
     Returns:
-        The training segments as pooled features, where the recipe freezes the encoder.
+        The items of each part: the segments, or what the frozen part of the model made of them.
 
     Raises:
         InputError: The recipe would train nothing in this encoder.
     """
     model = prepared.model.to(device)
+    train = clips["train"]
     statistics, features, met = None, None, train
-    needs_start = checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression")
-    if needs_start or chosen.encoder_is_frozen:
-        if isinstance(train, StreamedClips) and not chosen.encoder_is_frozen:
-            met = train.sample(HEAD_START_SEGMENTS)
-        features = pooled_features(
-            prepared, met, store, part="training", batch_size=batch_size, workers=workers, progress=progress
-        )
+    if checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression"):
+        features, met = passes.start(model, chosen, clips)
     if features is not None and chosen.normalize_features:
         statistics = FeatureStatistics.of(features)
     elif chosen.normalize_features:
@@ -189,7 +139,7 @@ def prepare_model(
     kept = prepared.head["kept_labels"]
     if kept and statistics is not None and features is not None:
         unfold_weights(model, statistics)
-    if features is not None and checkpoint is None and chosen.head_start == "logistic_regression" and not kept:
+    if features is not None and chosen.head_start == "logistic_regression" and not kept:
         standard = statistics if statistics is not None else FeatureStatistics.of(features)
         prepared.head |= start_head(model, standard(features), met.labels, seed=seed)
         if statistics is None:
@@ -199,20 +149,29 @@ def prepare_model(
         adapted = adapt(model, chosen)
     if statistics is not None or chosen.head_dropout:
         attach(adapted, statistics, chosen.head_dropout)
-    prepared.model = adapted.to(device)
+    adapted = adapted.to(device)
     prepared.facts["parameters"] = sum(parameter.numel() for parameter in plain_model(model).parameters())
     prepared.facts["trainable_parameters"] = trainable_parameters(adapted)
     probe = [train[item] for item in range(max(0, len(train) - 8), len(train))]
     if chosen.lora:
         batch = {key: value.to(device) for key, value in prepared.collate_evaluation(probe).items()}
         prepared.facts["adapters_alive"] = prove_adapter_alive(adapted, batch, chosen)
+    prepared.model, items, frozen = adapted, dict(clips), dict[str, Any]()
+    if not is_sharded:
+        prepared.model, items, frozen = behind_prefix(adapted, chosen, passes, clips)
+    if frozen:
+        prepared.facts["frozen_part"] = frozen
+    if frozen.get("stage") not in (None, FEATURES):
+        # SpecAugment belongs to what is frozen, and so does its need of longer clips.
+        prepared.collate_training = prepared.collate_evaluation
+    if isinstance(prepared.model, PrefixedModel):
+        # The frozen part takes clips one by one where it must; what follows it does not depend on padding.
+        prepared.evaluation_batch_size = None
     if not chosen.encoder_is_frozen:
-        measured = measure_dropout(adapted, prepared.collate_training(probe), device)
+        measured = measure_dropout(prepared.model, prepared.collate_training(probe), device)
         if measured:
             prepared.facts["dropout"] = measured
-    if chosen.encoder_is_frozen and not train.is_augmented and features is not None:
-        return FeatureItems(features, train)
-    return None
+    return items
 
 
 @contextlib.contextmanager
@@ -265,7 +224,7 @@ def measure_dropout(model: Any, batch: dict[str, torch.Tensor], device: torch.de
     with torch.no_grad(), _random_state_kept():
         for mode in (False, True):
             model.train(mode)
-            losses[mode] = sum(float(model(**batch).loss) for _ in range(4 if mode else 1)) / (4 if mode else 1)
+            losses[mode] = sum(float(model(**batch)["loss"]) for _ in range(4 if mode else 1)) / (4 if mode else 1)
     model.train(was_training)
     if losses[True] > 2.0 * losses[False] + 0.1:
         logger.warning(

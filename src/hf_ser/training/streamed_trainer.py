@@ -11,6 +11,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from hf_ser import processes
 from hf_ser.models.head import pooled_inputs
+from hf_ser.models.rewrites import FrontEnd
 from hf_ser.training.sharded import ShardedTrainer
 from hf_ser.training.streaming import StreamedClips, StreamLoader, stream_loader
 from hf_ser.training.trainer import EmotionTrainer
@@ -129,7 +130,7 @@ def streamed_features(
     device = next(model.parameters()).device
     places, features = [], []
     bar = tqdm(total=len(items), desc=description, unit="clip", disable=not progress or not processes.is_first())
-    with torch.inference_mode(), pooled_inputs(model), bar:
+    with torch.inference_mode(), FrontEnd(model).active(), pooled_inputs(model), bar:
         for batch in stream_loader(items, collate, batch_size, seed=None, num_workers=workers):
             found = batch.pop("items")
             real = batch.pop("counts") > 0

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser import processes
 from hf_ser.models.checkpoint import load_weights, save_model, trained_tensors
-from hf_ser.models.head import head_logits, plain_model, pooled_inputs
+from hf_ser.models.prefix import unwrapped
 from hf_ser.models.recipes import Recipe, learning_rate_groups
 from hf_ser.models.rewrites import FrontEnd
-from hf_ser.training.items import LengthGroupedEpochs
+from hf_ser.training.batches import LengthBatches
+from hf_ser.training.input_share import InputShare
 from hf_ser.training.memory import PartwiseTrainer
 from hf_ser.training.state import (
     load_random_state,
@@ -27,48 +30,10 @@ from hf_ser.training.state import (
     save_training_state,
 )
 
-__all__ = ["EmotionTrainer", "PooledHead"]
+__all__ = ["EmotionTrainer"]
 
 _BESIDE_THE_MODEL = ("labels", "counts", "items")
 """What a batch holds beside the model's inputs: labels, which clips count in the loss, and where they come from."""
-
-
-class PooledHead(nn.Module):
-    """The head of a model whose encoder is frozen.
-
-    It takes features that were pooled beforehand, or, where augmentation makes every epoch's audio new, the
-    audio itself; the encoder then runs in evaluation mode, since freezing alone leaves dropout and SpecAugment on.
-
-    Args:
-        model: The adapted model; its head trains in place.
-    """
-
-    accepts_loss_kwargs = False
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def train(self, mode: bool = True) -> PooledHead:
-        """Switch the head alone to training mode."""
-        super().train(False)
-        base = plain_model(self.model)
-        for layer in (base.projector, base.classifier):
-            layer.train(mode)
-        self.training = mode
-        return self
-
-    def forward(
-        self, features: torch.Tensor | None = None, labels: torch.Tensor | None = None, **audio: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Return `logits` `(batch, labels)` and, given labels, the mean cross-entropy `loss`."""
-        if features is None:
-            with torch.no_grad(), pooled_inputs(self.model):
-                features = self.model(**audio).logits
-        logits = head_logits(self.model, features)
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
 class _EpochToSampler(TrainerCallback):  # type: ignore[misc]
@@ -80,8 +45,8 @@ class _EpochToSampler(TrainerCallback):  # type: ignore[misc]
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._trainer.epochs_sampler is not None:
-            self._trainer.epochs_sampler.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
+        if self._trainer.batches is not None:
+            self._trainer.batches.set_epoch(math.floor((state.epoch or 0.0) + 1e-6))
 
 
 class EmotionTrainer(PartwiseTrainer):
@@ -90,23 +55,34 @@ class EmotionTrainer(PartwiseTrainer):
     Args:
         recipe: Names the learning rate of each part.
         label_weights: `(labels,)` weights of the loss; None weighs every clip alike.
+        seconds_per_batch: The most seconds of audio, padding included, that a training batch may hold; None makes
+            batches of a number of clips.
         **options: Those of `Trainer`.
     """
 
     optimizer: Any
 
-    def __init__(self, *, recipe: Recipe, label_weights: torch.Tensor | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        label_weights: torch.Tensor | None = None,
+        seconds_per_batch: float | None = None,
+        **options: Any,
+    ) -> None:
         self._recipe = recipe
         self._label_weights = label_weights
-        self.epochs_sampler: LengthGroupedEpochs | None = None
+        self._seconds_per_batch = seconds_per_batch
+        self.batches: LengthBatches | None = None
         super().__init__(**options)
         self.add_callback(_EpochToSampler(self))
+        self.input_share = InputShare()
+        self.add_callback(self.input_share)
 
     @property
     def emotion_model(self) -> Any:
         """The (adapted) `transformers` model, without what Trainer wraps around it."""
-        model = self.accelerator.unwrap_model(self.model)
-        return model.model if isinstance(model, PooledHead) else model
+        return unwrapped(self.accelerator.unwrap_model(self.model))
 
     def whole_model(self) -> Any:
         """Return the model to save, where this process may have to."""
@@ -116,14 +92,6 @@ class EmotionTrainer(PartwiseTrainer):
     def front_end(self) -> FrontEnd:
         """The model's front end in its faster form, kept from step to step."""
         return FrontEnd(self.emotion_model)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        # The clips of a step, not of a process, are of like lengths: how many processes share it changes no step.
-        clips_of_a_step = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        self.epochs_sampler = LengthGroupedEpochs(rows.lengths, clips_of_a_step, seed)
-        return self.epochs_sampler
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Pass one batch; a frozen front end passes without gradients, which `transformers` would take through it."""
@@ -145,9 +113,41 @@ class EmotionTrainer(PartwiseTrainer):
             "batch_parts_since_step": self.parts_since_step,
         }
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of this process's batches, which are of like lengths."""
+        arguments, items = self.args, self.train_dataset
+        batch_size, budget = self._train_batch_size, None
+        if self._seconds_per_batch is not None and items.units_per_second is not None:
+            budget = self._seconds_per_batch * items.units_per_second
+            batch_size = len(items)
+        self.batches = LengthBatches(
+            items.epoch_lengths,
+            batch_size,
+            arguments.seed if arguments.data_seed is None else arguments.data_seed,
+            budget=budget,
+            longest=items.longest_lengths,
+            process=arguments.process_index,
+            processes=arguments.world_size,
+        )
+        loader: DataLoader[Any] = DataLoader(
+            items,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            num_workers=arguments.dataloader_num_workers,
+            pin_memory=arguments.dataloader_pin_memory,
+            persistent_workers=arguments.dataloader_persistent_workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+        )
+        # The batches are this process's already; accelerate would deal them out a second time.
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Return the batches of one step and the number of clips in them, over all processes."""
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, _ = super().get_batch_samples(self.input_share.timed(epoch_iterator), num_batches, device)
+        self.input_share.count(batches)
         counted = [float(batch["counts"].sum()) if "counts" in batch else len(batch["labels"]) for batch in batches]
         clips = torch.tensor(float(sum(counted)), device=device)
         return batches, self.accelerator.gather(clips).sum()
@@ -192,8 +192,8 @@ class EmotionTrainer(PartwiseTrainer):
         if self.optimizer is None:
             opened = self.model if model is None else model
             optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, opened)
-            # The names of a wrapped head begin with the wrapper's attribute.
-            named = opened.model if isinstance(opened, PooledHead) else opened
+            # The names of a wrapped model begin with the wrapper's attribute.
+            named = unwrapped(opened)
             groups = learning_rate_groups(
                 named,
                 self._recipe,
