@@ -123,6 +123,12 @@ def test_audio_that_is_new_in_every_epoch_is_not_kept(toy, encoder, home, passed
     assert passed.count("feature_encoder") == 16 + 24 + 3 * 32 + 2
 
 
+def test_what_is_read_once_is_not_kept(toy, encoder, home, passed, tmp_path):
+    result = train(encoder, toy, tmp_path / "out", RECIPES["feature_encoder"], changes={"max_steps": 4})
+    assert result.run["model"]["frozen_part"]["passed"] == 16 + 24
+    assert passed.count("feature_encoder") == 16 + 24 + 32 + 2
+
+
 @pytest.mark.slow
 def test_what_does_not_fit_is_passed_in_every_step(toy, encoder, home, passed, tmp_path, caplog):
     result = train(encoder, toy, tmp_path / "out", RECIPES["feature_encoder"], cache_gigabytes=0.0012)

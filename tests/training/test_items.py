@@ -18,6 +18,13 @@ def rows(toy):
     return open_source(toy).parts["train"]
 
 
+def test_the_parts_of_an_opened_data_set_are_a_data_set(toy):
+    from datasets import DatasetDict
+
+    opened = open_source(toy)
+    assert open_source(DatasetDict(opened.parts)).fingerprint == opened.fingerprint
+
+
 def first(batch):
     return batch[0]
 

@@ -13,7 +13,7 @@ from hf_ser.models.recipes import recipe as find_recipe
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-__all__ = ["PAPER_ARGUMENTS", "for_this_job", "training_arguments"]
+__all__ = ["PAPER_ARGUMENTS", "for_this_job", "planned_epochs", "training_arguments"]
 
 PAPER_ARGUMENTS: dict[str, Any] = {
     "learning_rate": 1e-5,
@@ -71,6 +71,19 @@ def training_arguments(recipe: str | Recipe, output_dir: str | Path, **overrides
     except (TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].replace("TrainingArguments.__init__() ", "")
         raise InputError(f"training arguments: {reason}; see the fields of transformers.TrainingArguments") from error
+
+
+def planned_epochs(arguments: TrainingArguments, clips: int) -> float:
+    """Return how many passes over the training clips the arguments ask for.
+
+    Example:
+        >>> planned_epochs(training_arguments("full", "out", max_steps=10, use_cpu=True), clips=80)
+        2.0
+    """
+    if arguments.max_steps > 0:
+        batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        return float(arguments.max_steps * batch / clips)
+    return float(arguments.num_train_epochs)
 
 
 def for_this_job(arguments: TrainingArguments, checkpoints: Path, seed: int | None = None) -> TrainingArguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -39,6 +40,7 @@ class FrozenPasses:
         workers: Processes that read and augment.
         share: What the processes of a distributed run share.
         progress: Whether to show bars.
+        epochs: How often training will read each training clip.
     """
 
     feature_extractor: Any
@@ -49,6 +51,7 @@ class FrozenPasses:
     workers: int = 0
     share: Share = field(default_factory=Share)
     progress: bool = True
+    epochs: float = math.inf
     _caches: dict[tuple[str, int], FeatureCache | None] = field(default_factory=dict)
 
     def cache(self, prefix: Prefix, clips: Mapping[str, ClipItems]) -> FeatureCache | None:
@@ -157,10 +160,11 @@ def behind_prefix(
     facts["kept"] = cache is not None
     if cache is None:
         return model, dict(clips), facts
-    items: dict[str, Any] = {
-        part: passes.states(cache, each, part, augmented=part == "train") if each.views else each
-        for part, each in clips.items()
-    }
+    items: dict[str, Any] = dict(clips)
+    for part, each in clips.items():
+        # States that are read once are worth no pass of their own.
+        if part != "train" or (each.views and (prefix.is_pooled or passes.epochs >= 2 * len(each.views))):
+            items[part] = passes.states(cache, each, part, augmented=part == "train")
     facts |= {"passed": cache.added, "cache_bytes": cache.size()}
     return model, items, facts
 

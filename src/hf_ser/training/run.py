@@ -21,6 +21,7 @@ from hf_ser.evaluation.report import evaluate_scores, render_report
 from hf_ser.hub.card import render_model_card
 from hf_ser.models.checkpoint import resolved_revision, save_model
 from hf_ser.models.head import plain_model
+from hf_ser.training.arguments import planned_epochs
 from hf_ser.training.folder import OutputFolder, write_json
 from hf_ser.training.frozen import FrozenPasses
 from hf_ser.training.items import ClipItems, store_samples
@@ -123,6 +124,7 @@ class Run:
             workers=arguments.dataloader_num_workers,
             share=share,
             progress=progress,
+            epochs=planned_epochs(arguments, len(clips["train"])),
         )
         with self._clock("preparation"):
             items = prepare_model(
