@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -130,10 +130,14 @@ class ClipItems(Dataset[dict[str, Any]]):
         key = self._sha256[int(self.clip_index[item])]
         if self._segments[item] > 1:
             key += f":{start}:{stop}"
-        if self._augmentation is not None and epoch is not None:
-            key += f":{self._augmentation_key}:{self._augmentation.view(epoch)}:{self._segment_id(item)}"
+        if (view := self.view(epoch)) is not None:
+            key += f":{self._augmentation_key}:{view}:{self._segment_id(item)}"
         # Augmentation at most halves a length.
         return f"{key}:{minimum}" if self.lengths[item] < 2 * minimum else key
+
+    def view(self, epoch: int | None) -> int | None:
+        """Return which copy of the audio an epoch hears; None for the audio as it is."""
+        return None if epoch is None or self._augmentation is None else self._augmentation.view(epoch)
 
     @property
     def views(self) -> list[int | None]:
@@ -203,6 +207,7 @@ class StateItems(Dataset[dict[str, Any]]):
         self._cache = cache
         self._minimum = minimum
         self._is_pooled = cache.prefix.is_pooled
+        self._matrices: dict[int | None, NDArray[np.float32]] = {}
         self.clip_index = items.clip_index
         self.labels = items.labels
         ones = np.ones(len(items), dtype=np.int64)
@@ -228,9 +233,27 @@ class StateItems(Dataset[dict[str, Any]]):
             ) from None
         return {"states": states, "samples": 0 if self._is_pooled else samples, "labels": int(self.labels[item])}
 
-    def matrix(self) -> NDArray[np.float32]:
-        """Return the states of all segments, unaugmented, `(segments, ...)`; for pooled states."""
-        return np.stack([self[item]["states"] for item in range(len(self))])
+    def __getitems__(self, keys: list[int] | list[tuple[int, int]]) -> Any:
+        """Return the segments of a batch; pooled states come as `states` `(batch, ...)` and `labels` `(batch,)`.
+
+        A step on pooled states takes a millisecond or two, so that gathering them one by one would be felt.
+        """
+        if not self._is_pooled:
+            return [self[key] for key in keys]
+        epoch = keys[0][0] if isinstance(keys[0], tuple) else None
+        places = [key[1] if isinstance(key, tuple) else key for key in keys]
+        return {"states": self.matrix(epoch)[places], "labels": self.labels[places]}
+
+    def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
+        """Return the states of all segments, `(segments, ...)`, as they are or in an epoch; for pooled states."""
+        view = self._items.view(epoch)
+        if view not in self._matrices:
+            self._matrices[view] = np.stack([self[self._place(item, view)]["states"] for item in range(len(self))])
+        return self._matrices[view]
+
+    @staticmethod
+    def _place(item: int, view: int | None) -> int | tuple[int, int]:
+        return item if view is None else (view, item)
 
 
 class PooledItems(Dataset[dict[str, Any]]):
@@ -262,11 +285,11 @@ class PooledItems(Dataset[dict[str, Any]]):
         return {"states": self._features[item], "samples": 0, "labels": int(self.labels[item])}
 
 
-def collate_states(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def collate_states(items: Sequence[dict[str, Any]] | Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     """Return `states` `(batch, ...)`, padded with zeros, `labels` `(batch,)` and the mask of the clips' samples.
 
     Args:
-        items: Of `StateItems`.
+        items: Of `StateItems`, one by one or side by side.
 
     Example:
         >>> frames = [np.ones((2, 3), np.float32), np.ones((1, 3), np.float32)]
@@ -274,6 +297,8 @@ def collate_states(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         >>> batch["states"].shape, batch["attention_mask"].shape
         (torch.Size([2, 2, 3]), torch.Size([2, 640]))
     """
+    if isinstance(items, Mapping):
+        return {name: torch.from_numpy(values) for name, values in items.items()}
     states = [item["states"] for item in items]
     if states[0].ndim == 2 and len({len(state) for state in states}) > 1:
         padded = np.zeros((len(states), max(map(len, states)), states[0].shape[1]), dtype=np.float32)

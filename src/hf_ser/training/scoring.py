@@ -48,9 +48,9 @@ class Collators:
         self._training = training
         self._evaluation = evaluation
 
-    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, items: Any) -> dict[str, Any]:
         """Collate items that are all states, all clips for training, or all clips for evaluation."""
-        if "states" in items[0]:
+        if isinstance(items, dict) or "states" in items[0]:
             return collate_states(items)
         batch: dict[str, Any] = (self._training if items[0]["training"] else self._evaluation)(items)
         return batch
