@@ -102,7 +102,11 @@ class FrozenPasses:
             description=f"{part} clips through the frozen part",
             progress=self.progress,
         )
-        return StateItems(items, cache, minimum)
+        made = StateItems(items, cache, minimum)
+        if cache.prefix.is_pooled:
+            for view in views:
+                made.matrix(view)
+        return made
 
     def pooled(self, model: Any, chosen: Recipe, clips: Mapping[str, ClipItems], part: str = "train") -> torch.Tensor:
         """Return the pooled features `(segments, hidden)` of a part, unaugmented.
