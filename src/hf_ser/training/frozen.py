@@ -104,7 +104,11 @@ class FrozenPasses:
             description=f"{part} clips through the frozen part",
             progress=self.progress,
         )
-        return StateItems(items, cache, minimum)
+        made = StateItems(items, cache, minimum)
+        if cache.prefix.is_pooled:
+            for view in views:
+                made.matrix(view)
+        return made
 
     def start(self, model: Any, chosen: Recipe, clips: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the pooled features `(segments, hidden)` that a head starts from, and the segments they are of.
