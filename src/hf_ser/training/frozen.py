@@ -211,7 +211,7 @@ def behind_prefix(
     items: dict[str, Any] = dict(clips)
     for part, each in clips.items():
         # States that are read once are worth no pass of their own.
-        if part != "train" or (each.views and (prefix.is_pooled or passes.epochs >= 2 * len(each.views))):
+        if part != "train" or (each.views and (prefix.is_pooled or passes.epochs > len(each.views))):
             items[part] = passes.states(cache, each, part, augmented=part == "train")
     facts |= {"passed": cache.added, "cache_bytes": cache.size()}
     return model, items, facts
