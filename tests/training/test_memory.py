@@ -202,7 +202,5 @@ def test_the_front_end_in_training_learns_what_the_stock_one_does(train, monkeyp
     assert any(graphs) == (chosen == "full")
     monkeypatch.setattr(EmotionTrainer, "_front_end_in_training", lambda _: contextlib.nullcontext())
     stock = train("stock", chosen)
-    # Trainer trains through frozen convolutions for nothing: their input is told to need a gradient.
-    assert any(graphs)
     for name, tensor in weights(stock, file).items():
         torch.testing.assert_close(weights(sooner, file)[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
