@@ -229,10 +229,6 @@ def main():
           + ", ".join(f"{name} {known[name]}" for name in ("torch", "transformers", "datasets", "python")))  # fmt: skip
     table(f"Padding, {len(seconds):,} real lengths", padding([round(16_000 * each) for each in seconds]))
     table("Decoding", decoding(few, folder / "decoding"))
-    table(
-        f"{options.few_epochs} epochs in batches of 16",
-        trained(options.model, few, folder, RECIPES, options.few_epochs),
-    )
     rows = []
     for name, contender in MANY_EPOCHS.items():
         got = contender(options.model, few, folder / name.replace(" ", "-"), options.epochs)
@@ -245,6 +241,10 @@ def main():
             "test UAR, %": f"{100 * got['uar']:.1f}",
         })  # fmt: skip
     table(f"lora_classifier, {options.epochs} epochs of {len(few['train']):,} clips", rows)
+    table(
+        f"{options.few_epochs} epochs in batches of 16",
+        trained(options.model, few, folder, RECIPES, options.few_epochs),
+    )
 
 
 if __name__ == "__main__":
