@@ -8,8 +8,10 @@ Seconds are processor seconds of this process, which other work on the machine d
 """
 
 import argparse
+import contextlib
 import csv
 import gzip
+import io
 import logging
 import os
 import platform
@@ -28,14 +30,17 @@ def table(title, rows):
 
 
 class Clock:
-    """Processor seconds of this process."""
+    """Processor seconds of this process, and silence on stdout meanwhile: Trainer prints what it measures."""
 
     def __enter__(self):
+        self._quiet = contextlib.redirect_stdout(io.StringIO())
+        self._quiet.__enter__()
         self._begin = time.process_time()
         return self
 
     def __exit__(self, *failure):
         self.seconds = time.process_time() - self._begin
+        self._quiet.__exit__(*failure)
 
 
 def padding(lengths, rate=16_000):

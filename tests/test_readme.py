@@ -10,7 +10,7 @@ from hf_ser.cli import _parser, _training_fields, main
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"(<!-- not run[^\n]*\n)?```(bash|python)\n(.*?)```", README, flags=re.S)
+BLOCKS = re.findall(r"(<!-- (?:not run|needs the Hub)[^\n]*\n)?```(bash|python)\n(.*?)```", README, flags=re.S)
 
 
 def commands(text):
@@ -50,10 +50,25 @@ def test_every_snippet_runs_as_printed(after_quickstart, monkeypatch):
     assert (after_quickstart / "out" / "adapter_model.safetensors").is_file()
 
 
+def test_what_needs_the_hub_runs_against_one_on_loopback(after_quickstart, hub):
+    assert (after_quickstart / "out-classifier").is_dir(), "this test follows the one before it"
+    on_the_hub = [(language, text) for skipped, language, text in BLOCKS if "needs the Hub" in skipped]
+    assert {language for language, _ in on_the_hub} == {"bash", "python"}
+    for language, text in on_the_hub:
+        code = text.replace("USER/", "alice/")
+        if language == "bash":
+            lines = commands(code)
+            assert all(words[0] == "hf-ser" for words in lines)
+            code = "\n".join(["from hf_ser.cli import main", *(f"assert main({words[1:]!r}) == 0" for words in lines)])
+        hub.run(code, token=hub.token("alice"), cwd=after_quickstart)
+    assert "model.safetensors" in hub.paths("alice/hubert-ser")
+    assert "eer.py" in hub.paths("alice/eer", kind="space")
+
+
 def test_commands_that_need_a_gpu_have_options_that_exist():
     checked = 0
     for skipped, _, text in BLOCKS:
-        for words in commands(text) if skipped else []:
+        for words in commands(text) if "not run" in skipped else []:
             start = words.index("hf-ser") if "hf-ser" in words else words.index("hf_ser")
             options, more = _parser().parse_known_args(words[start + 1 :])
             _training_fields(more)

@@ -259,16 +259,30 @@ class PrefixedModel(nn.Module):
     Args:
         model: The adapted model; its parameters train in place.
         prefix: Its frozen part.
+
+    Attributes:
+        model: The adapted model.
+        prefix: Its frozen part.
     """
 
     accepts_loss_kwargs = False
     prefix: Prefix
+    model: Any
 
     def __init__(self, model: Any, prefix: Prefix) -> None:
         super().__init__()
-        self.model = model
         # Not a submodule: its modules are the model's own.
         object.__setattr__(self, "prefix", prefix)
+        if not prefix.is_pooled:
+            self.model = model
+            return
+        # The head alone, since whoever trains this walks over all modules several times a step, which would take
+        # longer than the step.
+        object.__setattr__(self, "model", model.eval())
+        base = plain_model(model)
+        self.projector, self.classifier = base.projector, base.classifier
+        if prefix.stage == POOLED_LAYERS:
+            self.layer_weights = base.layer_weights
 
     @property
     def config(self) -> Any:
@@ -277,16 +291,13 @@ class PrefixedModel(nn.Module):
 
     def train(self, mode: bool = True) -> PrefixedModel:
         """Switch what trains to training mode; what is frozen stays in evaluation mode."""
-        prefix = self.prefix
-        if prefix.is_pooled:
-            super().train(False)
-            base = plain_model(self.model)
-            for layer in (base.projector, base.classifier):
-                layer.train(mode)
-            self.training = mode
-            return self
         super().train(mode)
-        prefix.mode()
+        if self.prefix.is_pooled:
+            if self.model.training:
+                self.model.eval()
+                super().train(mode)
+        else:
+            self.prefix.mode()
         return self
 
     def activation_checkpointing_enable(self, *arguments: Any, **options: Any) -> None:

@@ -1,42 +1,24 @@
-"""The waveform front end and the positional convolution, written anew for answering: the same numbers, sooner.
+"""Other forward passes for a model's front end, put in place for a while: the model itself is never changed.
 
-`transformers` computes them as its training code does. Where no gradient is asked for, the same sums can be taken
-
-* by matrix products over frames that lie channels-last, in pieces that stay in the processor's cache, without the
-  transpositions around each layer norm;
-* over the samples of each clip alone. A group norm over time then never sees padding, which it would average in:
-  the encoders that have one (`feat_extract_norm="group"`) become as independent of their neighbours as the others.
-  Its statistics follow from the waveform, so that it folds into the first convolution:
-  for windows x with mean m and covariance C, ``w x + b`` has mean ``w m + b`` and variance ``w C w'``;
-* for the positional convolution, whose kernel is 128 samples or more, by Fourier transforms, with its weight
-  normalised once instead of at every call.
-
-The model itself is never changed: `FrontEnd.active` puts the other forward passes in place for a while. Sources:
-Baevski et al. 2020, arXiv:2006.11477 (the layers); Oppenheim and Schafer, Discrete-Time Signal Processing, 8.7.3
-(overlap-save).
+What they compute stands in `hf_ser.models.convolutions`.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
-from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 
+from hf_ser.models.convolutions import Convolutions, PositionalConvolution, TrainedConvolutions
 from hf_ser.models.encoders import architecture_of
 from hf_ser.models.head import plain_model
 
 __all__ = ["FrontEnd"]
-
-_TILE_BYTES = 4 << 20
-_SHORTEST_FOURIER_KERNEL = 48
-_BLOCK_FRAMES = 256
 
 
 class FrontEnd:
@@ -99,7 +81,7 @@ class FrontEnd:
         with self._lock:
             if not self._users:
                 self._prepare()
-                self._put_in_place()
+                self._undo = self._put_in_place(self._passes)
             self._users += 1
         try:
             yield
@@ -110,6 +92,25 @@ class FrontEnd:
                     for undo in self._undo:
                         undo()
 
+    @contextmanager
+    def trained(self, *, recompute: bool = False) -> Iterator[None]:
+        """Compute the convolutions clip by clip within the block, with gradients; for one thread.
+
+        Args:
+            recompute: Whether to compute them again for the gradient, one clip at a time, instead of keeping what
+                lies between the layers: a tenth more work for most of the memory of a step.
+        """
+        if not self.applies:
+            yield
+            return
+        part = self._trunk.feature_extractor
+        undo = self._put_in_place([(part, TrainedConvolutions(part, self._lengths, recompute=recompute))])
+        try:
+            yield
+        finally:
+            for step in undo:
+                step()
+
     def _prepare(self) -> None:
         parts = [*([self._trunk.feature_extractor] if self.applies else []), *filter(None, [self._positions])]
         weights = [parameter.detach() for part in parts for parameter in part.parameters()]
@@ -119,11 +120,13 @@ class FrontEnd:
         with torch.inference_mode(False), torch.no_grad():
             self._weights = [weight.clone() for weight in weights]
             self._passes = [
-                (part, _PositionalConvolution(part) if part is self._positions else _Convolutions(part, self._lengths))
+                (part, PositionalConvolution(part) if part is self._positions else Convolutions(part, self._lengths))
                 for part in parts
             ]
 
-    def _put_in_place(self) -> None:
+    def _put_in_place(
+        self, passes: list[tuple[Any, Callable[[torch.Tensor], torch.Tensor]]]
+    ) -> list[Callable[[], None]]:
         def note_lengths(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             mask = named.get("attention_mask", arguments[1] if len(arguments) > 1 else None)
             self._lengths.value = None if mask is None else mask.sum(-1).tolist()
@@ -131,13 +134,14 @@ class FrontEnd:
         def forget_lengths(*_: Any) -> None:
             self._lengths.value = None
 
-        self._undo = [
+        undo: list[Callable[[], None]] = [
             self._trunk.register_forward_pre_hook(note_lengths, with_kwargs=True).remove,
             self._trunk.register_forward_hook(forget_lengths, always_call=True).remove,
         ]
-        for module, forward in self._passes:
+        for module, forward in passes:
             module.forward = forward
-            self._undo.append(functools.partial(delattr, module, "forward"))
+            undo.append(functools.partial(delattr, module, "forward"))
+        return undo
 
 
 def _is_same(weight: torch.Tensor, before: torch.Tensor) -> bool:
@@ -184,167 +188,3 @@ def _positions_are_known(part: Any) -> bool:
         and convolution.padding == (convolution.kernel_size[0] // 2,)
         and _is_plain(part)
     )
-
-
-def _exact(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    """Weights of half precision are computed with in single precision."""
-    if tensor is None:
-        return None
-    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-class _Layer:
-    """One convolution over time with its norm and activation, on frames `(frames, channels)`."""
-
-    def __init__(self, module: Any) -> None:
-        weight: Any = _exact(module.conv.weight)
-        self.kernel, self.stride = int(module.conv.kernel_size[0]), int(module.conv.stride[0])
-        bias = _exact(module.conv.bias)
-        self.bias: torch.Tensor = weight.new_zeros(len(weight)) if bias is None else bias
-        self.channels = len(weight)
-        # Rows of the input that lie side by side are one row of a matrix product, as many as the stride: the rows
-        # of that view do not overlap, so nothing is copied.
-        self.taps = [
-            (first, width, weight[:, :, first : first + width].permute(2, 1, 0).reshape(-1, self.channels).contiguous())
-            for first in range(0, self.kernel, self.stride)
-            for width in (min(self.stride, self.kernel - first),)
-        ]
-        self.whole = weight.permute(2, 1, 0).reshape(-1, self.channels).contiguous()
-        self.norm: Any = getattr(module, "layer_norm", None)
-        weights: Any = (None, None) if self.norm is None else (_exact(self.norm.weight), _exact(self.norm.bias))
-        self.norm_weight, self.norm_bias = weights
-        self.activation = module.activation
-
-    def finish(self, frames: torch.Tensor, *, normalise: bool = True) -> torch.Tensor:
-        if self.norm is not None and normalise:
-            shape = (self.channels,)
-            frames = nn.functional.layer_norm(frames, shape, self.norm_weight, self.norm_bias, self.norm.eps)
-        result: torch.Tensor = self.activation(frames)
-        return result
-
-    def __call__(self, frames: torch.Tensor, count: int) -> torch.Tensor:
-        channels = frames.shape[1]
-        total: torch.Tensor | None = None
-        for first, width, weight in self.taps:
-            rows = frames.as_strided(
-                (count, width * channels),
-                (self.stride * channels, 1),
-                frames.storage_offset() + first * channels,
-            )
-            total = torch.addmm(self.bias, rows, weight) if total is None else total.addmm_(rows, weight)
-        assert total is not None
-        return self.finish(total)
-
-
-class _Convolutions:
-    """The feature encoder: waveforms `(clips, samples)` to `(clips, channels, frames)`."""
-
-    def __init__(self, module: Any, lengths: threading.local) -> None:
-        self._layers = [_Layer(layer) for layer in module.conv_layers]
-        self._lengths = lengths
-        self._hop = prod(layer.stride for layer in self._layers)
-        first = self._layers[0]
-        bytes_a_frame = first.channels * first.whole.element_size() * self._hop // first.stride
-        # On an accelerator, pieces would only cost launches.
-        on_processor = first.whole.device.type == "cpu"
-        self._tile = max(16, _TILE_BYTES // bytes_a_frame) if on_processor else 1 << 30
-
-    def frames(self, samples: int) -> int:
-        for layer in self._layers:
-            samples = (samples - layer.kernel) // layer.stride + 1
-        return samples
-
-    def __call__(self, waveforms: torch.Tensor) -> torch.Tensor:
-        device = waveforms.device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            exact = waveforms.to(self._layers[0].whole.dtype)
-            width = waveforms.shape[1]
-            lengths: Sequence[int] = getattr(self._lengths, "value", None) or [width] * len(waveforms)
-            found = exact.new_zeros((len(waveforms), self.frames(width), self._layers[-1].channels))
-            for clip, length, target in zip(exact, lengths, found, strict=True):
-                self._clip(clip[: int(length)], target)
-        return found.to(waveforms.dtype).transpose(1, 2)
-
-    def _clip(self, samples: torch.Tensor, target: torch.Tensor) -> None:
-        count = self.frames(len(samples))
-        weight, bias = self._first(samples)
-        pieces = -(-count // self._tile)
-        bounds = [piece * count // pieces for piece in range(pieces + 1)]
-        for start, stop in pairwise(bounds):
-            needed = [stop - start]
-            for layer in reversed(self._layers):
-                needed.append((needed[-1] - 1) * layer.stride + layer.kernel)
-            needed.reverse()
-            first = self._layers[0]
-            windows = samples[start * self._hop :][: needed[0]].unfold(0, first.kernel, first.stride)
-            frames = first.finish(
-                torch.addmm(bias, windows, weight), normalise=not isinstance(first.norm, nn.GroupNorm)
-            )
-            for layer, rows in zip(self._layers[1:], needed[2:], strict=True):
-                frames = layer(frames, rows)
-            target[start:stop] = frames
-
-    def _first(self, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the first convolution's weight and bias, with the group norm over the clip folded in."""
-        first = self._layers[0]
-        if not isinstance(first.norm, nn.GroupNorm):
-            return first.whole, first.bias
-        windows = samples.unfold(0, first.kernel, first.stride).double()
-        mean = windows.mean(dim=0)
-        centred = windows - mean
-        covariance = centred.T @ centred / len(windows)
-        weight = first.whole.double()
-        variance = (weight * (covariance @ weight)).sum(dim=0)
-        scale = first.norm_weight.double() / (variance + first.norm.eps).sqrt()
-        shift = first.norm_bias.double() - (mean @ weight) * scale
-        return (weight * scale).to(first.whole.dtype), shift.to(first.whole.dtype)
-
-
-class _PositionalConvolution:
-    """The grouped convolution that gives frames `(clips, frames, channels)` their place."""
-
-    def __init__(self, module: Any) -> None:
-        convolution = module.conv
-        weight: Any = _exact(convolution.weight)
-        self._bias = _exact(convolution.bias)
-        self._activation = module.activation
-        self._groups = int(convolution.groups)
-        self._padding = int(convolution.padding[0])
-        self._kernel = int(convolution.kernel_size[0])
-        self._weight = weight
-        self._spectrum: torch.Tensor | None = None
-        if self._kernel >= _SHORTEST_FOURIER_KERNEL:
-            channels, members, _ = weight.shape
-            self._size = self._kernel + _BLOCK_FRAMES
-            # The conjugate, since a network's convolution is a correlation.
-            spectrum = torch.fft.rfft(weight, n=self._size).conj()
-            grouped = spectrum.reshape(self._groups, channels // self._groups, members, -1)
-            self._spectrum = grouped.permute(3, 0, 2, 1).resolve_conj().contiguous()
-
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
-            exact = hidden.to(self._weight.dtype)
-            found = self._direct(exact) if self._spectrum is None else self._blocks(exact, self._spectrum)
-            result: torch.Tensor = self._activation(found).to(hidden.dtype)
-        return result
-
-    def _direct(self, hidden: torch.Tensor) -> torch.Tensor:
-        frames = hidden.transpose(1, 2)
-        found = nn.functional.conv1d(frames, self._weight, self._bias, padding=self._padding, groups=self._groups)
-        return found[:, :, : hidden.shape[1]].transpose(1, 2)
-
-    def _blocks(self, hidden: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
-        clips, frames, channels = hidden.shape
-        hop = self._size - self._kernel + 1
-        blocks = -(-frames // hop)
-        right = (blocks - 1) * hop + self._size - frames - self._padding
-        padded = nn.functional.pad(hidden, (0, 0, self._padding, right)).transpose(1, 2)
-        transformed = torch.fft.rfft(padded.unfold(2, self._size, hop), dim=3)
-        members, points = channels // self._groups, transformed.shape[3]
-        grouped = transformed.view(clips, self._groups, members, blocks, points).permute(4, 1, 0, 3, 2)
-        product = torch.matmul(grouped.reshape(points, self._groups, clips * blocks, members), spectrum)
-        # The first samples of a block are free of what wraps around its end.
-        found: torch.Tensor = torch.fft.irfft(product.permute(2, 1, 3, 0), n=self._size, dim=3)[..., :hop]
-        found = found.reshape(clips, blocks, channels, hop).permute(0, 1, 3, 2)
-        found = found.reshape(clips, blocks * hop, channels)[:, :frames]
-        return found if self._bias is None else found + self._bias

@@ -113,7 +113,7 @@ def finetune(
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
         seconds_per_batch: Make training batches of as many clips as fit into this many seconds of audio, padding
             included, instead of a number of clips; for each process and accumulated batch. The loss is the mean
-            over the clips of a step.
+            over the clips of a step. Pooled features of a frozen encoder have no length: their batches are counted.
         patience: Evaluations without a better UAR after which training stops; None never stops early.
         resume: Go on with the unfinished run in `output_dir`, or, where that is absent or empty, with the one that
             was pushed to `push_to`.

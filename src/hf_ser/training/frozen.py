@@ -104,7 +104,11 @@ class FrozenPasses:
             description=f"{part} clips through the frozen part",
             progress=self.progress,
         )
-        return StateItems(items, cache, minimum)
+        made = StateItems(items, cache, minimum)
+        if cache.prefix.is_pooled:
+            for view in views:
+                made.matrix(view)
+        return made
 
     def start(self, model: Any, chosen: Recipe, clips: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
         """Return the pooled features `(segments, hidden)` that a head starts from, and the segments they are of.
@@ -207,7 +211,7 @@ def behind_prefix(
     items: dict[str, Any] = dict(clips)
     for part, each in clips.items():
         # States that are read once are worth no pass of their own.
-        if part != "train" or (each.views and (prefix.is_pooled or passes.epochs >= 2 * len(each.views))):
+        if part != "train" or (each.views and (prefix.is_pooled or passes.epochs > len(each.views))):
             items[part] = passes.states(cache, each, part, augmented=part == "train")
     facts |= {"passed": cache.added, "cache_bytes": cache.size()}
     return model, items, facts

@@ -95,10 +95,20 @@ class EmotionTrainer(PartwiseTrainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Pass one batch; a frozen front end passes without gradients, which `transformers` would take through it."""
-        front_end = self.front_end
-        stays = self.args.gradient_checkpointing or self.args.torch_compile or not front_end.is_frozen
-        with contextlib.nullcontext() if stays else front_end.active():
+        with self._front_end_in_training():
             return super().training_step(model, inputs, num_items_in_batch)
+
+    def _front_end_in_training(self) -> contextlib.AbstractContextManager[None]:
+        arguments, recompute = self.args, self.args.gradient_checkpointing
+        # Reentrant checkpoints need an input with a gradient, and a compiler cannot look into ours.
+        if arguments.torch_compile or (arguments.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+            return contextlib.nullcontext()
+        if self.front_end.is_frozen:
+            return self.front_end.active()
+        # On an accelerator the stock convolutions have kernels of their own; memory is another matter.
+        if arguments.device.type == "cpu" or recompute:
+            return self.front_end.trained(recompute=recompute)
+        return contextlib.nullcontext()
 
     def step_record(self) -> dict[str, Any]:
         """Return how steps were taken, for the record of the run."""

@@ -1,0 +1,245 @@
+"""Training steps on real lengths, against what the stock audio-classification example of transformers does.
+
+    python benchmarks/training_step.py --corpora ../shared/corpora
+    python benchmarks/training_step.py --corpora ../shared/corpora --recipes lora_qkv --layers 2 --steps 4 --rounds 1
+    python benchmarks/training_step.py --corpora ../shared/corpora --checkpointing
+
+Rival: `Trainer` with its defaults (random sampling, `DataCollatorWithPadding` over the feature extractor, which pads
+to the longest clip and normalises, the whole forward pass in every step), clips decoded when they are read, the same
+adapter by PEFT for `lora_qkv`, everything training for `full`. Ours: `finetune`. Both start from the same checkpoint,
+HuBERT-base from its configuration with random weights unless --encoder names one, and train on the same clips in
+batches of the same number, in float32, on all threads. Each contender runs in a process of its own; the two take
+turns, and every ratio is of two runs of one round. With --checkpointing, ours trains with gradient checkpointing.
+
+Measured by a callback that both Trainers get: the steps after the first two, from the beginning of one to the beginning
+of the next, the loader's wait included; and the most memory that is held from the first step on (what was freed before
+is given back first). What ours does once before it trains, such as passing each clip through what the recipe freezes,
+is listed apart.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from machine import describe, spread
+from transformers import TrainerCallback, trainer
+
+WARM_UP = 2
+
+
+class Clock(TrainerCallback):
+    """Times the steps, and takes the most memory from the first of them on."""
+
+    last = None
+
+    def __init__(self):
+        self.ends, self.used = [], []
+        Clock.last = self
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        """Forget what was held before the first step."""
+        if not self.ends:
+            reset_peak()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Note the end of a step, when the loader starts on the next batch."""
+        self.ends.append(time.perf_counter())
+        self.used.append(sum(os.times()[:2]))
+        self.peak, self.batch_size = peak(), args.train_batch_size
+
+    def rates(self):
+        """Clips a second, and processor seconds a clip, over the steps after the warm-up."""
+        clips = (len(self.ends) - WARM_UP) * self.batch_size
+        seconds, used = (values[-1] - values[WARM_UP - 1] for values in (self.ends, self.used))
+        return clips / seconds, used / clips
+
+
+def reset_peak():
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    elif Path("/proc/self/clear_refs").exists():
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak():
+    """The most memory since `reset_peak`, in MiB: on the device, or of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def parts(options):
+    """The clips: as many as the steps need for training, and a few of other speakers to evaluate on."""
+    from datasets import DatasetDict
+
+    from hf_ser.dataset.source import open_source
+
+    source = open_source(options.corpora, "speaker_independent")
+    needed = {"train": options.batch_size * options.steps, "validation": 16, "test": 16}
+    chosen = {
+        part: rows.remove_columns("audio_sha256").select(
+            sorted(random.Random(0).sample(range(len(rows)), needed[part]))
+        )
+        for part, rows in source.parts.items()
+    }
+    return DatasetDict(chosen), source.labels
+
+
+def rival(options, recipe):
+    from transformers import (
+        AutoFeatureExtractor,
+        AutoModelForAudioClassification,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    from hf_ser.audio.decode import decode
+    from hf_ser.models.recipes import RECIPES
+
+    rows, labels = parts(options)
+    extractor = AutoFeatureExtractor.from_pretrained(options.encoder)
+    torch.manual_seed(0)
+    model = AutoModelForAudioClassification.from_pretrained(options.encoder, num_labels=len(labels))
+    if recipe == "lora_qkv":
+        from peft import LoraConfig, get_peft_model
+
+        settings = {key: list(v) if isinstance(v, tuple) else v for key, v in RECIPES[recipe].lora.items()}
+        model = get_peft_model(model, LoraConfig(**settings))
+
+    def transform(batch):
+        clips = [decode(audio, extractor.sampling_rate) for audio in batch["audio"]]
+        encoded = extractor(clips, sampling_rate=extractor.sampling_rate)
+        return {"input_values": encoded["input_values"], "labels": batch["emotion"]}
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=options.batch_size,
+            max_steps=options.steps,
+            save_strategy="no",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            report_to="none",
+        )
+        Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows["train"].with_transform(transform),
+            data_collator=DataCollatorWithPadding(extractor),
+        ).train()
+    return {}
+
+
+def ours(options, recipe):
+    from hf_ser import finetune, training_arguments
+
+    rows, _ = parts(options)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(
+            recipe,
+            folder,
+            per_device_train_batch_size=options.batch_size,
+            max_steps=options.steps,
+            eval_strategy="steps",
+            eval_steps=options.steps,
+            disable_tqdm=True,
+            gradient_checkpointing=options.checkpointing,
+            torch_compile=options.compile,
+        )
+        result = finetune(options.encoder, rows, recipe=recipe, output_dir=f"{folder}/run", args=arguments)
+    return {"before": {name: took for name, took in result.run["seconds"].items() if name not in ("training", "total")}}
+
+
+def measure(options):
+    trainer.DEFAULT_CALLBACKS.append(Clock)
+    contender, recipe = options.measure
+    facts = (ours if contender == "ours" else rival)(options, recipe)
+    clock = Clock.last
+    rate, processor = clock.rates()
+    print(json.dumps({"rate": rate, "processor": processor, "peak": clock.peak, **facts}))
+
+
+def write_encoder(folder, layers):
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(num_hidden_layers=layers)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+
+
+def run(options, contender, recipe):
+    command = [sys.executable, *sys.argv, "--encoder", options.encoder, "--measure", contender, recipe]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(options):
+    print(f"batches of {options.batch_size}, {options.steps - WARM_UP} steps; {describe()}\n")
+    columns = (
+        "recipe",
+        "contender",
+        "clips/s",
+        "processor s a clip",
+        "peak memory (MiB)",
+        "faster by",
+        "less processor time",
+        "memory over the rival's",
+    )
+    print(f"| {' | '.join(columns)} |\n| --- | --- |{' ---: |' * (len(columns) - 2)}")
+    notes = []
+    for recipe in options.recipes:
+        found = {"rival": [], "ours": []}
+        for turn in range(options.rounds):
+            for contender in list(found) if turn % 2 == 0 else list(found)[::-1]:
+                found[contender].append(run(options, contender, recipe))
+        pairs = list(zip(found["ours"], found["rival"], strict=True))
+        for contender, runs in found.items():
+            row = [spread([each[key] for each in runs]) for key in ("rate", "processor", "peak")]
+            if contender == "ours":
+                row.append(spread([mine["rate"] / theirs["rate"] for mine, theirs in pairs]))
+                row.append(spread([theirs["processor"] / mine["processor"] for mine, theirs in pairs]))
+                row.append(spread([mine["peak"] / theirs["peak"] for mine, theirs in pairs]))
+            print(f"| {recipe} | {contender} | {' | '.join((*row, '', '', '')[:6])} |", flush=True)
+        notes.append(f"{recipe}, seconds outside the steps, once a run: {found['ours'][-1]['before']}")
+    print("\n" + "\n".join(notes))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", required=True, help="folder that holds the corpora")
+    parser.add_argument("--encoder", help="folder of an encoder (default: HuBERT-base with random weights)")
+    parser.add_argument("--layers", type=int, default=12, help="transformer layers of that HuBERT-base")
+    parser.add_argument("--recipes", nargs="+", default=["lora_qkv", "full"])
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12, help=f"the first {WARM_UP} are not counted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--checkpointing", action="store_true", help="ours with gradient checkpointing")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if options.encoder is None:
+            options.encoder = f"{folder}/encoder"
+            write_encoder(options.encoder, options.layers)
+        compare(options)
+
+
+if __name__ == "__main__":
+    main()
