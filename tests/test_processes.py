@@ -75,6 +75,7 @@ def torchrun(code, tmp_path, *words, timeout=120):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=timeout)
 
 
+@pytest.mark.slow
 def test_two_processes_share_work_and_end_together(tmp_path):
     done = torchrun(WORK, tmp_path, tmp_path / "cache")
     assert done.returncode == 0, done.stderr[-3000:]

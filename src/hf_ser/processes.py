@@ -194,12 +194,12 @@ def first_of_node_first() -> Iterator[None]:
         return
     join()
     control = _Control.get()
-    key = f"node/{control.next_number()}/{_from_environment('GROUP_RANK', 0)}"
-    leads = _from_environment("LOCAL_RANK", rank()) == 0
-    if not leads:
-        control.wait_for([key], [rank() - _from_environment("LOCAL_RANK", rank())])
+    leader = rank() - _from_environment("LOCAL_RANK", rank())
+    key = f"node/{control.next_number()}/{leader}"
+    if rank() != leader:
+        control.wait_for([key], [leader])
     yield
-    if leads:
+    if rank() == leader:
         control.store.set(key, "done")
 
 

@@ -262,7 +262,11 @@ def test_predictions_are_spread_and_come_back_in_order(toy, encoder, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"no audio")
     broken = launch([*words, *files, tmp_path / "broken.wav"])
     assert broken.returncode != 0
-    assert broken.stdout == ""
+    # What cannot be read gets no answer, and takes none from the others.
+    *answers, unread = map(json.loads, broken.stdout.splitlines())
+    assert answers == [json.loads(line) for line in alone.stdout.splitlines()]
+    assert "broken.wav" in unread["error"]
     said = [line for line in broken.stderr.splitlines() if line.startswith("hf-ser predict:")]
-    assert len(said) == 1
+    assert len(said) == 2
     assert "broken.wav" in said[0]
+    assert "1 of 8 files" in said[1]

@@ -122,3 +122,18 @@ def test_results_appear_together_and_a_failure_shows_none(tmp_path):
             (staged / name).write_text("{}")
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["metrics.json", "run.json"]
     assert json.loads((tmp_path / "out" / "run.json").read_text()) == {}
+
+
+def test_a_run_is_not_resumed_on_machines_that_do_not_see_its_folder(tmp_path, monkeypatch):
+    from hf_ser import processes
+
+    with OutputFolder(tmp_path).claimed({}):
+        pass
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    # The second process answers whether it found the first one's mark: it did not.
+    monkeypatch.setattr(processes, "gather", lambda value: [value, False])
+    with (
+        pytest.raises(InputError, match="not seen by process 1 of 2"),
+        OutputFolder(tmp_path, resume=True).claimed({}),
+    ):
+        pass
