@@ -1,5 +1,6 @@
 """What every benchmark here says of the machine, and how it sums up paired runs."""
 
+import ctypes
 import os
 import platform
 import time
@@ -48,3 +49,21 @@ def line_through(amounts: list[float], values: list[float]) -> tuple[float, floa
     slope, intercept = np.polyfit(amounts, values, 1)
     distances = [abs(intercept + slope * x - y) / y for x, y in zip(amounts, values, strict=True)]
     return float(intercept), float(slope), max(distances)
+
+
+def reset_peak_memory() -> None:
+    """Give back what was freed, and count `peak_memory` from here."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    elif Path("/proc/self/clear_refs").exists():
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> float:
+    """The most memory since `reset_peak_memory`, in MiB: on the device, or of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -19,7 +19,6 @@ import copy
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -27,7 +26,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from machine import describe, line_through, matmul_rate, spread
+from machine import describe, line_through, matmul_rate, peak_memory, reset_peak_memory, spread
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, HubertConfig, Wav2Vec2FeatureExtractor
 from transformers import pipeline as make_pipeline
@@ -161,16 +160,17 @@ def measure(options):
     classifier = Classifier(model, extractor)
     files = real_clips(options.corpora, 8 * options.scaling_clips)
     classifier.predict(files[:2])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reset_peak_memory()
+    before = peak_memory()
     _, seconds, processor = timed(lambda: classifier.predict(files[: options.measure]))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([seconds, processor, (after - before) / 1024, after / 1024]))
+    after = peak_memory()
+    print(json.dumps([seconds, processor, after - before, after]))
 
 
 def scale(options):
     print("\n| clips | seconds | processor seconds | peak memory (MiB) | of it by predicting |")
     print("| ---: | ---: | ---: | ---: | ---: |")
-    amounts, times, used = [], [], []
+    amounts, times, used, memory = [], [], [], []
     for factor in (1, 2, 4, 8):
         clips = factor * options.scaling_clips
         done = subprocess.run(
@@ -181,12 +181,14 @@ def scale(options):
         amounts.append(float(clips))
         times.append(seconds)
         used.append(processor)
+        memory.append(peak)
     for name, values in (("seconds", times), ("processor seconds", used)):
         intercept, slope, distance = line_through(amounts, values)
         print(
-            f"{name}: {intercept:.3f} s + {1000 * slope:.2f} ms a clip, "
-            f"at most {100 * distance:.1f} % from the line" + ("\n" if name == "seconds" else "")
+            f"\n{name}: {intercept:.3f} s + {1000 * slope:.2f} ms a clip, at most {100 * distance:.1f} % from the line"
         )
+    intercept, slope, _ = line_through(amounts, memory)
+    print(f"\npeak memory: {intercept:.0f} MiB + {1024 * slope:.1f} KiB a clip")
 
 
 def main():

@@ -18,7 +18,6 @@ is listed apart.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import random
@@ -26,10 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import torch
-from machine import describe, spread
+from machine import describe, peak_memory, reset_peak_memory, spread
 from transformers import TrainerCallback, trainer
 
 WARM_UP = 2
@@ -47,36 +45,19 @@ class Clock(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         """Forget what was held before the first step."""
         if not self.ends:
-            reset_peak()
+            reset_peak_memory()
 
     def on_step_end(self, args, state, control, **kwargs):
         """Note the end of a step, when the loader starts on the next batch."""
         self.ends.append(time.perf_counter())
         self.used.append(sum(os.times()[:2]))
-        self.peak, self.batch_size = peak(), args.train_batch_size
+        self.peak, self.batch_size = peak_memory(), args.train_batch_size
 
     def rates(self):
         """Clips a second, and processor seconds a clip, over the steps after the warm-up."""
         clips = (len(self.ends) - WARM_UP) * self.batch_size
         seconds, used = (values[-1] - values[WARM_UP - 1] for values in (self.ends, self.used))
         return clips / seconds, used / clips
-
-
-def reset_peak():
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    elif Path("/proc/self/clear_refs").exists():
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak():
-    """The most memory since `reset_peak`, in MiB: on the device, or of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def parts(options):

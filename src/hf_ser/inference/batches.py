@@ -57,7 +57,7 @@ class Limits:
             >>> Limits.of(torch.device("cpu"), 16_000, None, equal_lengths=False).batch_samples
             192000
         """
-        batch, window = (12, 800) if device.type == "cpu" else (160, 4000)
+        batch, window = (12, 400) if device.type == "cpu" else (160, 4000)
         return cls(batch * sampling_rate, window * sampling_rate, batch_clips, equal_lengths)
 
 
