@@ -125,3 +125,32 @@ def test_the_real_lengths_waste_two_parts_in_a_hundred(shared, budget):
     companions = [{item: set(batch) for batch in flat(batches.plan(epoch)) for item in batch} for epoch in range(2)]
     again = np.mean([(len(companions[0][item] & companions[1][item]) - 1) / 15 for item in range(len(lengths))])
     assert again < 0.05
+
+
+@pytest.mark.parametrize("budget", [None, 40_000])
+def test_neither_processes_nor_accumulation_change_what_makes_up_a_step(budget):
+    lengths = np.random.default_rng(0).integers(4_000, 12_000, 64)
+
+    def steps(batch_size, processes, accumulation):
+        made = []
+        for process in range(processes):
+            batches = LengthBatches(
+                lengths, batch_size, 3, budget=budget and budget * batch_size / 8, process=process,
+                processes=processes, accumulation=accumulation,
+            )  # fmt: skip
+            found = [[item for _, item in batch] for batch in batches]
+            assert len(found) == len(batches)
+            made.append(
+                [
+                    [item for batch in found[k : k + accumulation] for item in batch]
+                    for k in range(0, len(found), accumulation)
+                ]
+            )
+        return [sorted(item for part in step for item in part) for step in zip(*made, strict=True)]
+
+    whole = steps(8, 1, 1)
+    assert sorted(item for step in whole for item in step) == list(range(64))
+    if budget is None:
+        assert steps(2, 2, 2) == steps(4, 1, 2) == steps(4, 2, 1) == whole
+    else:
+        assert sorted(item for step in steps(2, 2, 2) for item in step) == list(range(64))

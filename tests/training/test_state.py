@@ -220,7 +220,7 @@ def test_a_checkpoint_with_pickles_is_refused_before_the_work_begins(toy, encode
             run(name, toy, encoder(), tmp_path / "out")
     for file in (tmp_path / "out" / "checkpoints").glob("checkpoint-*/training_state.json"):
         file.rename(file.with_name("optimizer.pt"))
-    monkeypatch.setattr(module.Run, "_prepare", die)
+    monkeypatch.setattr(module, "prepare_model", die)
     with pytest.raises(InputError, match=r"checkpoint-7 holds its training state as pickles"):
         run(name, toy, encoder(), tmp_path / "out", resume=True)
     assert json.loads((tmp_path / "out" / "checkpoints" / "settings.json").read_text())

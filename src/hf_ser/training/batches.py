@@ -48,7 +48,9 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
     Without a budget, batches hold `batch_size` items or one less, and fewer only where the items do not fill the
     batches they need. In a distributed run each process yields its own batches: those of one step are neighbours
     in length, so that no process waits long for another, and their numbers of items differ by one at most. Where
-    that leaves a process without an item, it gets one of the step's items again.
+    that leaves a process without an item, it gets one of the step's items again. The batches that a process accumulates
+    for one step of the optimiser are dealt out in the same way, so that neither processes nor accumulation change which
+    items make up a step.
 
     Args:
         lengths: `(items,)` length of each item, or a function from the epoch to them.
@@ -59,6 +61,7 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         longest: `(items,)` the most that each length may be in any epoch; those of epoch 0 if left out.
         process: Number of this process.
         processes: Processes of the run.
+        accumulation: Batches that each process accumulates for a step.
 
     Raises:
         InputError: `batch_size` or `budget` is below 1, or there are no items.
@@ -82,12 +85,14 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         longest: Sequence[int] | NDArray[np.int64] | None = None,
         process: int = 0,
         processes: int = 1,
+        accumulation: int = 1,
     ) -> None:
         if batch_size < 1 or (budget is not None and budget < 1):
             raise InputError(f"a batch of {batch_size} clips or {budget} samples holds nothing; give more")
         self._lengths = lengths if callable(lengths) else _always(np.asarray(lengths))
         self._seed = seed
-        self._process = process
+        # The parts of a step that are this process's.
+        self._parts = range(process, processes * accumulation, processes)
         self._epoch = 0
         first = self._lengths(0)
         if not len(first):
@@ -95,7 +100,8 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         bound = np.sort(first if longest is None else np.asarray(longest))[::-1]
         limit = _MOST_NOISE if budget is None else _MOST_NOISE_IN_A_BUDGET
         self._noise = limit
-        self._steps = _steps(bound, batch_size, budget, processes, limit)
+        parts = processes * accumulation
+        self._steps = _steps(bound, batch_size, budget, parts, limit)
         if self._padding(first) > _PADDING:
             # Bisection: padding grows with the noise, and a dozen halvings are closer than it matters.
             low, high = 0.0, limit
@@ -104,7 +110,7 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
                 low, high = (low, self._noise) if self._padding(first) > _PADDING else (self._noise, high)
             self._noise = max(low, _LEAST_NOISE)
         if budget is not None:
-            self._steps = _steps(bound, batch_size, budget, processes, self._noise)
+            self._steps = _steps(bound, batch_size, budget, parts, self._noise)
 
     def _padding(self, lengths: NDArray[np.int64]) -> float:
         ordered = lengths[self._order(lengths, np.random.default_rng(0))]
@@ -118,11 +124,11 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         return order
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._steps) * len(self._parts)
 
     @property
     def items(self) -> list[int]:
-        """Items of a step, over all processes, for each step, the longest items first."""
+        """Items of a step, over all processes and accumulated batches, for each step, the longest items first."""
         return [sum(step) for step in self._steps]
 
     def set_epoch(self, epoch: int) -> None:
@@ -130,7 +136,7 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         self._epoch = epoch
 
     def plan(self, epoch: int) -> list[list[list[int]]]:
-        """Return the items of each step's batches, one batch for each process."""
+        """Return the items of each step's batches: one for each process, then the next that each accumulates."""
         seed = int.from_bytes(random.Random(f"{self._seed}:{epoch}").randbytes(8), "little")
         generator = np.random.default_rng(seed)
         order = self._order(self._lengths(epoch), generator)
@@ -146,7 +152,8 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch = self._epoch
         for step in self.plan(epoch):
-            yield [(epoch, item) for item in step[self._process]]
+            for part in self._parts:
+                yield [(epoch, item) for item in step[part]]
 
 
 def _always(lengths: NDArray[np.int64]) -> Callable[[int], NDArray[np.int64]]:

@@ -59,7 +59,7 @@ class Prepared:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def depends_on_padding(model: Any) -> bool:
+def needs_clips_alone(model: Any) -> bool:
     """Return whether an encoder's output changes with padding even under an attention mask.
 
     In `transformers`, the feature encoder of the base models normalises each channel over the whole padded clip;
@@ -68,7 +68,7 @@ def depends_on_padding(model: Any) -> bool:
     Example:
         >>> from transformers import HubertConfig, HubertForSequenceClassification
         >>> sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
-        >>> depends_on_padding(HubertForSequenceClassification(HubertConfig(feat_extract_norm="group", **sizes)))
+        >>> needs_clips_alone(HubertForSequenceClassification(HubertConfig(feat_extract_norm="group", **sizes)))
         False
     """
     # Trainer and `accelerate launch` say so in the environment; the weights are split only later.
@@ -90,7 +90,7 @@ def open_for_training(
         feature_extractor=feature_extractor,
         collate_training=Collator(feature_extractor, model.config, training=True),
         collate_evaluation=Collator(feature_extractor, model.config, training=False),
-        evaluation_batch_size=1 if depends_on_padding(model) else None,
+        evaluation_batch_size=1 if needs_clips_alone(model) else None,
         head=head,
         revision=snapshot.commit,
     )

@@ -138,6 +138,7 @@ class EmotionTrainer(PartwiseTrainer):
             longest=items.longest_lengths,
             process=arguments.process_index,
             processes=arguments.world_size,
+            accumulation=arguments.gradient_accumulation_steps,
         )
         loader: DataLoader[Any] = DataLoader(
             items,
