@@ -48,9 +48,9 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
     Without a budget, batches hold `batch_size` items or one less, and fewer only where the items do not fill the
     batches they need. In a distributed run each process yields its own batches: those of one step are neighbours
     in length, so that no process waits long for another, and their numbers of items differ by one at most. Where
-    that leaves a process without an item, it gets one of the step's items again. The batches that a process accumulates
-    for one step of the optimiser are dealt out in the same way, so that neither processes nor accumulation change which
-    items make up a step.
+    that leaves a process without an item, it gets one of the step's items again. Without a budget, the batches that a
+    process accumulates for one step of the optimiser are dealt out in the same way, so that neither processes nor
+    accumulation change which items make up a step; an epoch of fewer batches than that is one step of what there are.
 
     Args:
         lengths: `(items,)` length of each item, or a function from the epoch to them.
@@ -61,7 +61,7 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
         longest: `(items,)` the most that each length may be in any epoch; those of epoch 0 if left out.
         process: Number of this process.
         processes: Processes of the run.
-        accumulation: Batches that each process accumulates for a step.
+        accumulation: Batches that each process accumulates for a step; with a budget, each is drawn on its own.
 
     Raises:
         InputError: `batch_size` or `budget` is below 1, or there are no items.
@@ -91,6 +91,9 @@ class LengthBatches(Sampler[list[tuple[int, int]]]):
             raise InputError(f"a batch of {batch_size} clips or {budget} samples holds nothing; give more")
         self._lengths = lengths if callable(lengths) else _always(np.asarray(lengths))
         self._seed = seed
+        accumulation = min(accumulation, -(-len(self._lengths(0)) // (batch_size * processes)))
+        if budget is not None or accumulation < 1:
+            accumulation = 1
         # The parts of a step that are this process's.
         self._parts = range(process, processes * accumulation, processes)
         self._epoch = 0
