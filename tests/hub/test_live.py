@@ -136,3 +136,27 @@ def test_a_short_card_of_little_that_is_known():
     assert "## Labels" not in card
     progress = {"step": 3, "epoch": 0.5, "validation_uar": None}
     assert "step 3 (epoch 0.50). The test part" in render_short_card(RUN, repo_id="me/x", progress=progress)
+
+
+def test_what_answers_otherwise_than_the_model_in_training_is_not_pushed(fake, tmp_path, monkeypatch, caplog):
+    proved = []
+
+    def ask(folder, token):
+        proved.append(sorted(path.name for path in folder.iterdir()))
+        return {"labels": RUN["labels"], "logits": [[0.1, 0.2], [0.3, 0.4]]}
+
+    monkeypatch.setattr("hf_ser.hub.proof._ask", ask)
+    file = tmp_path / "weights"
+    file.write_bytes(b"weights")
+    for right in (True, False):
+        pushes = live.LivePush("me/model", RUN, tmp_path)
+        answers = [[0.1, 0.2], [0.3, 0.4 if right else 0.5]]
+        files = {"model.safetensors": file, "config.json": b"{}", "last-checkpoint/optimizer.safetensors": b""}
+        with caplog.at_level(logging.WARNING):
+            pushes.save(files, {"step": 7, "epoch": 1.0, "validation_uar": 0.5}, lambda answers=answers: answers)
+            fake.gate.release()
+            pushes.close(finished=False)
+    assert len(fake.pushed) == 1
+    assert proved == [["config.json", "model.safetensors"]] * 2
+    assert "step 7 is not on the Hub" in caplog.text
+    assert "logits differ" in caplog.text

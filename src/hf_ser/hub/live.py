@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import is_ours, link_or_copy
+from hf_ser.hub.artefact import EXACT, is_ours, link_or_copy
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import CARD, Content, push_files
 from hf_ser.hub.front_matter import OWNED
+from hf_ser.hub.proof import prove
 from hf_ser.hub.short_card import render_short_card
 
 __all__ = ["LAST_CHECKPOINT", "LivePush"]
@@ -51,12 +52,19 @@ class LivePush:
         self._thread = threading.Thread(target=self._work, name=f"push to {repo_id}", daemon=True)
         self._thread.start()
 
-    def save(self, files: Mapping[str, Content], progress: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        files: Mapping[str, Content],
+        progress: Mapping[str, Any],
+        answers: Callable[[], Sequence[Sequence[float]]] | None = None,
+    ) -> None:
         """Take over what was saved, at once: training may remove it next.
 
         Args:
             files: Path in the repository to a local file or to bytes.
             progress: `step`, `epoch` and `validation_uar` of the checkpoint.
+            answers: Gives the logits of the probe that the model in training had; it is called in the background,
+                and what does not give them in a fresh process is not pushed. None where there is no model.
         """
         folder = tempfile.TemporaryDirectory(prefix=".push-", dir=self._workspace)
         kept: dict[str, Content] = {}
@@ -67,7 +75,7 @@ class LivePush:
                 content = place
             kept[path] = content
         with self._change:
-            replaced, self._waiting = self._waiting, _Save(folder, kept, progress)
+            replaced, self._waiting = self._waiting, _Save(folder, kept, progress, answers)
             self._change.notify()
         if replaced is not None:
             replaced.folder.cleanup()
@@ -106,6 +114,8 @@ class LivePush:
                 save.folder.cleanup()
 
     def _push(self, save: _Save) -> None:
+        if save.answers is not None:
+            self._prove(save, save.answers())
         card = render_short_card(self._run, repo_id=self.repo_id, progress=save.progress).encode()
         push_files(
             self.repo_id,
@@ -116,11 +126,27 @@ class LivePush:
             stale=lambda path: is_ours(path) or path.startswith(LAST_CHECKPOINT),
         )
 
+    def _prove(self, save: _Save, answers: Sequence[Sequence[float]]) -> None:
+        with tempfile.TemporaryDirectory(prefix=".proof-", dir=self._workspace) as staged:
+            for path, content in save.files.items():
+                if not is_ours(path):
+                    continue
+                if isinstance(content, Path):
+                    link_or_copy(content, Path(staged) / path)
+                else:
+                    (Path(staged) / path).write_bytes(content)
+            prove(Path(staged), answers, self._run["labels"], bound=EXACT, token=self._token)
+
 
 class _Save:
     def __init__(
-        self, folder: tempfile.TemporaryDirectory[str], files: Mapping[str, Content], progress: Mapping[str, Any]
+        self,
+        folder: tempfile.TemporaryDirectory[str],
+        files: Mapping[str, Content],
+        progress: Mapping[str, Any],
+        answers: Callable[[], Sequence[Sequence[float]]] | None = None,
     ) -> None:
+        self.answers = answers
         self.folder = folder
         self.files = files
         self.progress = progress

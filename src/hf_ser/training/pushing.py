@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from hf_ser.errors import InputError
 from hf_ser.hub.artefact import checkpoint_files
 from hf_ser.hub.facts import shareable_record
 from hf_ser.hub.live import LivePush
+from hf_ser.models.head import fold
+from hf_ser.models.probe import probe_logits
 from hf_ser.training.last_checkpoint import last_checkpoint_files
 
 __all__ = ["pushing_saves"]
@@ -35,7 +38,7 @@ def pushing_saves(repo_id: str | None, trainer: Any, run: Mapping[str, Any], che
         yield
         return
     live = LivePush(repo_id, shareable_record(run), checkpoints)
-    trainer.add_callback(_PushSaves(live, checkpoints))
+    trainer.add_callback(_PushSaves(live, trainer, checkpoints))
     finished = False
     try:
         yield
@@ -45,8 +48,9 @@ def pushing_saves(repo_id: str | None, trainer: Any, run: Mapping[str, Any], che
 
 
 class _PushSaves(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, live: LivePush, checkpoints: Path) -> None:
+    def __init__(self, live: LivePush, trainer: Any, checkpoints: Path) -> None:
         self._live = live
+        self._trainer = trainer
         self._checkpoints = checkpoints
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -58,6 +62,18 @@ class _PushSaves(TrainerCallback):  # type: ignore[misc]
         }
         try:
             model = checkpoint_files(self._checkpoints / f"checkpoint-{state.global_step}")
-            self._live.save({**model, **last_checkpoint_files(self._checkpoints)}, progress)
+            files = {**model, **last_checkpoint_files(self._checkpoints)}
+            self._live.save(files, progress, self._answers())
         except (OSError, InputError) as error:
             logger.warning("step %d is not on the Hub, and training goes on: %s", state.global_step, error)
+
+    def _answers(self) -> Callable[[], list[list[float]]]:
+        """Return what gives the probe's logits of the model as it is now, computed when it is called."""
+        model = copy.deepcopy(self._trainer.saved_model)
+        feature_extractor = self._trainer.processing_class
+
+        def answers() -> list[list[float]]:
+            fold(model)
+            return probe_logits(model, feature_extractor)
+
+        return answers

@@ -100,6 +100,11 @@ class ShardedTrainer(EmotionTrainer):
             self._whole.load_state_dict(weights)
         return self._whole
 
+    @property
+    def saved_model(self) -> Any:
+        """The whole model as the last save left it, in the first process."""
+        return self._whole
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the whole model from the first process."""
         model = self.whole_model()

@@ -88,6 +88,11 @@ class EmotionTrainer(PartwiseTrainer):
         """Return the model to save, where this process may have to."""
         return self.emotion_model
 
+    @property
+    def saved_model(self) -> Any:
+        """The model as the last save left it, in the first process."""
+        return self.emotion_model
+
     @functools.cached_property
     def front_end(self) -> FrontEnd:
         """The model's front end in its faster form, kept from step to step."""
