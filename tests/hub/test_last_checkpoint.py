@@ -213,8 +213,9 @@ step = EmotionTrainer.training_step
 
 def step_or_die(self, *arguments, **options):
     if self.state.global_step == 5:
-        while "step 4" not in HfApi().list_repo_commits(repository)[0].title:
-            time.sleep(0.05)
+        # The repository comes with the first save that is proved.
+        while not HfApi().repo_exists(repository) or "step 4" not in HfApi().list_repo_commits(repository)[0].title:
+            time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, *arguments, **options)
 
