@@ -9,72 +9,76 @@ to the longest clip and normalises, the whole forward pass in every step), clips
 adapter by PEFT for `lora_qkv`, everything training for `full`. Ours: `finetune`. Both start from the same checkpoint,
 HuBERT-base from its configuration with random weights unless --encoder names one, and train on the same clips in
 batches of the same number, in float32, on all threads. Each contender runs in a process of its own; the two take
-turns, and every ratio is of two runs of one round. With --checkpointing, ours trains with gradient checkpointing.
+turns, and every ratio is of two runs of one round. With --checkpointing, ours also runs with gradient checkpointing.
 
 Measured by a callback that both Trainers get: the steps after the first two, from the beginning of one to the beginning
 of the next, the loader's wait included; and the most memory that is held from the first step on (what was freed before
-is given back first). What ours does once before it trains, such as passing each clip through what the recipe freezes,
-is listed apart.
+is given back first). Throughput is counted in real audio, without its padding, since a batch of like lengths may hold
+long or short clips: divided by the mean length of the clips it is clips a second. The clips are those of an epoch, of
+which --steps batches are run, as the first of the recipe's ten epochs; what ours does once before it trains, such as
+passing each clip through what the recipe freezes, is listed apart.
 """
 
 import argparse
 import json
 import os
-import random
-import subprocess
-import sys
 import tempfile
 import time
+from functools import partial
 
 import torch
 from machine import describe, peak_memory, reset_peak_memory, spread
+from runs import in_own_process, real_parts
 from transformers import TrainerCallback, trainer
 
 WARM_UP = 2
 
 
 class Clock(TrainerCallback):
-    """Times the steps, and takes the most memory from the first of them on."""
+    """Times the steps, takes the most memory from the first of them on, and stops after the last."""
 
     last = None
+    steps = 0
 
     def __init__(self):
-        self.ends, self.used = [], []
+        self.ends, self.used, self.audio = [], [], []
         Clock.last = self
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """Listen to how much audio each batch holds."""
+
+        def note(module, positional, named):
+            if module.training:
+                self.audio[-1] += int(named["attention_mask"].sum()) / 16_000
+
+        model.register_forward_pre_hook(note, with_kwargs=True)
 
     def on_step_begin(self, args, state, control, **kwargs):
         """Forget what was held before the first step."""
         if not self.ends:
             reset_peak_memory()
+        self.audio.append(0.0)
 
     def on_step_end(self, args, state, control, **kwargs):
         """Note the end of a step, when the loader starts on the next batch."""
         self.ends.append(time.perf_counter())
         self.used.append(sum(os.times()[:2]))
-        self.peak, self.batch_size = peak_memory(), args.train_batch_size
+        self.peak = peak_memory()
+        if state.global_step == Clock.steps:
+            control.should_training_stop = True
+            # A run without an evaluation has no best checkpoint.
+            control.should_evaluate = control.should_save = args.eval_strategy != "no"
 
     def rates(self):
-        """Clips a second, and processor seconds a clip, over the steps after the warm-up."""
-        clips = (len(self.ends) - WARM_UP) * self.batch_size
+        """Seconds of audio a second, and processor seconds a second of audio, over the steps after the warm-up."""
+        audio = sum(self.audio[WARM_UP:])
         seconds, used = (values[-1] - values[WARM_UP - 1] for values in (self.ends, self.used))
-        return clips / seconds, used / clips
+        return audio / seconds, used / audio
 
 
 def parts(options):
-    """The clips: as many as the steps need for training, and a few of other speakers to evaluate on."""
-    from datasets import DatasetDict
-
-    from hf_ser.dataset.source import open_source
-
-    source = open_source(options.corpora, "speaker_independent")
-    needed = {"train": options.batch_size * options.steps, "validation": 16, "test": 16}
-    chosen = {
-        part: rows.remove_columns("audio_sha256").select(
-            sorted(random.Random(0).sample(range(len(rows)), needed[part]))
-        )
-        for part, rows in source.parts.items()
-    }
-    return DatasetDict(chosen), source.labels
+    """The clips of an epoch, and a few of other speakers to evaluate on."""
+    return real_parts(options.corpora, {"train": options.clips, "validation": 16, "test": 16})
 
 
 def rival(options, recipe):
@@ -108,7 +112,7 @@ def rival(options, recipe):
         arguments = TrainingArguments(
             folder,
             per_device_train_batch_size=options.batch_size,
-            max_steps=options.steps,
+            num_train_epochs=10,
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
@@ -123,7 +127,7 @@ def rival(options, recipe):
     return {}
 
 
-def ours(options, recipe):
+def ours(options, recipe, checkpointing=False):
     from hf_ser import finetune, training_arguments
 
     rows, _ = parts(options)
@@ -132,21 +136,22 @@ def ours(options, recipe):
             recipe,
             folder,
             per_device_train_batch_size=options.batch_size,
-            max_steps=options.steps,
-            eval_strategy="steps",
-            eval_steps=options.steps,
             disable_tqdm=True,
-            gradient_checkpointing=options.checkpointing,
+            gradient_checkpointing=checkpointing,
             torch_compile=options.compile,
         )
         result = finetune(options.encoder, rows, recipe=recipe, output_dir=f"{folder}/run", args=arguments)
     return {"before": {name: took for name, took in result.run["seconds"].items() if name not in ("training", "total")}}
 
 
+CONTENDERS = {"rival": rival, "ours": ours, "ours, checkpointing": partial(ours, checkpointing=True)}
+
+
 def measure(options):
+    Clock.steps = options.steps
     trainer.DEFAULT_CALLBACKS.append(Clock)
     contender, recipe = options.measure
-    facts = (ours if contender == "ours" else rival)(options, recipe)
+    facts = CONTENDERS[contender](options, recipe)
     clock = Clock.last
     rate, processor = clock.rates()
     print(json.dumps({"rate": rate, "processor": processor, "peak": clock.peak, **facts}))
@@ -160,16 +165,13 @@ def write_encoder(folder, layers):
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
 
 
-def run(options, contender, recipe):
-    command = [sys.executable, *sys.argv, "--encoder", options.encoder, "--measure", contender, recipe]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(options):
-    print(f"batches of {options.batch_size}, {options.steps - WARM_UP} steps; {describe()}\n")
+    rows, _ = parts(options)
+    mean = sum(rows["train"]["duration"]) / len(rows["train"])
+    print(
+        f"{options.steps - WARM_UP} steps of {options.batch_size} of {options.clips} clips, "
+        f"{mean:.2f} s each; {describe()}\n"
+    )
     columns = (
         "recipe",
         "contender",
@@ -183,14 +185,15 @@ def compare(options):
     print(f"| {' | '.join(columns)} |\n| --- | --- |{' ---: |' * (len(columns) - 2)}")
     notes = []
     for recipe in options.recipes:
-        found = {"rival": [], "ours": []}
+        found = {name: [] for name in CONTENDERS if options.checkpointing or "checkpointing" not in name}
         for turn in range(options.rounds):
             for contender in list(found) if turn % 2 == 0 else list(found)[::-1]:
-                found[contender].append(run(options, contender, recipe))
-        pairs = list(zip(found["ours"], found["rival"], strict=True))
+                found[contender].append(in_own_process("--encoder", options.encoder, "--measure", contender, recipe))
         for contender, runs in found.items():
-            row = [spread([each[key] for each in runs]) for key in ("rate", "processor", "peak")]
-            if contender == "ours":
+            row = [spread([each["rate"] / mean for each in runs])]
+            row += [spread([each["processor"] * mean for each in runs]), spread([each["peak"] for each in runs])]
+            if contender != "rival":
+                pairs = list(zip(runs, found["rival"], strict=True))
                 row.append(spread([mine["rate"] / theirs["rate"] for mine, theirs in pairs]))
                 row.append(spread([theirs["processor"] / mine["processor"] for mine, theirs in pairs]))
                 row.append(spread([mine["peak"] / theirs["peak"] for mine, theirs in pairs]))
@@ -206,9 +209,10 @@ def main():
     parser.add_argument("--layers", type=int, default=12, help="transformer layers of that HuBERT-base")
     parser.add_argument("--recipes", nargs="+", default=["lora_qkv", "full"])
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=12, help=f"the first {WARM_UP} are not counted")
+    parser.add_argument("--clips", type=int, default=192, help="training clips of an epoch")
+    parser.add_argument("--steps", type=int, default=6, help=f"the first {WARM_UP} are not counted")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--checkpointing", action="store_true", help="ours with gradient checkpointing")
+    parser.add_argument("--checkpointing", action="store_true", help="ours also with gradient checkpointing")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -10,8 +10,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from hf_ser import InputError
 from hf_ser.inference import batches
-from hf_ser.inference.batches import Limits, plan_batches
 from hf_ser.inference.classifier import Classifier
+from hf_ser.models.parallel import plan_batches
 
 LABELS = ["angry", "calm", "happy", "sad"]
 
@@ -174,12 +174,12 @@ def test_a_batch_that_does_not_fit_is_halved(encoder, monkeypatch):
 
 def test_batches_hold_like_lengths_within_their_limits():
     lengths = np.random.default_rng(3).integers(1, 100, 500).tolist()
-    planned = plan_batches(lengths, Limits(batch_samples=400, window_samples=0))
+    planned = plan_batches(lengths, samples=400)
     assert sorted(position for batch in planned for position in batch) == list(range(500))
     assert all(len(batch) * max(lengths[position] for position in batch) <= 400 for batch in planned)
     held = sum(len(batch) * max(lengths[position] for position in batch) for batch in planned)
     assert held < 1.03 * sum(lengths)
-    counted = plan_batches(lengths, Limits(batch_samples=1, window_samples=0, batch_clips=16))
+    counted = plan_batches(lengths, clips=16)
     assert [len(batch) for batch in counted] == [16] * 31 + [4]
-    equal = plan_batches([3, 5, 3, 5, 3], Limits(batch_samples=100, window_samples=0, equal_lengths=True))
+    equal = plan_batches([3, 5, 3, 5, 3], samples=100, equal_lengths=True)
     assert equal == [[1, 3], [0, 2, 4]]

@@ -35,14 +35,14 @@ def home(tmp_path, monkeypatch):
 def passed(monkeypatch):
     """Return the stage of each clip's pass through a frozen part, as they come."""
     seen = []
-    run = Prefix.run
+    run = Prefix.states
 
-    def counted(self, batch):
-        states = run(self, batch)
+    def counted(self, batch, **options):
+        states = run(self, batch, **options)
         seen.extend([self.stage] * len(states))
         return states
 
-    monkeypatch.setattr(Prefix, "run", counted)
+    monkeypatch.setattr(Prefix, "states", counted)
     return seen
 
 
@@ -140,20 +140,22 @@ def test_what_does_not_fit_is_passed_in_every_step(toy, encoder, home, passed, t
 
 def test_a_pass_that_was_killed_goes_on(toy, encoder, home, tmp_path, monkeypatch):
     monkeypatch.setattr(hf_ser.cache, "_SHARD_SECONDS", 0.0)
-    run = Prefix.run
+    # One batch after the other, so that it is known which of them dies.
+    monkeypatch.setattr(hf_ser.models.features, "pass_workers", lambda device: 1)
+    run = Prefix.states
     calls = []
 
-    def die(self, batch):
+    def die(self, batch, **options):
         if self.stage == "feature_encoder":
             calls.append(1)
             if len(calls) == 4:
                 raise KeyboardInterrupt
-        return run(self, batch)
+        return run(self, batch, **options)
 
-    monkeypatch.setattr(Prefix, "run", die)
+    monkeypatch.setattr(Prefix, "states", die)
     with pytest.raises(KeyboardInterrupt):
         train(encoder, toy, tmp_path / "out", RECIPES["feature_encoder"], changes={"per_device_eval_batch_size": 8})
-    monkeypatch.setattr(Prefix, "run", run)
+    monkeypatch.setattr(Prefix, "states", run)
     result = train(encoder, toy, tmp_path / "out", RECIPES["feature_encoder"])
     # One call compared two clips, two kept eight each.
     assert result.run["model"]["frozen_part"]["passed"] == CLIPS - 16

@@ -1,17 +1,16 @@
 """The clips of the corpora that a user has, each once, with all that was found on the way to them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence, Set
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tqdm import tqdm
-
 from hf_ser.corpora import CORPORA, Clip, discover, parse
 from hf_ser.corpora.walk import Discovery
-from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples, samples_digest
+from hf_ser.dataset.hygiene import Fault, Inspection, repeated_samples, samples_digest
+from hf_ser.dataset.inspections import Inspections
 from hf_ser.dataset.originals import originals
 from hf_ser.dataset.votes import LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
@@ -20,7 +19,6 @@ __all__ = ["CollectedClip", "Collection", "Finding", "collect"]
 
 # The list of the published files holds levels to one decimal.
 _LEVEL_ROUNDING: Final = 0.1
-_BATCH: Final = 64
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
 
 
@@ -114,24 +112,28 @@ def collect(
     """
     candidates: dict[str, list[tuple[Path, str, Clip]]] = {}
     rejected = list(already_rejected)
-    discoveries = _discover(folders)
-    for name in CORPORA:
-        if name in folders:
-            found, passed_over = _of_corpus(discoveries[_real(folders[name])], name, folders)
-            rejected += passed_over
-            for path, file, clip in found:
-                candidates.setdefault(clip.clip_id, []).append((path, file, clip))
-    in_order = [copies for _, copies in sorted(candidates.items())]
-    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
-        inspections = _inspect([copy for copies in in_order for copy in copies], pool)
+    with Inspections(num_proc) as inspections:
+        discoveries: dict[Path, Discovery] = {}
+        for name in CORPORA:
+            if name in folders:
+                folder = _real(folders[name])
+                if folder not in discoveries:
+                    discoveries[folder] = discover(folders[name])
+                found, passed_over = _of_corpus(discoveries[folder], name, folders)
+                # The files of one corpus are read while the next one's are found.
+                inspections.begin(found)
+                rejected += passed_over
+                for path, file, clip in found:
+                    candidates.setdefault(clip.clip_id, []).append((path, file, clip))
+        inspected = inspections.finish()
         clips = []
-        for copies in in_order:
-            kept, dropped = _choose(copies, inspections)
+        for _, copies in sorted(candidates.items()):
+            kept, dropped = _choose(copies, inspected)
             rejected += dropped
             if kept is not None:
                 clips.append(kept)
         clips, without_label = _label(clips, label_scheme, votes or {})
-        compared = _compare(clips, label_scheme, pool)
+        compared = _compare(clips, label_scheme, inspections.pool)
     return Collection(
         corpora=tuple(name for name in CORPORA if name in folders),
         clips=tuple(compared),
@@ -142,11 +144,6 @@ def collect(
 
 def _real(folder: str | os.PathLike[str]) -> Path:
     return Path(folder).resolve()
-
-
-def _discover(folders: Mapping[str, str | os.PathLike[str]]) -> dict[Path, Discovery]:
-    """Look through each folder once, also where it was given for several corpora."""
-    return {_real(folder): discover(folder) for folder in folders.values()}
 
 
 def _of_corpus(
@@ -186,28 +183,14 @@ def _of_corpus(
     return found, rejected
 
 
-def _inspect(files: Sequence[tuple[Path, str, Clip]], pool: Executor) -> Iterator[Inspection | Fault]:
-    """Return what the files hold, in their order."""
-    # Threads: reading, hashing and measuring release the interpreter's lock, and nothing has to be sent around.
-    # Batches: handing over single files takes a third as long as inspecting them.
-    originals()  # Unpacked before the threads want it all at once.
-    batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
-    inspections: list[Inspection | Fault] = []
-    with tqdm(total=len(files), desc="Checking audio files", unit="file", disable=None) as progress:
-        for batch in pool.map(lambda batch: [inspect_file(path, clip) for path, _, clip in batch], batches):
-            inspections += batch
-            progress.update(len(batch))
-    return iter(inspections)
-
-
 def _choose(
-    copies: Sequence[tuple[Path, str, Clip]], inspections: Iterator[Inspection | Fault]
+    copies: Sequence[tuple[Path, str, Clip]], inspections: Mapping[Path, Inspection | Fault]
 ) -> tuple[CollectedClip | None, list[Finding]]:
-    """Return the best copy of a clip, if any can be read, and what is said of the others; takes their inspections."""
+    """Return the best copy of a clip, if any can be read, and what is said of the others."""
     rejected = []
     readable: list[CollectedClip] = []
     for path, file, clip in copies:
-        inspection = next(inspections)
+        inspection = inspections[path]
         if isinstance(inspection, Fault):
             rejected.append(Finding(clip.corpus, file, clip.clip_id, inspection.reason, inspection.detail))
         else:

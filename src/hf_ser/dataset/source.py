@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,14 +101,19 @@ def open_source(
     protocol = protocol if of_protocol or set(columns) == {"train"} else "given"
     parts["train"], left_out = without_unfit(parts["train"], labels)
     proof = proved(parts, labels, name, protocol, allow_speaker_overlap=allow_speaker_overlap)
+    fingerprint = fingerprint_of(parts, labels, content="audio_sha256")
+    synthetic = Path(name).is_dir() and (Path(name) / SYNTHETIC_MARK).is_file()
+    return Source(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out)
+
+
+def fingerprint_of(parts: Mapping[str, Dataset], labels: Sequence[str], *, content: str) -> str:
+    """Return a SHA-256 over the clips of all parts, whatever their order: their names, labels and column `content`."""
     clips = sorted(
         clip
         for rows in parts.values()
-        for clip in zip(rows["clip_id"], (labels[k] for k in rows["emotion"]), rows["audio_sha256"], strict=True)
+        for clip in zip(rows["clip_id"], (labels[k] for k in rows["emotion"]), rows[content], strict=True)
     )
-    fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
-    synthetic = Path(name).is_dir() and (Path(name) / SYNTHETIC_MARK).is_file()
-    return Source(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out)
+    return hashlib.sha256(repr(clips).encode()).hexdigest()
 
 
 def divided(columns: Mapping[str, Dataset], name: str, protocol: str) -> dict[str, Dataset]:

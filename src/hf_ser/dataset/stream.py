@@ -6,7 +6,6 @@ of audio, and audio is read by row groups, from the Hub or a folder, without a c
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from hf_ser.dataset.source import (
     SYNTHETIC_MARK,
     Source,
     divided,
+    fingerprint_of,
     labels_of,
     proved,
     with_label_ids,
@@ -194,12 +194,7 @@ def open_stream(
     else:
         logger.info("%s has no column 'flags': silent and contradictory clips stay in training", name)
     proof = proved(parts, labels, name, protocol, allow_speaker_overlap=allow_speaker_overlap)
-    clips = sorted(
-        clip
-        for rows in parts.values()
-        for clip in zip(rows["clip_id"], (labels[k] for k in rows["emotion"]), rows["duration"], strict=True)
-    )
-    fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
+    fingerprint = fingerprint_of(parts, labels, content="duration")
     synthetic = (Path(name) / SYNTHETIC_MARK).is_file()
     return StreamedSource(name, protocol, labels, parts, proof, fingerprint, synthetic, left_out, audio=audio)
 

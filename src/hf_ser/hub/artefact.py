@@ -19,9 +19,11 @@ from hf_ser.hub.commits import CARD
 from hf_ser.hub.facts import shareable_record, without_local_paths
 
 __all__ = [
+    "LAST_CHECKPOINT",
     "Artefact",
     "checkpoint_files",
     "is_ours",
+    "is_replaced",
     "link_or_copy",
     "stage_folder",
     "stage_model",
@@ -34,6 +36,9 @@ EXACT: Final = 1e-6
 
 MERGED: Final = 1e-5
 """The same after an adapter was merged: the sum of two weights is rounded."""
+
+LAST_CHECKPOINT: Final = "last-checkpoint/"
+"""Where a training that goes on keeps what it can be resumed from; a finished model leaves none of it."""
 
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors")
@@ -49,6 +54,18 @@ def is_ours(path: str) -> bool:
         (True, False, False)
     """
     return bool(_WEIGHTS.fullmatch(path)) or path in (*_ADAPTER, *_SETTINGS, *_RECORDS)
+
+
+def is_replaced(path: str) -> bool:
+    """Return whether a push takes a path of a repository away that it does not write.
+
+    A model of another kind would be loaded in the place of this one, and a checkpoint resumed that is not its own.
+
+    Example:
+        >>> is_replaced("adapter_model.safetensors"), is_replaced("last-checkpoint/trainer_state.json")
+        (True, True)
+    """
+    return is_ours(path) or path.startswith(LAST_CHECKPOINT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.errors import InputError
-from hf_ser.hub.artefact import EXACT, is_ours, link_or_copy
+from hf_ser.hub.artefact import EXACT, is_ours, is_replaced, link_or_copy
 from hf_ser.hub.card_merge import GENERATED_CARD
 from hf_ser.hub.commits import CARD, Content, push_files
 from hf_ser.hub.front_matter import OWNED
 from hf_ser.hub.proof import prove
 from hf_ser.hub.short_card import render_short_card
 
-__all__ = ["LAST_CHECKPOINT", "LivePush"]
+__all__ = ["LivePush"]
 
 logger = logging.getLogger(__name__)
-
-LAST_CHECKPOINT: Final = "last-checkpoint/"
-"""Where a training that goes on keeps what it can be resumed from; a finished model leaves none of it."""
 
 _PATIENCE_SECONDS: Final = {True: 600.0, False: 60.0}
 """For a push that is under way when training has finished, or fails: its connection may hang."""
@@ -123,7 +120,7 @@ class LivePush:
             message=f"Training in progress, step {save.progress['step']}",
             token=self._token,
             owned_front_matter=OWNED,
-            stale=lambda path: is_ours(path) or path.startswith(LAST_CHECKPOINT),
+            stale=is_replaced,
         )
 
     def _prove(self, save: _Save, answers: Sequence[Sequence[float]]) -> None:

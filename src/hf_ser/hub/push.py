@@ -10,12 +10,11 @@ from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.hub.access import base_on_hub, check_access
-from hf_ser.hub.artefact import Artefact, is_ours, stage_folder, stage_model
+from hf_ser.hub.artefact import Artefact, is_replaced, stage_folder, stage_model
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.card_merge import GENERATED_CARD, merge_card
 from hf_ser.hub.commits import CARD, Content, Pushed, push_files
 from hf_ser.hub.front_matter import OWNED
-from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.hub.proof import prove
 from hf_ser.hub.short_card import render_short_card
 
@@ -85,9 +84,8 @@ def push_to_hub(
             revision=revision,
             create_pr=create_pr,
             token=token,
-            # An adapter that was here, or a checkpoint, would be loaded in the place of this model.
             owned_front_matter=OWNED,
-            stale=lambda path: is_ours(path) or path.startswith(LAST_CHECKPOINT),
+            stale=is_replaced,
         )
 
 

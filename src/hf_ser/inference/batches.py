@@ -6,11 +6,9 @@ the next is decoded.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,15 +18,15 @@ import torch
 
 from hf_ser.audio.segment import segments
 from hf_ser.errors import InputError
+from hf_ser.models.parallel import batch_seconds, pass_workers, plan_batches, shared_threads
 
-__all__ = ["Limits", "answers", "plan_batches"]
+__all__ = ["Limits", "answers"]
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
 _WINDOW_CLIPS = 1024
 _FIRST_WINDOW_CLIPS = 32
-# A forward pass holds Python's lock between its operations, so more workers than this only wait for each other.
-_MOST_WORKERS = 8
+_WINDOW_BATCHES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,66 +49,17 @@ class Limits:
     def of(cls, device: torch.device, sampling_rate: int, batch_clips: int | None, *, equal_lengths: bool) -> Limits:
         """Return what suits a device.
 
-        A processor works fastest on batches that stay in its cache; an accelerator needs enough at a time.
-
         Example:
             >>> Limits.of(torch.device("cpu"), 16_000, None, equal_lengths=False).batch_samples
             192000
         """
-        batch, window = (12, 400) if device.type == "cpu" else (160, 4000)
-        return cls(batch * sampling_rate, window * sampling_rate, batch_clips, equal_lengths)
+        batch = round(batch_seconds(device) * sampling_rate)
+        return cls(batch, _WINDOW_BATCHES * batch, batch_clips, equal_lengths)
 
-
-def plan_batches(lengths: Sequence[int], limits: Limits) -> list[list[int]]:
-    """Return the batches, as positions in `lengths`: like lengths together, the longest first.
-
-    Example:
-        >>> plan_batches([30, 50, 30, 20], Limits(batch_samples=60, window_samples=0))
-        [[1], [0, 2], [3]]
-    """
-    order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
-    batches: list[list[int]] = []
-    for position in order:
-        batch = batches[-1] if batches else []
-        longest = lengths[batch[0]] if batch else 0
-        fits = (
-            len(batch) < limits.batch_clips
-            if limits.batch_clips is not None
-            else (len(batch) + 1) * longest <= limits.batch_samples
-        )
-        if batch and fits and (not limits.equal_lengths or lengths[position] == longest):
-            batch.append(position)
-        else:
-            batches.append([position])
-    return batches
-
-
-class _Threads:
-    """Torch's own threads, shared out among workers for as long as any of them works."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = 1
-
-    @contextmanager
-    def shared(self, workers: int) -> Iterator[None]:
-        """Give each worker its part: two workers of one thread each beat one of two, which waits at every layer."""
-        with self._lock:
-            if not self._users:
-                self._before = torch.get_num_threads()
-                torch.set_num_threads(max(1, self._before // workers))
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    torch.set_num_threads(self._before)
-
-
-_threads = _Threads()
+    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Return the batches of a window, as positions in `lengths`."""
+        samples = self.batch_samples if self.batch_clips is None else None
+        return plan_batches(lengths, samples=samples, clips=self.batch_clips, equal_lengths=self.equal_lengths)
 
 
 class _Reader:
@@ -158,14 +107,13 @@ def answers(
         limits: Sizes of batches and windows.
         device: Where the model runs.
     """
-    cores = torch.get_num_threads()
-    workers = min(cores, _MOST_WORKERS) if device.type == "cpu" else 1
-    reader = _Reader(clips, read, threads=max(2, min(8, cores)))
+    workers = pass_workers(device)
+    reader = _Reader(clips, read, threads=max(2, min(8, torch.get_num_threads())))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="hf_ser-model")
     try:
         window = reader.window(_FIRST_WINDOW_CLIPS, limits.window_samples)
         while window:
-            with _threads.shared(workers):
+            with shared_threads(workers):
                 running = _start(window, pool, score, longest, limits)
                 following = reader.window(_WINDOW_CLIPS, limits.window_samples)
                 totals = _finish(window, running)
@@ -193,7 +141,7 @@ def _start(
         if not isinstance(clip, InputError)
         for start, stop in segments(len(clip), longest)
     ]
-    batches = plan_batches([len(piece) for _, piece in pieces], limits)
+    batches = limits.plan([len(piece) for _, piece in pieces])
     return [
         (
             [pieces[position][0] for position in batch],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -13,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from hf_ser.cache import ArrayCache, CacheFolder, Share, readable
-from hf_ser.models.prefix import Prefix
+from hf_ser.models.encoders import depends_on_padding
+from hf_ser.models.parallel import batch_seconds, pass_workers, plan_batches, shared_threads
+from hf_ser.models.prefix import FEATURES, Prefix
 from hf_ser.models.rewrites import FrontEnd
 
 __all__ = ["FeatureCache"]
@@ -41,6 +45,7 @@ class FeatureCache:
         self.prefix = prefix
         self.added = 0
         self._folder = folder
+        self._sampling_rate = int(feature_extractor.sampling_rate)
         name = f"features/{prefix.stage}-{prefix.fingerprint(feature_extractor)[:32]}"
         self._cache: ArrayCache = folder.open(name, np.float32, "samples")
 
@@ -67,7 +72,7 @@ class FeatureCache:
 
     def fill(
         self,
-        wanted: Sequence[tuple[str, Any]],
+        wanted: Sequence[tuple[str, Any, int]],
         items: Any,
         collate: Callable[[list[Any]], dict[str, torch.Tensor]],
         *,
@@ -80,10 +85,10 @@ class FeatureCache:
         """Pass the clips that are not here yet through the frozen part.
 
         Args:
-            wanted: Key of each clip and its place in `items`, clips of like lengths side by side.
+            wanted: Key of each clip, its place in `items`, and its length in samples at most.
             items: A map-style data set whose items `collate` turns into a batch.
             collate: Makes a batch of items.
-            batch_size: Clips a batch.
+            batch_size: Clips a batch, at most.
             workers: Processes that read and augment.
             share: What the processes of a distributed run share; None for a single process.
             description: What the bar says.
@@ -93,13 +98,13 @@ class FeatureCache:
             InputError: The cache cannot be written.
         """
         share = share or Share()
-        unique = dict(wanted)
+        unique = {entry[0]: entry for entry in wanted}
 
-        def missing() -> Sequence[tuple[str, Any]]:
+        def missing() -> Sequence[tuple[str, Any, int]]:
             self._cache.refresh()
-            return [entry for entry in unique.items() if entry[0] not in self._cache]
+            return [entry for key, entry in unique.items() if key not in self._cache]
 
-        def make(part: list[tuple[str, Any]]) -> None:
+        def make(part: list[tuple[str, Any, int]]) -> None:
             if part:
                 self._pass(part, items, collate, batch_size, workers, description, progress)
 
@@ -112,7 +117,7 @@ class FeatureCache:
 
     def _pass(
         self,
-        part: list[tuple[str, Any]],
+        part: list[tuple[str, Any, int]],
         items: Any,
         collate: Callable[[list[Any]], dict[str, torch.Tensor]],
         batch_size: int,
@@ -123,24 +128,53 @@ class FeatureCache:
         from torch.utils.data import DataLoader
         from tqdm.auto import tqdm
 
-        device = next(self.prefix.model.parameters()).device
-        places: Any = [place for _, place in part]
-        loader: Any = DataLoader(items, batch_size=batch_size, sampler=places, collate_fn=collate, num_workers=workers)
-        keys = iter(key for key, _ in part)
+        prefix = self.prefix
+        device = next(prefix.model.parameters()).device
+        longest = round(batch_seconds(device) * self._sampling_rate)
+        planned = plan_batches([length for *_, length in part], samples=longest, clips=batch_size)
+        places: Any = [[part[position][1] for position in batch] for batch in planned]
+        keys = iter([part[position][0] for batch in planned for position in batch])
+        loader: Any = DataLoader(items, batch_sampler=places, collate_fn=collate, num_workers=workers)
+        front_end, threads = FrontEnd(prefix.model), pass_workers(device)
+        # The convolutions alone are not told how long each clip is.
+        heeds_lengths = front_end.applies and prefix.stage != FEATURES
+        together = heeds_lengths or not depends_on_padding(prefix.model.config)
+
+        def run(batch: dict[str, torch.Tensor]) -> list[tuple[NDArray[np.float32], int]]:
+            batch.pop("labels", None)
+            mask = batch.get("attention_mask")
+            states = prefix.states({name: tensor.to(device) for name, tensor in batch.items()}, together=together)
+            samples = [0] * len(states) if mask is None else mask.sum(dim=1).tolist()
+            return [(state.float().cpu().numpy(), length) for state, length in zip(states, samples, strict=True)]
+
         size = 0
         bar = tqdm(total=len(part), desc=description, unit="clip", disable=not progress)
-        with bar, self._cache.writer() as add, _exact(), FrontEnd(self.prefix.model).active():
-            for batch in loader:
-                batch.pop("labels", None)
-                mask = batch.get("attention_mask")
-                states = self.prefix.run({name: tensor.to(device) for name, tensor in batch.items()})
-                samples = [0] * len(states) if mask is None else mask.sum(dim=1).tolist()
-                for state, length in zip(states, samples, strict=True):
-                    array = state.float().cpu().numpy()
+        with (
+            bar,
+            self._cache.writer() as add,
+            _exact(),
+            front_end.active(),
+            prefix.ready(),
+            shared_threads(threads),
+            ThreadPoolExecutor(threads, thread_name_prefix="hf_ser-model") as pool,
+        ):
+            for made in _in_turn(pool, run, loader, ahead=threads + 1):
+                for array, length in made:
                     add(next(keys), array, length)
                     size += array.nbytes
                 bar.set_postfix_str(readable(size), refresh=False)
-                bar.update(len(states))
+                bar.update(len(made))
+
+
+def _in_turn(pool: Executor, run: Callable[[Any], Any], batches: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """Yield what the pool's threads make of the batches, in their order; the next ones are read meanwhile."""
+    pending: deque[Future[Any]] = deque()
+    for batch in batches:
+        pending.append(pool.submit(run, batch))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 @contextmanager

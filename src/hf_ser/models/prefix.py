@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -114,27 +114,56 @@ class Prefix:
         Args:
             batch: `input_values` and `attention_mask` `(batch, samples)`, or `input_features`.
         """
+        with self.ready():
+            return self.states(batch)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Let `states` be called within the block, by any thread."""
         modes = [(module, module.training) for module in self.model.modules()]
         # Freezing alone does not switch dropout, LayerDrop and SpecAugment off.
         self.model.eval()
         try:
-            with torch.no_grad():
-                if depends_on_padding(self.model.config):
-                    lengths = batch["attention_mask"].sum(dim=1).tolist()
-                    alone = (
-                        {name: tensor[clip : clip + 1, :length] for name, tensor in batch.items()}
-                        for clip, length in enumerate(lengths)
-                    )
-                    return [state for one in alone for state in self._run(one)]
-                return self._run(batch)
+            with self._in_place():
+                yield
         finally:
             for module, mode in modes:
                 module.training = mode
 
-    def _run(self, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    def _in_place(self) -> AbstractContextManager[None]:
+        """Return what puts everything above the frozen part out of the way."""
         if self.stage == POOLED:
-            with pooled_inputs(self.model):
-                return list(self.model(**batch).logits)
+            return pooled_inputs(self.model)
+        if self.stage != HIDDEN:
+            return nullcontext()
+        stand_ins = [(layer, "forward", _pass_on(layer)) for layer in self._above]
+        if is_above(f"{self._architecture.layers.rpartition('.')[0]}.layer_norm", self.model.config, 0):
+            stand_ins.append((self._encoder.layer_norm, "forward", lambda states: states))
+        return _standing_in(stand_ins)
+
+    def states(self, batch: Mapping[str, torch.Tensor], *, together: bool | None = None) -> list[torch.Tensor]:
+        """Return what `run` does, within `ready`.
+
+        Args:
+            batch: As for `run`.
+            together: Whether clips may pass side by side; None takes them one by one where the model as it stands
+                lets a clip's neighbours count.
+        """
+        if together is None:
+            together = not depends_on_padding(self.model.config)
+        with torch.no_grad():
+            if together:
+                return self._states(batch)
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
+            alone = (
+                {name: tensor[clip : clip + 1, :length] for name, tensor in batch.items()}
+                for clip, length in enumerate(lengths)
+            )
+            return [state for one in alone for state in self._states(one)]
+
+    def _states(self, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        if self.stage == POOLED:
+            return list(self.model(**batch).logits)
         if self.stage == POOLED_LAYERS:
             hidden = torch.stack(self._base(**batch, output_hidden_states=True).hidden_states, dim=1)
             return [
@@ -144,11 +173,7 @@ class Prefix:
         if self.stage == FEATURES:
             states = self._base.feature_extractor(batch["input_values"]).transpose(1, 2)
         else:
-            stand_ins = [(layer, "forward", _pass_on(layer)) for layer in self._above]
-            if is_above(f"{self._architecture.layers.rpartition('.')[0]}.layer_norm", self.model.config, 0):
-                stand_ins.append((self._encoder.layer_norm, "forward", lambda states: states))
-            with _standing_in(stand_ins):
-                states = self._base(**batch).last_hidden_state
+            states = self._base(**batch).last_hidden_state
         return [clip[:frames] for clip, frames in zip(states, self._valid(batch, states.shape[1]), strict=True)]
 
     def _valid(self, batch: Mapping[str, torch.Tensor], frames: int) -> list[int]:

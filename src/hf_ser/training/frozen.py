@@ -37,7 +37,7 @@ class FrozenPasses:
         own: A folder that goes with the run.
         shared: The folder that runs share; None keeps nothing beyond this run, and of states by frames nothing
             at all.
-        batch_size: Clips a batch.
+        batch_size: Clips a batch, at most.
         workers: Processes that read and augment.
         share: What the processes of a distributed run share.
         progress: Whether to show bars.
@@ -90,9 +90,10 @@ class FrozenPasses:
         collate = Collator(self.feature_extractor, self.config, training=training)
         minimum = minimum_samples(self.config, training)
         views = items.views if augmented else [None]
+        longest = items.longest_lengths
         cache.fill(
             [
-                (items.key(item, view, minimum), item if view is None else (view, item))
+                (items.key(item, view, minimum), item if view is None else (view, item), int(longest[item]))
                 for view in views
                 for item in range(len(items))
             ],

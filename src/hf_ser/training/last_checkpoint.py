@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
+from hf_ser.hub.artefact import LAST_CHECKPOINT
 from hf_ser.hub.facts import without_local_paths
-from hf_ser.hub.live import LAST_CHECKPOINT
 from hf_ser.models.checkpoint import HEAD_STATE
 from hf_ser.remote import connection_error, hub_reason, persistent
 from hf_ser.training.folder import SETTINGS, TRAINER_STATE, newest_checkpoint
