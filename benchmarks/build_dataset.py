@@ -4,8 +4,9 @@ Run: python benchmarks/build_dataset.py [--corpora FOLDER] [--clips 12162] [--pa
 
 Both read the same 16-bit WAV files under the published names, at the published sampling rates and lengths. With
 --corpora their audio is speech from that folder (resampled to the published rate; a clip that is not there gets
-the audio of another one); without it, noise. Each run is a process of its own, after all files were read once, so
-that none waits for the disk. Runs are paired, and the order within a pair alternates.
+the audio of another one, at a level of its own, since the corpora hold few clips twice); without it, noise. Each
+run is a process of its own, after all files were read once, so that none waits for the disk. Runs are paired, and
+the order within a pair alternates.
 
 The loop keeps 16 kHz samples and labels in memory. The build checks every file, splits and proves, and writes the
 bytes as they are to Parquet with card and reports. The floor is what nobody can leave out: two threads read every
@@ -105,12 +106,15 @@ def write_copies(target: Path, corpora: str | None, clips: int) -> None:
     for number, original in enumerate(chosen):
         corpus, _, name = original.clip_id.partition("/")
         others = by_corpus[corpus]
-        path = speech.get(original.clip_id) or (others[number % len(others)] if others else None)
+        own = speech.get(original.clip_id)
+        path = own or (others[number % len(others)] if others else None)
         if path is None:
             samples = generator.normal(0, 0.05, original.frames).astype("float32")
         else:
             samples, rate = soundfile.read(path, dtype="float32")
             samples = soxr.resample(samples, rate, original.sampling_rate)
+            if own is None:
+                samples *= 1 - 0.5 * (number + 1) / len(chosen)
         file = target / corpus / name.split("_")[0] / f"{name}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(file, samples, original.sampling_rate, subtype="PCM_16")

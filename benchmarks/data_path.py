@@ -2,8 +2,7 @@
 
     python benchmarks/data_path.py --dataset ../shared/corpora --model ../shared/encoders/hubert-tiny
 
-Prints one table each for padding (all real lengths), decoding, the input of a step, states that are kept, and
-`lora_classifier` over 50 epochs. Rivals are functions in the dictionaries below: a further one is one entry more.
+Prints one table each for padding (all real lengths), decoding, and the input of a step and states that are kept.
 Seconds are processor seconds of this process, which other work on the machine does not lengthen.
 """
 
@@ -163,25 +162,6 @@ def trained(model, parts, folder, recipes, epochs):
     return rows
 
 
-def ours_many_epochs(model, parts, folder, epochs):
-    from hf_ser import finetune, training_arguments
-
-    arguments = training_arguments("lora_classifier", folder, num_train_epochs=epochs, use_cpu=True, disable_tqdm=True)
-    with Clock() as clock:
-        result = finetune(model, parts, recipe="lora_classifier", args=arguments, output_dir=folder, patience=None)
-    run = result.run
-    return {
-        "wall": run["seconds"]["training"],
-        "processor": clock.seconds,
-        "preparation": run["seconds"]["preparation"],
-        "accuracy": result.report["accuracy"],
-        "uar": result.report["uar"],
-    }
-
-
-MANY_EPOCHS = {"hf_ser, first run": ours_many_epochs, "hf_ser, next run": ours_many_epochs}
-"""Contender to a function `(model, parts, folder, epochs)` that trains a head on a frozen encoder."""
-
 RECIPES = {
     "lora_classifier": ("lora_classifier", {}),
     "lora_qkv": ("lora_qkv", {}),
@@ -199,8 +179,7 @@ def main():
     parser.add_argument(
         "--clips", type=int, default=320, help="training clips; a fifth as many in the other parts; 0: all"
     )
-    parser.add_argument("--few-epochs", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--home", help="keep the caches here; a temporary folder by default")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="data_path-"))
@@ -229,21 +208,9 @@ def main():
           + ", ".join(f"{name} {known[name]}" for name in ("torch", "transformers", "datasets", "python")))  # fmt: skip
     table(f"Padding, {len(seconds):,} real lengths", padding([round(16_000 * each) for each in seconds]))
     table("Decoding", decoding(few, folder / "decoding"))
-    rows = []
-    for name, contender in MANY_EPOCHS.items():
-        got = contender(options.model, few, folder / name.replace(" ", "-"), options.epochs)
-        rows.append({
-            "contender": name,
-            "training, s of wall time": f"{got['wall']:.1f}",
-            "preparation, s of wall time": f"{got['preparation']:.1f}",
-            "whole run, processor s": f"{got['processor']:.1f}",
-            "test accuracy, %": f"{100 * got['accuracy']:.1f}",
-            "test UAR, %": f"{100 * got['uar']:.1f}",
-        })  # fmt: skip
-    table(f"lora_classifier, {options.epochs} epochs of {len(few['train']):,} clips", rows)
     table(
-        f"{options.few_epochs} epochs in batches of 16",
-        trained(options.model, few, folder, RECIPES, options.few_epochs),
+        f"{options.epochs} epochs in batches of 16",
+        trained(options.model, few, folder, RECIPES, options.epochs),
     )
 
 

@@ -207,6 +207,8 @@ def test_more_layers_than_there_are_and_none_are_refused(encoder):
         behind(encoder, "hubert", recipe("full", trained_layers=3))
     with pytest.raises(InputError, match="weighted layer sum"):
         behind(encoder, "hubert", recipe("full", trained_layers=1), use_weighted_layer_sum=True)
+    with pytest.raises(InputError, match="LayerDrop in whisper"):
+        behind(encoder, "whisper", recipe("full", trained_layers=1), encoder_layerdrop=0.1)
     for name, layers in (("full", 0), ("lora_classifier", 2)):
         with pytest.raises(InputError, match="trains no layer"):
             recipe(name, trained_layers=layers)

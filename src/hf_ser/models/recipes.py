@@ -240,6 +240,12 @@ def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
             f"recipe '{chosen.name}': trained_layers freezes the lower layers, which the weighted layer sum reads; "
             "set use_weighted_layer_sum to false in encoder_settings, or leave trained_layers out"
         )
+    if float(getattr(config, "encoder_layerdrop", 0.0) or 0.0) > 0.0:
+        # It would now and then drop the very layer that hands the frozen layers' states on.
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers does not go together with LayerDrop in {config.model_type}; set "
+            "encoder_layerdrop to 0 in encoder_settings, or leave trained_layers out"
+        )
     return int(config.num_hidden_layers - chosen.trained_layers)
 
 

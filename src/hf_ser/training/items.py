@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -193,6 +193,14 @@ def _augmentation_key(augmentation: Augmentation | None, seed: int) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+_Keys: TypeAlias = list[int] | list[tuple[int, int]]
+
+
+def _places(keys: _Keys | list[int | tuple[int, int]]) -> list[int]:
+    """Return the segments that keys ask for, whatever epoch they ask for."""
+    return [key[1] if isinstance(key, tuple) else key for key in keys]
+
+
 class StateItems(Dataset[dict[str, Any]]):
     """What the frozen part of a model made of the segments, in the segments' place.
 
@@ -233,7 +241,7 @@ class StateItems(Dataset[dict[str, Any]]):
             ) from None
         return {"states": states, "samples": 0 if self._is_pooled else samples, "labels": int(self.labels[item])}
 
-    def __getitems__(self, keys: list[int] | list[tuple[int, int]]) -> Any:
+    def __getitems__(self, keys: _Keys) -> Any:
         """Return the segments of a batch; pooled states come as `states` `(batch, ...)` and `labels` `(batch,)`.
 
         A step on pooled states takes a millisecond or two, so that gathering them one by one would be felt.
@@ -241,7 +249,7 @@ class StateItems(Dataset[dict[str, Any]]):
         if not self._is_pooled:
             return [self[key] for key in keys]
         epoch = keys[0][0] if isinstance(keys[0], tuple) else None
-        places = [key[1] if isinstance(key, tuple) else key for key in keys]
+        places = _places(keys)
         return {"states": self.matrix(epoch)[places], "labels": self.labels[places]}
 
     def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
@@ -281,8 +289,13 @@ class PooledItems(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """Return the features and label of a segment, the same in every epoch."""
-        item = key[1] if isinstance(key, tuple) else key
+        (item,) = _places([key])
         return {"states": self._features[item], "samples": 0, "labels": int(self.labels[item])}
+
+    def __getitems__(self, keys: _Keys) -> dict[str, NDArray[Any]]:
+        """Return the segments of a batch: `states` `(batch, hidden)` and `labels` `(batch,)`."""
+        places = _places(keys)
+        return {"states": self._features[places], "labels": self.labels[places]}
 
 
 def collate_states(items: Sequence[dict[str, Any]] | Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
