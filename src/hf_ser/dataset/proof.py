@@ -219,6 +219,7 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
         name: {(corpora[row], sentences[row]) for row in rows if sentences[row]} if sentences else set()
         for name, rows in parts.items()
     }
+    repeated = _rows_with_twins(digests, parts) if digests else {}
     overlaps = {}
     for first, second in itertools.combinations(parts, 2):
         overlaps[first, second] = Overlap(
@@ -226,7 +227,7 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
             sentences=tuple(sorted(f"{corpus}/{sentence}" for corpus, sentence in spoken[first] & spoken[second]))
             if sentences is not None
             else None,
-            identical_samples=_identical(clip_ids, digests, parts[first], parts[second]) if digests else None,
+            identical_samples=_identical(clip_ids, digests, repeated[first], repeated[second]) if digests else None,
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
 
@@ -260,10 +261,10 @@ def label_column(columns: Columns) -> list[str] | None:
     names = getattr(feature, "names", None) or EMOTIONS
     labels = []
     for row, value in enumerate(columns["emotion"]):
-        if isinstance(value, Integral) and 0 <= int(value) < len(names):
-            labels.append(names[int(value)])
-        elif isinstance(value, str) and value:
+        if isinstance(value, str) and value:
             labels.append(value)
+        elif isinstance(value, Integral) and 0 <= int(value) < len(names):
+            labels.append(names[int(value)])
         else:
             raise InputError(
                 f"row {row} of column 'emotion' holds {value!r}, which is no label (one of {', '.join(names)}); "
@@ -276,12 +277,17 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
+def _rows_with_twins(digests: Sequence[Any], parts: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Return the rows of each part whose audio comes more than once: few, so that pairs of parts compare quickly."""
+    count = Counter(digest for digest in digests if digest)
+    return {name: [row for row in rows if digests[row] and count[digests[row]] > 1] for name, rows in parts.items()}
+
+
 def _identical(
     clip_ids: Sequence[str], digests: Sequence[Any], first: Iterable[int], second: Iterable[int]
 ) -> tuple[tuple[str, str], ...]:
     by_digest: dict[Any, list[str]] = {}
     for row in first:
-        if digests[row]:
-            by_digest.setdefault(digests[row], []).append(clip_ids[row])
+        by_digest.setdefault(digests[row], []).append(clip_ids[row])
     pairs = [(other, clip_ids[row]) for row in second for other in by_digest.get(digests[row], ())]
     return tuple(sorted(pairs))
