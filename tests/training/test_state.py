@@ -286,7 +286,7 @@ def test_two_processes_that_were_killed_go_on_and_one_may_not(toy, encoder, tmp_
     assert whole.returncode == 0, whole.stderr[-2000:]
     assert run("out", "killed").returncode != 0
     assert (tmp_path / "out" / "checkpoints" / "checkpoint-2" / "random_state_1.json").is_file()
-    assert "is of a run on 2 devices, now there are 1" in run("out", "resumed", []).stderr
+    assert "the run to resume had processes = 2, now it is 1; resume it as it was" in run("out", "resumed", []).stderr
     resumed = run("out", "resumed")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     for file in ("model.safetensors", "predictions.csv"):

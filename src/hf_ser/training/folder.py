@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 SETTINGS: Final = "settings.json"
 """What makes the run what it is; beside its checkpoints."""
 
+_UNSAID: Final = {"processes": 1, "streaming": False}
+"""What a setting is that was not written down, being the rule."""
+
 TRAINER_STATE: Final = "trainer_state.json"
 """What the Trainer writes last into a checkpoint."""
 
@@ -210,10 +213,11 @@ class OutputFolder:
     def _compare(self, settings: dict[str, Any]) -> None:
         before = json.loads((self.checkpoints / SETTINGS).read_text())
         for key in sorted({*before, *settings}):
-            if before.get(key) != settings.get(key):
+            was, now = (held.get(key, _UNSAID.get(key)) for held in (before, settings))
+            if was != now:
                 raise InputError(
-                    f"output folder '{self.path}': the run to resume had {key} = {_short(before.get(key))}, "
-                    f"now it is {_short(settings.get(key))}; resume it as it was, or overwrite it (--overwrite)"
+                    f"output folder '{self.path}': the run to resume had {key} = {_short(was)}, "
+                    f"now it is {_short(now)}; resume it as it was, or overwrite it (--overwrite)"
                 )
 
     def _leave_nothing_half_written(self) -> None:
