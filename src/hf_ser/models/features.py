@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,10 +51,6 @@ class FeatureCache:
     def __getstate__(self) -> dict[str, Any]:
         # Worker processes only read; they need no model.
         return {**self.__dict__, "prefix": None, "_folder": None}
-
-    def reserve(self, samples: Sequence[int], what: str) -> bool:
-        """Return whether the states of segments of these lengths keep within the folder's limit."""
-        return self._folder.reserve(sum(4 * prod(self.prefix.shape(length)) for length in samples), what)
 
     def read(self, key: str) -> tuple[NDArray[np.float32], int]:
         """Return the states of a clip and its length in samples.
