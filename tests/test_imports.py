@@ -10,8 +10,8 @@ import pytest
 import hf_ser
 
 PACKAGE = Path(hf_ser.__file__).parent
-ROAD = ["_version", "errors", "labels", "text", "remote", "processes", "cache", "corpora", "dataset", "audio", "models",
-        "evaluation", "hub", "training", "inference", "quickstart", "cli"]  # fmt: skip
+ROAD = ["_version", "errors", "labels", "text", "files", "remote", "processes", "cache", "corpora", "dataset", "audio",
+        "models", "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
 
 

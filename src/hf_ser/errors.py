@@ -1,10 +1,31 @@
-"""The one error that a user's input can cause."""
+"""The errors that a caller sees: one line that names the input and a way out."""
 
-__all__ = ["InputError"]
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+__all__ = ["HubError", "InputError", "hub_errors", "hub_reason", "persistent", "without_tokens"]
+
+Answer = TypeVar("Answer")
+
+_WAITS_SECONDS = (1.0, 2.0, 4.0)
+_LONGEST_WAIT_SECONDS = 120.0
+_STATUSES = {
+    401: "the token was rejected; run `hf auth login`, or fix HF_TOKEN",
+    403: "the token lacks permission; it needs write access to that account",
+    412: "the repository changed meanwhile; pull the new version, then push again",
+    429: "the Hub limits the rate of requests (429); try again in a while",
+}
+_TOKEN = re.compile(r"\bhf_(?!ser\b)[A-Za-z0-9]{8,}|(?<=Bearer )\S+")
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message is one line that names it and says the way out.
+    """Input that cannot be used: the message is one line that names the input and a way out.
 
     The command line prints the message on stderr and exits with code 2; `--debug` shows the traceback.
 
@@ -16,7 +37,128 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str = "") -> None:
-        # A worker process of a loader hands an error on with its traceback written into the message.
-        if message.startswith("Caught InputError in DataLoader worker"):
-            message = message.rpartition("InputError: ")[2].strip()
+        # A DataLoader worker re-raises an error with its traceback written into the message.
+        if message.startswith("Caught ") and "DataLoader worker" in message:
+            message = message.rpartition("Error: ")[2].strip()
         super().__init__(message)
+
+
+class HubError(InputError):
+    """The Hub, or the connection to it, failed or refused; the same call may succeed later.
+
+    Example:
+        >>> issubclass(HubError, InputError)
+        True
+    """
+
+
+def without_tokens(text: str) -> str:
+    """Return a text in which everything that looks like a Hub token is replaced.
+
+    Example:
+        >>> without_tokens("refused: Authorization Bearer hf_abcdefghijklmnop")
+        'refused: Authorization Bearer hf_***'
+    """
+    return _TOKEN.sub("hf_***", text)
+
+
+@contextmanager
+def hub_errors(subject: str, revision: str | None = None) -> Iterator[None]:
+    """Turn what the Hub's client raises within the block into a `HubError` that begins with `subject`.
+
+    Example:
+        >>> with hub_errors("model 'me/ser'"):
+        ...     raise ConnectionResetError("reset by peer")
+        Traceback (most recent call last):
+        ...
+        hf_ser.errors.HubError: model 'me/ser': the connection to the Hub failed (reset by peer); try again
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (OSError, ValueError, RuntimeError, *_transport())):
+            raise
+        raise HubError(f"{subject}: {hub_reason(error, revision)}") from error
+
+
+def hub_reason(error: BaseException, revision: str | None = None) -> str:
+    """Return in one line why a request failed, with a way out; wrapped errors are looked into.
+
+    Example:
+        >>> from huggingface_hub.errors import LocalTokenNotFoundError
+        >>> hub_reason(LocalTokenNotFoundError("no token"))
+        'not logged in; run `hf auth login`, or set HF_TOKEN'
+    """
+    from huggingface_hub import errors as hub
+
+    text = " ".join(without_tokens(str(error)).split())[:300] or type(error).__name__
+    status = _status(error) or 0
+    by_kind: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+        ((hub.LocalTokenNotFoundError,), "not logged in; run `hf auth login`, or set HF_TOKEN"),
+        ((hub.HFValidationError,), "not a valid repository id; give USER/NAME"),
+        ((hub.GatedRepoError,), "the repository is gated; request access on its page, then run `hf auth login`"),
+        ((hub.RevisionNotFoundError,), f"revision '{revision or 'main'}' does not exist; name a branch, tag or commit"),
+        ((hub.RepositoryNotFoundError,), "no such repository, or it is private; check the id, or run `hf auth login`"),
+        ((hub.RemoteEntryNotFoundError,), "the repository lacks a required file; name another revision"),
+        ((BaseException,) if status in _STATUSES else (), _STATUSES.get(status, "")),
+        ((BaseException,) if status >= 500 else (), f"the Hub fails at the moment ({status}); try again later"),
+        ((hub.OfflineModeIsEnabled,), "offline mode is on and the files are not cached; unset HF_HUB_OFFLINE once"),
+        ((hub.LocalEntryNotFoundError,), "the Hub cannot be reached and the files are not cached; try again later"),
+        ((json.JSONDecodeError,), "the Hub, or a proxy, answered with something else than JSON; try again later"),
+        ((*_transport(), ConnectionError, TimeoutError), f"the connection to the Hub failed ({text}); try again"),
+    )
+    chain = list(_chain(error))
+    return next((reason for kinds, reason in by_kind if any(isinstance(link, kinds) for link in chain)), text)
+
+
+def persistent(request: Callable[[], Answer]) -> Answer:
+    """Call an idempotent request again while it fails for a passing reason (a 429, a 5xx, a broken connection).
+
+    Example:
+        >>> persistent(lambda: "read")
+        'read'
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    for seconds in _WAITS_SECONDS:
+        try:
+            return request()
+        except Exception as error:
+            chain, status = list(_chain(error)), _status(error)
+            # The client has retried by itself before it reports that a file is not cached.
+            final = any(isinstance(link, OfflineModeIsEnabled | LocalEntryNotFoundError) for link in chain)
+            passing = any(isinstance(link, (*_transport(), ConnectionError, TimeoutError)) for link in chain)
+            asked = _retry_after(chain)
+            wait = seconds if asked is None else asked
+            retry = passing if status is None else status in (408, 429) or status >= 500
+            if final or not retry or wait > _LONGEST_WAIT_SECONDS:
+                raise
+            time.sleep(wait)
+    return request()
+
+
+def _transport() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base class of the client's transport errors is httpx's or httpx2's, depending on the release.
+    return (HfHubHTTPError.__bases__[0], json.JSONDecodeError)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    found = (getattr(getattr(link, "response", None), "status_code", None) for link in _chain(error))
+    return next((int(status) for status in found if status is not None), None)
+
+
+def _retry_after(chain: list[BaseException]) -> float | None:
+    headers = (getattr(getattr(link, "response", None), "headers", None) or {} for link in chain)
+    return next((float(found["retry-after"]) for found in headers if found.get("retry-after", "").isdigit()), None)

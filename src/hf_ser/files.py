@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all, and where kept data lies."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hf_ser.errors import InputError
+
+__all__ = ["cache_folder", "write_json", "write_text"]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file atomically: a reader sees the old file or the new one.
+
+    Raises:
+        InputError: It cannot be written (a full disk, say); no partial file is left.
+    """
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"'{file}' cannot be written: {error.strerror}; free the disk or choose a folder") from error
+
+
+def write_json(file: Path, values: Any) -> None:
+    r"""Write JSON atomically, indented; NaN is refused, since JSON has none.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "run.json", {"seed": 42})
+        ...     (Path(folder) / "run.json").read_text()
+        '{\n  "seed": 42\n}\n'
+    """
+    write_text(file, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def cache_folder() -> Path | None:
+    """Return where decoded audio and frozen states are kept; None where nothing is kept between runs.
+
+    `HF_SER_CACHE` names the folder, or is `off`; without it, it is `hf_ser` in the Hugging Face home (`HF_HOME`).
+    Deleting the folder is always safe.
+
+    Example:
+        >>> os.environ["HF_SER_CACHE"] = "off"
+        >>> cache_folder() is None
+        True
+        >>> del os.environ["HF_SER_CACHE"]
+    """
+    setting = os.environ.get("HF_SER_CACHE")
+    if setting == "off":
+        return None
+    if setting:
+        return Path(setting)
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME) / "hf_ser"
