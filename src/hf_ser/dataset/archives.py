@@ -20,7 +20,7 @@ _WANTED = AUDIO_EXTENSIONS | OTHER_RECORDINGS | {".csv"}
 
 
 def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
-    """Unpack the recordings and tables of a zip file into an empty folder.
+    """Unpack the recordings and tables of a zip file into a new folder.
 
     Links, and members with an absolute path or `..` in their path, are left out, as are members that cannot be read.
 
@@ -31,6 +31,7 @@ def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
         InputError: The file is not a zip file, or is encrypted.
     """
     rejected = []
+    target.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in tqdm(opened.infolist(), desc=f"Unpacking {archive.name}", unit="file", disable=None):

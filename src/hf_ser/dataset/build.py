@@ -27,7 +27,6 @@ __all__ = ["BuildResult", "build_dataset"]
 _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
-_ROWS_OF_A_BATCH: Final = 8
 _AUDIO_BYTES: Final = "audio.bytes"
 
 
@@ -114,17 +113,10 @@ def build_dataset(
 
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:
     """Return a folder for each corpus, and what was left out of zip files; each zip file is unpacked once."""
-    folders: dict[str, Path] = {}
-    rejected: list[Finding] = []
-    by_archive: dict[Path, Path] = {}
-    for name, path in sources.items():
-        archive = path.resolve()
-        if path.is_file() and archive not in by_archive:
-            by_archive[archive] = unpacked / name
-            by_archive[archive].mkdir(parents=True)
-            rejected += unpack(path, by_archive[archive], name)
-        folders[name] = by_archive.get(archive, path)
-    return folders, rejected
+    archives = {path.resolve(): name for name, path in sources.items() if path.is_file()}
+    rejected = [found for path, name in archives.items() for found in unpack(path, unpacked / name, name)]
+    inside = {path: unpacked / name for path, name in archives.items()}
+    return {name: inside.get(path.resolve(), path) for name, path in sources.items()}, rejected
 
 
 def _votes(
@@ -195,5 +187,5 @@ def _writer(path: Path) -> pyarrow.parquet.ParquetWriter:
         use_dictionary=others,
         write_statistics=others,
         # A page ends only after a batch: the default of 1,024 rows would make the whole table one page.
-        write_batch_size=_ROWS_OF_A_BATCH,
+        write_batch_size=8,
     )

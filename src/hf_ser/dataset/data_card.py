@@ -12,7 +12,7 @@ from hf_ser.corpora.licences import licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.layout import Configuration, Layout
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
-from hf_ser.dataset.report import count_table, reason_table, render
+from hf_ser.dataset.report import REASONS, count_table, render
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
@@ -39,22 +39,14 @@ def render_data_card(
     proofs: Mapping[str, SplitProof],
     facts: Mapping[str, Any],
 ) -> str:
-    """Return the README of a data set: front matter and Markdown.
-
-    Args:
-        collection: The clips.
-        layout: The files and configurations.
-        sizes: Size of each file by its path.
-        proofs: Proof of each protocol's split.
-        facts: The build report.
-    """
+    """Return the README of a data set, given its file sizes by path, its split proofs by protocol, and its report."""
     corpora = [CORPORA[name] for name in collection.corpora]
     return render(
         "data_card.md",
         front_matter=_front_matter(corpora, layout, sizes, len(collection.clips)),
         corpora=corpora,
         facts=facts,
-        reasons=Counter(finding["reason"] for finding in facts["rejected"]),
+        rejected=Counter(finding["reason"] for finding in facts["rejected"]),
         speakers=len({entry.clip.speaker for entry in collection.clips}),
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         path=f'"{_PLACE}"',
@@ -67,18 +59,14 @@ def render_data_card(
         shared=_shared,
         counts=count_table(facts),
         durations=_durations(corpora, collection.clips),
-        flags=reason_table(facts["flagged"]),
+        reasons=REASONS,
         licences=licence_table(corpora),
         closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
     )
 
 
 def card_of_repository(card: str, repo_id: str) -> str:
-    """Return a data set's card whose snippets load the data set from the Hub.
-
-    Args:
-        card: As `render_data_card` wrote it.
-        repo_id: `USER/NAME` of the data set.
+    """Return the card of a built data set with snippets that load it from the Hub.
 
     Example:
         >>> card_of_repository('load_dataset("USER/NAME", "all")', "me/speech")

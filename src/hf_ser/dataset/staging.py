@@ -35,7 +35,11 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock.acquire(timeout=0):
             try:
-                _clear_leftovers(staged, target)
+                if staged.exists():
+                    if (staged / _EARLIER).is_dir() and not target.exists():
+                        (staged / _EARLIER).rename(target)
+                    shutil.rmtree(staged)
+                    logger.warning("removed %s, left by an interrupted build", staged)
                 _refuse(target, overwrite)
                 staged.mkdir()
                 yield staged
@@ -51,16 +55,6 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(
             f"{where}: {error.strerror or error}; {target} was not written, fix this and build again"
         ) from error
-
-
-def _clear_leftovers(staged: Path, target: Path) -> None:
-    """Remove what a killed process left; the caller holds the lock."""
-    if not staged.exists():
-        return
-    if (staged / _EARLIER).is_dir() and not target.exists():
-        (staged / _EARLIER).rename(target)
-    shutil.rmtree(staged)
-    logger.warning("removed %s, left by an interrupted build", staged)
 
 
 def _refuse(target: Path, overwrite: bool) -> None:
