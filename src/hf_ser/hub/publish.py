@@ -52,7 +52,7 @@ def publish_dataset(
         >>> publish_dataset(tempfile.mkdtemp(), "me/eight_emotions")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: ... is not a built data set (it has no README.md); give a folder that hf-ser build wrote
+        hf_ser.errors.InputError: ... is not a built data set (no README.md); give a folder that hf-ser build wrote
     """
     top = Path(folder)
     files = _files(top)
@@ -84,10 +84,10 @@ def _files(top: Path) -> dict[str, Path]:
     """Return the files to publish by their paths in the repository."""
     for name in _OURS:
         if not (top / name).is_file():
-            raise InputError(f"{top} is not a built data set (it has no {name}); give a folder that hf-ser build wrote")
+            raise InputError(f"{top} is not a built data set (no {name}); give a folder that hf-ser build wrote")
     shards = {f"data/{path.name}": path for path in sorted((top / "data").glob("*.parquet"))}
     if not shards:
-        raise InputError(f"{top} is not a built data set (it has no data/*.parquet); build it again")
+        raise InputError(f"{top} is not a built data set (no data/*.parquet); build it again")
     return {**shards, **{name: top / name for name in _OURS}}
 
 
