@@ -51,7 +51,7 @@ def build_dataset(
     overwrite: bool = False,
     num_proc: int | None = None,
 ) -> BuildResult:
-    """Build the eight-emotions data set from the corpora that you have.
+    """Build the eight-emotions data set from the corpora that you have, and return its folder and report.
 
     Every file is compared with the list of published files and checked. The bytes of the files are stored unchanged.
     The folder appears when it is complete; the same corpora give the same bytes.
@@ -69,13 +69,9 @@ def build_dataset(
         overwrite: Replace an earlier build in `out`.
         num_proc: Number of files that are read at a time, by threads; None takes the number of processors.
 
-    Returns:
-        The folder and the report.
-
     Raises:
-        InputError: No corpus is given, a path contains no clip of its corpus, the votes that the label scheme needs
-            are missing, `out` is in use, or `strict` is set and a file was rejected or flagged. `out` is then
-            unchanged.
+        InputError: No corpus is given, a path contains no clip of its corpus, needed votes are missing, `out` is in
+            use, or `strict` is set and a file was rejected or flagged. `out` is then unchanged.
 
     Example:
         >>> import tempfile

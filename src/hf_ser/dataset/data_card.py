@@ -11,6 +11,7 @@ from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.corpora.licences import licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.layout import Configuration, Layout
+from hf_ser.dataset.originals import originals
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.report import REASONS, count_table, render
 from hf_ser.dataset.splits import PROTOCOLS
@@ -53,7 +54,7 @@ def render_data_card(
         where=_WHERE,
         default=f'"{layout.configurations[0].name}"',
         configurations=_configurations(layout, sizes),
-        published=sum(sum(corpus.counts.values()) for corpus in CORPORA.values()),
+        published=len(originals().by_clip_id),
         proofs=proofs,
         paper_warning=PAPER_WARNING,
         shared=_shared,
@@ -118,10 +119,9 @@ def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
     for it in layout.configurations:
         counts = {part: f"{sum(sizes[shard.path].rows for shard in of):,}" for part, of in it.splits.items()}
         name = f"`{it.name}`" + (" (default)" if it is layout.configurations[0] else "")
+        what = PROTOCOLS.get(it.name, "all clips, not split").removesuffix(" (the default)")
         if it.name in CORPORA:
             what = f"all clips of {CORPORA[it.name].short_title}, not split"
-        else:
-            what = PROTOCOLS.get(it.name, "all clips, not split").removesuffix(" (the default)")
         rows.append([name, what, *(counts.get(part, "") for part in ("train", "validation", "test"))])
     return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=(2, 3, 4))
 

@@ -1,7 +1,6 @@
 """Download the public corpora with pooch: RAVDESS from Zenodo, TESS from Borealis, CREMA-D from GitHub.
 
-Every file is verified against the digest that its source publishes; the build also compares it with the list of
-published files. Tested against a loopback server that answers as the services' documentation says.
+Every file is verified against its source's digest. Tested against a loopback server only, not against the services.
 """
 
 import os
@@ -41,8 +40,7 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
         What `build_dataset` takes for the corpus: a folder or a zip file.
 
     Raises:
-        InputError: The corpus has no public download, a server fails or refuses, a file is not the published one, or
-            the disk is full.
+        InputError: The corpus has no public download, or the download failed.
 
     Example:
         >>> download_corpus("savee")

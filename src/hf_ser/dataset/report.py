@@ -75,13 +75,9 @@ def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[s
 
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
-    sections = (
-        ("Rejected", "These files are not in the data set.", facts["rejected"]),
-        ("Flagged", "These clips are in the data set; the column `flags` has the reason.", facts["flagged"]),
-    )
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
     tables = {"count_table": count_table(facts), "reasons": REASONS, "finding_table": _finding_table}
-    return render("build_report.md", **facts, **tables, missing_clips=missing, sections=sections)
+    return render("build_report.md", **facts, **tables, missing_clips=missing)
 
 
 def render(template: str, **values: Any) -> str:

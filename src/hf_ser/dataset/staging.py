@@ -23,8 +23,7 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
     that was killed: it is removed, and an earlier build that the process had moved into it is moved back.
 
     Raises:
-        InputError: The target is in use (also by an earlier build, unless `overwrite`), or it cannot be written: any
-            `OSError` of the block becomes one.
+        InputError: The target is in use, or cannot be written (any `OSError` of the block).
     """
     from filelock import FileLock, Timeout
 
@@ -51,10 +50,8 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"{target} is being built by another process; wait for it, or give another folder") from None
     except OSError as error:
-        where = error.filename or target
-        raise InputError(
-            f"{where}: {error.strerror or error}; {target} was not written, fix this and build again"
-        ) from error
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        raise InputError(f"{reason}; {target} was not written, fix this and build again") from error
 
 
 def _refuse(target: Path, overwrite: bool) -> None:
