@@ -128,7 +128,7 @@ def test_without_a_token_or_with_a_bad_name_it_is_one_line(hub, crema_d):
 
 
 def test_what_is_no_built_data_set_is_refused_before_any_request(tmp_path, crema_d):
-    with pytest.raises(InputError, match="not a built data set"):
+    with pytest.raises(InputError, match="no built data set"):
         publish_dataset(tmp_path, "me/x")
     with pytest.raises(InputError, match=r"unknown corpora \(save\)"):
         publish_dataset(crema_d[0], "me/x", acknowledge_licences=["save"])

@@ -1,4 +1,4 @@
-"""Upload a built data set to the Hub in one commit, private unless the licences were acknowledged."""
+"""Putting a built data set on the Hub: one commit or none, private unless the terms of the audio were read."""
 
 import os
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from hf_ser.hub.commits import CARD, Pushed, push_files
 __all__ = ["publish_dataset"]
 
 _OURS: Final = (CARD, "build_report.json", "build_report.md", "split_proof.json")
-"""Files that a build writes in addition to `data/*.parquet`."""
+"""Files beside `data/*.parquet` that a build writes."""
 
 
 def publish_dataset(
@@ -27,24 +27,24 @@ def publish_dataset(
     token: str | None = None,
     revision: str | None = None,
 ) -> Pushed:
-    """Upload a data set that `build_dataset` wrote.
+    """Put a data set that `build_dataset` wrote on the Hub.
 
-    All changes are one commit, made after every file is uploaded: an interrupted push leaves the old version.
+    All changes are one commit, made after every file is uploaded: a push that breaks off leaves the old version.
 
     Args:
         folder: The built folder.
-        repo_id: `USER/NAME`; the repository is created if it does not exist.
+        repo_id: `USER/NAME`; the repository is made where it does not exist.
         private: Whether a new repository is private.
         acknowledge_licences: For a public repository, the names of all its corpora whose terms do not allow
-            redistribution (`savee`, `tess`): you declare that you have the right to publish them.
-        token: Hub token; None takes the one of the logged-in user.
+            passing the audio on (`savee`, `tess`): you declare that you have the right to publish them.
+        token: Of the Hub; None takes the one that is logged in.
         revision: Branch to commit to; None takes the main one.
 
     Returns:
-        The commit, or the information that none was needed.
+        The commit, or that none was needed.
 
     Raises:
-        InputError: The folder is not a built data set, the repository is or would be public without the
+        InputError: The folder is no built data set, the repository is or would be public without the
             acknowledgement, or the Hub refuses.
 
     Example:
@@ -52,7 +52,7 @@ def publish_dataset(
         >>> publish_dataset(tempfile.mkdtemp(), "me/eight_emotions")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: ... is not a built data set (no README.md); give a folder that hf-ser build wrote
+        hf_ser.errors.InputError: ... is no built data set (it has no README.md); give a folder that hf-ser build wrote
     """
     top = Path(folder)
     files = _files(top)
@@ -84,10 +84,10 @@ def _files(top: Path) -> dict[str, Path]:
     """Return the files to publish by their paths in the repository."""
     for name in _OURS:
         if not (top / name).is_file():
-            raise InputError(f"{top} is not a built data set (no {name}); give a folder that hf-ser build wrote")
+            raise InputError(f"{top} is no built data set (it has no {name}); give a folder that hf-ser build wrote")
     shards = {f"data/{path.name}": path for path in sorted((top / "data").glob("*.parquet"))}
     if not shards:
-        raise InputError(f"{top} is not a built data set (no data/*.parquet); build it again")
+        raise InputError(f"{top} is no built data set (it has no data/*.parquet); build it again")
     return {**shards, **{name: top / name for name in _OURS}}
 
 
@@ -102,7 +102,7 @@ def _acknowledged(names: Iterable[str]) -> set[str]:
     unknown = sorted(given - set(CORPORA))
     if unknown:
         raise InputError(
-            f"acknowledge_licences names unknown corpora ({', '.join(unknown)}); choose from {', '.join(CORPORA)}"
+            f"acknowledge_licences names unknown corpora ({', '.join(unknown)}); it takes those of the data"
         )
     return given
 
@@ -112,7 +112,7 @@ def _refuse_public(repo_id: str, corpora: Iterable[str], acknowledged: set[str])
     if closed:
         terms = "; ".join(f"{name}: {CORPORA[name].licence.name}" for name in closed)
         raise InputError(
-            f"'{repo_id}' would publish audio whose licence does not allow it ({terms}); keep it private, leave the "
+            f"'{repo_id}' would publish audio whose terms do not allow it ({terms}); keep it private, leave the "
             f"corpora out, or name them in acknowledge_licences (--acknowledge-licences {','.join(closed)}) if you "
             "have the right"
         )
