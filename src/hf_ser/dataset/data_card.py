@@ -80,7 +80,7 @@ def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str,
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
     content: dict[str, Any] = {
         "pretty_name": f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
-        "language": ["en"],
+        "language": sorted({corpus.language for corpus in corpora}),
         "license": licences if len(licences) > 1 else licences[0],
         "task_categories": ["audio-classification"],
         "tags": ["speech-emotion-recognition", "emotion", "audio", *(corpus.name for corpus in corpora)],
