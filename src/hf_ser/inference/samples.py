@@ -75,7 +75,7 @@ def _as_floats(audio: Any, name: str) -> NDArray[np.float32]:
     if values.ndim != 1:
         raise InputError(f"{name}: samples have shape {values.shape}; give one channel, (samples,)")
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return ((values.astype(np.float32) - 128) / 128).astype(np.float32)
     if values.dtype in (np.int8, np.int16, np.int32):
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     if values.dtype.kind != "f":
