@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import ClassLabel, DatasetDict
+from datasets import ClassLabel, DatasetDict, concatenate_datasets
 from peft import LoraConfig, get_peft_model
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -191,10 +191,10 @@ def test_the_protocol_and_the_segments_are_those_of_the_run(model, source, tmp_p
 def test_says_which_speakers_the_model_knows(model, source, tmp_path):
     run = as_run(model, tmp_path / "run", source)
     found = evaluate(run, source)
-    assert found.facts["heard_in_training"] == {"speakers": [], "identical_clips": 0}
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": 0}
     assert "the figures are for new speakers" in (found.save(tmp_path / "a") / "report.md").read_text()
     validation = evaluate(run, source, part="validation")
-    assert validation.facts["heard_in_training"] == {"speakers": [], "identical_clips": 0}
+    assert validation.facts["heard_in_training"] == {"speakers": [], "recordings": 0}
     known = evaluate(run, source, part="train")
     assert known.facts["heard_in_training"]["speakers"] == [f"speaker_{number}" for number in range(4)]
     report = (known.save(tmp_path / "b") / "report.md").read_text()
@@ -203,13 +203,28 @@ def test_says_which_speakers_the_model_knows(model, source, tmp_path):
 
 
 def test_no_claim_of_new_speakers_without_a_record_or_on_other_data(model, source, tmp_path, evaluation):
-    assert evaluation.facts["heard_in_training"] == {"speakers": None, "identical_clips": None}
+    assert evaluation.facts["heard_in_training"] == {"speakers": None, "recordings": None}
     assert "not recorded which speakers" in (evaluation.save(tmp_path / "a") / "report.md").read_text()
     run = as_run(model, tmp_path / "run", source, protocol="leave_out_tess")
     found = evaluate(run, source)
-    assert found.facts["heard_in_training"] == {"speakers": [], "identical_clips": None}
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": None}
     report = (found.save(tmp_path / "b") / "report.md").read_text()
     assert "None of these speakers is recorded" in report
+    assert "for new speakers" not in report
+
+
+def test_copies_of_test_clips_under_other_names_are_no_new_speakers(model, toy, tmp_path):
+    copied = toy["test"].select(range(3))
+    names = ["hidden"] * 3
+    copied = copied.remove_columns("speaker").add_column("speaker", names)
+    copied = copied.remove_columns("clip_id").add_column("clip_id", ["a", "b", "c"])
+    parts = DatasetDict({**toy, "train": concatenate_datasets([toy["train"], copied.cast(toy["train"].features)])})
+    source = open_dataset(parts, allow_speaker_overlap=True)
+    found = evaluate(as_run(model, tmp_path / "run", source), source)
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": 3}
+    assert not found.facts["disjoint"]
+    report = (found.save(tmp_path / "report") / "report.md").read_text()
+    assert "some of this data (3 of these recordings)" in report
     assert "for new speakers" not in report
 
 

@@ -14,11 +14,11 @@ FACTS = {
     "model": {"name": "superb/hubert-large-superb-er", "labels": list(EMOTIONS)},
     "dataset": {"name": "cor|pora", "fingerprint": "abc123", "synthetic": False},
     "protocol": "speaker_independent",
-    "speaker_disjoint": True,
+    "disjoint": True,
     "part": "test",
     "labels": list(EMOTIONS),
     "clips_with_other_labels": 0,
-    "heard_in_training": {"speakers": [], "identical_clips": 0},
+    "heard_in_training": {"speakers": [], "recordings": 0},
     "seed": 42,
     "versions": {"torch": "2.13.0"},
     "novelty": {"secret": "unheard of"},
@@ -127,13 +127,13 @@ def test_new_speakers_are_claimed_only_where_it_is_proved(metrics):
     def said(**heard):
         return render_report({**FACTS, "heard_in_training": heard}, metrics)
 
-    assert "the figures are for new speakers" in said(speakers=[], identical_clips=0)
-    for heard in ({"speakers": None, "identical_clips": None}, {"speakers": [], "identical_clips": None},
-                  {"speakers": ["a"], "identical_clips": 0}, {"speakers": [], "identical_clips": 3}):  # fmt: skip
+    assert "the figures are for new speakers" in said(speakers=[], recordings=0)
+    for heard in ({"speakers": None, "recordings": None}, {"speakers": [], "recordings": None},
+                  {"speakers": ["a"], "recordings": 0}, {"speakers": [], "recordings": 3}):  # fmt: skip
         assert "the figures are for new speakers" not in said(**heard)
-    found = said(speakers=["a", "b"], identical_clips=3)
-    assert "trained on, or selected by, some of this data (2 of these speakers and 3 pairs of identical clips)" in found
-    assert "(1 pair of identical clips)" in said(speakers=[], identical_clips=1)
+    found = said(speakers=["a", "b"], recordings=3)
+    assert "trained on, or selected by, some of this data (2 of these speakers and 3 of these recordings)" in found
+    assert "(1 of these recordings)" in said(speakers=[], recordings=1)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_new_speakers_are_claimed_only_where_it_is_proved(metrics):
 )
 def test_a_protocol_is_explained_unless_the_data_set_breaks_it(metrics, protocol, meaning):
     assert f"Protocol `{protocol}`: {meaning}" in render_report({**FACTS, "protocol": protocol}, metrics)
-    broken = render_report({**FACTS, "protocol": protocol, "speaker_disjoint": False}, metrics)
+    broken = render_report({**FACTS, "protocol": protocol, "disjoint": False}, metrics)
     assert (meaning in broken) == (protocol in ("paper", "given"))
     assert "Protocol `own`.\n" in render_report({**FACTS, "protocol": "own"}, metrics)
 
