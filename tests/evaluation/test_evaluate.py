@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -186,6 +188,29 @@ def test_the_protocol_and_the_segments_are_those_of_the_run(model, source, tmp_p
     (run / "run.json").write_text('{"recipe": {"segment_seconds": 1e9}}')
     with pytest.raises(InputError, match=r"segment_seconds 1000000000\.0; pass segment_seconds"):
         load(run)
+
+
+FROM_THE_HUB = """
+import sys
+from huggingface_hub import constants
+from hf_ser.evaluation.evaluate import evaluate
+from hf_ser.inference.classifier import load
+
+evaluate(sys.argv[1], sys.argv[2], protocol="fold_1").save(sys.argv[3])
+constants.HF_HUB_OFFLINE = True
+assert load(sys.argv[1]).segment_seconds == 0.2
+"""
+
+
+def test_a_hub_id_also_offline_afterwards(model, source, built, hub, tmp_path):
+    run = as_run(model, tmp_path / "run", source)
+    hub.create_from_folder("alice/evaluated", run)
+    command = [sys.executable, "-c", FROM_THE_HUB, "alice/evaluated", str(built), str(tmp_path / "out")]
+    done = subprocess.run(command, env=hub.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = evaluate(run, built, protocol="fold_1")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == expected.results
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["model"]["name"] == "alice/evaluated"
 
 
 def test_says_which_speakers_the_model_knows(model, source, tmp_path):

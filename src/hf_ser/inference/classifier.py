@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
-from hf_ser.errors import InputError
+from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.frozen import encode, head_logits, pooled_states
 from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.head import plain_model
-from hf_ser.models.snapshot import open_snapshot
+from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     import torch
@@ -247,7 +247,7 @@ def load(
 
     snapshot = open_snapshot(name, weights=False, revision=revision, token=token, cache_dir=cache_dir)
     model, feature_extractor = open_model(name, base=base, revision=snapshot.commit, token=token, cache_dir=cache_dir)
-    record = _run_record(snapshot.folder)
+    record = _run_record(snapshot, {"token": token, "cache_dir": cache_dir})
     if segment_seconds is None:
         segment_seconds = _recorded_seconds(record)
     classifier = Classifier(
@@ -259,10 +259,16 @@ def load(
     return classifier
 
 
-def _run_record(folder: Path) -> Mapping[str, Any]:
-    """Return the content of the run.json beside a model; empty without one. It may be anybody's."""
+def _run_record(snapshot: Snapshot, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content of the run.json beside a model, which may be anybody's; empty without one."""
+    if snapshot.commit is not None:
+        from huggingface_hub import snapshot_download
+
+        wanted = {"revision": snapshot.commit, "allow_patterns": ["run.json"], **options}
+        with hub_errors(f"model '{snapshot.name}'"):
+            persistent(lambda: snapshot_download(snapshot.name, **wanted))
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((snapshot.folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
