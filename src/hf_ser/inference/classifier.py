@@ -84,8 +84,10 @@ class Classifier:
         if isinstance(audio, list | tuple) and not all(isinstance(value, int | float) for value in audio):
             raise InputError("a classifier is called with one clip; use its method predict for many")
         name = clip_name(audio, "the audio")
-        samples = samples_of(audio, sampling_rate, self.sampling_rate, name)
-        return self._named(name, self._clip_scores([samples])[0])
+        scores = self._clip_scores([samples_of(audio, sampling_rate, self.sampling_rate, name)])[0]
+        if fault := _fault(name, scores):
+            raise fault
+        return self._named(scores)
 
     def predict(
         self,
@@ -152,13 +154,10 @@ class Classifier:
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
             for name, result in windows(clips, read, score, self.sampling_rate):
                 bar.update()
-                try:
-                    if isinstance(result, InputError):
-                        raise result
-                    named = self._named(name, result)
-                except InputError as error:
-                    named = {"error": str(error)}
-                yield named
+                if error := result if isinstance(result, InputError) else _fault(name, result):
+                    yield {"error": str(error)}
+                else:
+                    yield self._named(result)
 
     def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
@@ -194,14 +193,18 @@ class Classifier:
             found: NDArray[np.float64] = torch.cat(parts).numpy()
         return found
 
-    def _named(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
-        if not np.isfinite(scores).all():
-            raise InputError(
-                f"{name}: the model returns scores that are not finite numbers; check the level of the audio and the "
-                "weights of the model"
-            )
+    def _named(self, scores: NDArray[np.float64]) -> dict[str, Any]:
         named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
         return {"label": self.labels[int(scores.argmax())], "scores": named}
+
+
+def _fault(name: str, scores: NDArray[np.float64]) -> InputError | None:
+    if np.isfinite(scores).all():
+        return None
+    return InputError(
+        f"{name}: the model returns scores that are not finite numbers; check the level of the audio and the weights "
+        "of the model"
+    )
 
 
 def load(
@@ -279,7 +282,7 @@ def _recorded_seconds(record: Mapping[str, Any]) -> float:
     seconds = recipe.get("segment_seconds") if isinstance(recipe, dict) else None
     # Runs of earlier releases record it beside the recipe.
     seconds = record.get("segment_seconds", 10.0) if seconds is None else seconds
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0.1 <= seconds <= 60:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0 < seconds <= 600:
         raise InputError(f"run.json beside the model has segment_seconds {seconds!r}; pass segment_seconds yourself")
     return float(seconds)
 
