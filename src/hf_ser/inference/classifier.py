@@ -15,10 +15,10 @@ from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
+from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.frozen import encode, head_logits, pooled_states
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.head import plain_model
 from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -154,10 +154,8 @@ class Classifier:
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
             for name, result in windows(clips, read, score, self.sampling_rate):
                 bar.update()
-                if error := result if isinstance(result, InputError) else _fault(name, result):
-                    yield {"error": str(error)}
-                else:
-                    yield self._named(result)
+                error = result if isinstance(result, InputError) else _fault(name, result)
+                yield {"error": str(error)} if isinstance(result, InputError) or error else self._named(result)
 
     def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
