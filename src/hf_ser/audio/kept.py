@@ -61,7 +61,7 @@ def compute_once(
         fingerprint: Of everything that decides the arrays.
         batch_size: Rows per call.
         description: Text of the progress bar.
-        progress: Whether to show a progress bar.
+        progress: Whether to show it.
 
     Raises:
         InputError: The cache folder cannot be written.
@@ -116,7 +116,7 @@ def row_values(kept: Dataset, row: int) -> NDArray[np.float32]:
 
 
 def _checksum(array: NDArray[np.float32]) -> int:
-    return zlib.crc32(array.view(np.uint8))
+    return zlib.crc32(array.data)
 
 
 def _opened(file: Path, rows: int) -> Dataset | None:

@@ -102,7 +102,7 @@ def _first_projection(model: Any) -> str:
     architecture = architecture_of(model.config)
     layer = plain_model(model).get_submodule(architecture.layers)[0]
     query = architecture.attention_projections[0]
-    return next(name for name, _ in layer.named_modules() if name.endswith(f".{query}"))
+    return next(str(name) for name, _ in layer.named_modules() if name.endswith(f".{query}"))
 
 
 def base_digest(model: Any) -> str:
