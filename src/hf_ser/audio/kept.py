@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
-__all__ = ["compute_once", "digest_of", "row_values"]
+__all__ = ["all_values", "compute_once", "digest_of", "row_lengths", "row_values"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,16 @@ def row_values(kept: Dataset, row: int) -> NDArray[np.float32]:
     """Return the array of one row of what `compute_once` returned, without copying it."""
     values: NDArray[np.float32] = kept[row]["values"].chunk(0).flatten().to_numpy()
     return values
+
+
+def row_lengths(kept: Dataset) -> list[int]:
+    """Return the length of each row's array."""
+    return [length for chunk in kept.data.column("values").chunks for length in chunk.value_lengths().to_pylist()]
+
+
+def all_values(kept: Dataset) -> NDArray[np.float32]:
+    """Return the arrays of all rows, one after another."""
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in kept.data.column("values").chunks])
 
 
 def _checksum(array: NDArray[np.float32]) -> int:
