@@ -8,10 +8,13 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.models.checkpoint import load_weights, merge, open_model, save_model
+from hf_ser.models.adapting import adapt
+from hf_ser.models.checkpoint import base_digest, merge, open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
-from hf_ser.models.head import FeatureStatistics, attach, fold, statistics_of
-from hf_ser.models.recipes import RECIPES, adapt
+from hf_ser.models.head import FeatureStatistics, attach
+from hf_ser.models.recipes import RECIPES, recipe
+
+GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 
 IN_A_FRESH_PROCESS = """
 import sys, torch
@@ -26,10 +29,10 @@ for folder in sys.argv[2:]:
 """
 
 
-def trained(folder, name, **statistics):
-    """A model as it stands after training: every trainable weight moved, a head of its own."""
+def trained(folder, name, **lora):
+    """A model as it stands after training: every trainable weight moved, the features standardised."""
     torch.manual_seed(17)
-    model = adapt(open_encoder(str(folder), seed=9)[0], RECIPES[name]).eval()
+    model = adapt(open_encoder(str(folder), seed=9)[0], recipe(name, lora=lora) if lora else recipe(name)).eval()
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data.add_(0.05 * torch.randn_like(parameter))
@@ -66,7 +69,6 @@ def test_a_reload_in_a_fresh_process_gives_the_same_logits(encoder, tmp_path):
         model = trained(base, name)
         folder = tmp_path / f"{number}-{architecture}-{name}"
         save_model(model, folder, open_feature_extractor(str(base)))
-        fold(model)
         torch.save(example(model), f"{folder}.input")
         torch.save(logits_of(model, example(model)), f"{folder}.logits")
         folders.append(str(folder))
@@ -78,55 +80,61 @@ def test_a_reload_in_a_fresh_process_gives_the_same_logits(encoder, tmp_path):
         assert labels == "True", case
 
 
-@pytest.mark.parametrize("name", ["lora_qkv", "lora_classifier"])
-def test_an_adapter_loads_in_plain_peft(name, encoder, tmp_path):
+ADAPTERS = [
+    (architecture, name, changes, lora)
+    for architecture, changes in (
+        ("hubert", {}),
+        ("hubert", GROUP),
+        ("wav2vec2", {}),
+        ("wavlm", {}),
+        ("whisper", {}),
+    )
+    for name in ("lora_qkv", "lora_classifier")
+    for lora in ({}, {"use_dora": True})
+    if not (architecture == "wavlm" and name == "lora_qkv") and not (lora and architecture == "whisper")
+]
+
+
+@pytest.mark.parametrize(("architecture", "name", "changes", "lora"), ADAPTERS)
+def test_an_adapter_survives_the_standard_calls_of_peft(architecture, name, changes, lora, encoder, tmp_path):
+    """Loaded, merged and saved by PEFT, then loaded by transformers: the logits of the model that was trained."""
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForAudioClassification
 
-    model = trained(encoder(), name)
-    save_model(model, tmp_path / "a", open_feature_extractor(str(encoder())))
+    folder = encoder(architecture, **changes)
+    model = trained(folder, name, **lora)
+    values = example(model)
+    expected = logits_of(model, values)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    save_model(model, tmp_path / "a", open_feature_extractor(str(folder)))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert torch.equal(logits_of(model, values), expected)
+    scale = expected.abs().max()
+
     torch.manual_seed(99)
     base = AutoModelForAudioClassification.from_pretrained(
-        str(encoder()), config=AutoConfig.from_pretrained(str(tmp_path / "a"))
+        str(folder), config=AutoConfig.from_pretrained(str(tmp_path / "a")), ignore_mismatched_sizes=True
     )
     plain = PeftModel.from_pretrained(base, str(tmp_path / "a"))
-    values = example(model)
-    assert (logits_of(plain, values) - logits_of(model, values)).abs().max() < 1e-5
+    assert (logits_of(plain, values) - expected).abs().max() < 1e-5 * scale
     assert tuple(plain.config.id2label.values()) == EMOTIONS
+    plain.merge_and_unload().save_pretrained(str(tmp_path / "merged"))
+    merged = AutoModelForAudioClassification.from_pretrained(str(tmp_path / "merged"))
+    assert not any("lora" in key or "base_layer" in key or "modules_to_save" in key for key in merged.state_dict())
+    assert (logits_of(merged, values) - expected).abs().max() < 1e-5 * scale
 
-
-@pytest.mark.parametrize("name", ["lora_qkv", "lora_classifier"])
-def test_a_merged_adapter_is_a_plain_checkpoint(name, encoder, tmp_path):
-    from transformers import AutoModelForAudioClassification
-
-    model = trained(encoder(), name)
-    values = example(model)
-    fold(model)
-    expected = logits_of(model, values)
-    merged = merge(model)
-    merged.save_pretrained(str(tmp_path))
-    plain = AutoModelForAudioClassification.from_pretrained(str(tmp_path))
-    assert not any("lora" in key or "base_layer" in key or "modules_to_save" in key for key in plain.state_dict())
-    assert (logits_of(plain, values) - expected).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_a_resumable_checkpoint_gives_back_the_very_bits(name, encoder, tmp_path):
-    model = trained(encoder(), name)
-    save_model(model, tmp_path, open_feature_extractor(str(encoder())), resumable=True)
-    other = adapt(open_encoder(str(encoder()), seed=1)[0], RECIPES[name])
-    attach(other, FeatureStatistics(torch.zeros(32), torch.ones(32)))
-    load_weights(other, tmp_path)
-    for key, value in model.state_dict().items():
-        if "original_module" not in key:
-            assert torch.equal(value, other.state_dict()[key]), key
-    assert torch.equal(statistics_of(other).mean, statistics_of(model).mean)
-    assert torch.equal(logits_of(other, example(model)), logits_of(model, example(model)))
+    opened, _ = open_model(tmp_path / "a")
+    assert (logits_of(opened, values) - expected).abs().max() < 1e-5 * scale
+    # What was opened can be saved and merged again.
+    save_model(opened, tmp_path / "again", open_feature_extractor(str(folder)))
+    assert (logits_of(open_model(tmp_path / "again")[0], values) - expected).abs().max() < 1e-5 * scale
+    assert (logits_of(merge(opened), values) - expected).abs().max() < 1e-5 * scale
+    assert merge(merged) is merged
 
 
 def test_nothing_pickled_is_written(encoder, tmp_path):
     for name in RECIPES:
-        save_model(trained(encoder(), name), tmp_path / name, open_feature_extractor(str(encoder())), resumable=True)
+        save_model(trained(encoder(), name), tmp_path / name, open_feature_extractor(str(encoder())))
     suffixes = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
     assert suffixes == {".json", ".safetensors"}
 
@@ -136,17 +144,44 @@ def test_what_is_no_classifier_is_refused(encoder, tmp_path):
         open_model(encoder())
     with pytest.raises(InputError, match="no such folder"):
         open_model(tmp_path / "absent")
-    with pytest.raises(InputError, match="not a checkpoint of this library"):
-        load_weights(adapt(open_encoder(str(encoder()))[0], RECIPES["full"]), tmp_path)
 
 
-def test_an_adapter_whose_base_is_gone_says_so(encoder, tmp_path):
-    base = tmp_path / "base"
+def test_an_adapter_of_a_local_base_opens_on_that_base_alone(encoder, tmp_path, monkeypatch):
+    """The Hub may have somebody else's model under the very name of the folder."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **b: pytest.fail("asked the Hub"))
+    base, elsewhere = tmp_path / "here" / "alice" / "enc", tmp_path / "elsewhere"
     shutil.copytree(encoder(), base)
-    save_model(trained(base, "lora_qkv"), tmp_path / "a", open_feature_extractor(str(base)))
-    shutil.rmtree(base)
-    with pytest.raises(InputError, match="base"):
-        open_model(tmp_path / "a")
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("lora_qkv", "lora_classifier"):
+        model, folder = trained("alice/enc", name), tmp_path / name
+        save_model(model, folder, open_feature_extractor("alice/enc"), "alice/enc")
+        expected = logits_of(model, example(model))
+        assert (logits_of(open_model(folder)[0], example(model)) - expected).abs().max() < 1e-5
+        monkeypatch.chdir(elsewhere)
+        assert "was trained on the local folder 'alice/enc', and there is no such folder here" in refusal(folder)
+        assert (logits_of(open_model(folder, base=base)[0], example(model)) - expected).abs().max() < 1e-5
+        torch.manual_seed(4)
+        other = open_encoder(str(base))[0]
+        torch.nn.init.normal_(other.hubert.encoder.layers[0].attention.k_proj.weight)
+        other.save_pretrained(str(elsewhere / "alice" / "enc"))
+        open_feature_extractor(str(base)).save_pretrained(str(elsewhere / "alice" / "enc"))
+        assert "it was trained on other weights" in refusal(folder)
+        shutil.rmtree(elsewhere / "alice")
+        monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="is a checkpoint, not an adapter; leave its base model out"):
+        open_model(encoder(labels=["sad", "angry"]), base=base)
+
+
+def test_a_base_is_the_same_however_it_is_stored(encoder, tmp_path):
+    model = open_encoder(str(encoder()))[0]
+    model.save_pretrained(str(tmp_path), max_shard_size="50KB")
+    open_feature_extractor(str(encoder())).save_pretrained(str(tmp_path))
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert base_digest(open_encoder(str(tmp_path))[0]) == base_digest(model)
+    assert base_digest(trained(encoder(), "lora_qkv", use_dora=True)) == base_digest(model)
 
 
 def test_an_adapter_that_does_not_fit_its_base_says_so(encoder, tmp_path):
@@ -191,7 +226,7 @@ def test_a_checkpoint_that_is_none_of_ours_says_what_it_is(encoder, tmp_path):
     full = tmp_path / "full"
     save_model(trained(encoder(), "full"), full, open_feature_extractor(encoder()))
     speech = rewritten(tmp_path / "speech", full, architectures=["HubertForCTC"])
-    assert "is a HubertForCTC, no classifier of audio; fine-tune it" in refusal(speech)
+    assert "is a HubertForCTC, not an audio classifier; fine-tune it" in refusal(speech)
     bare = rewritten(
         tmp_path / "bare", encoder(), architectures=["HubertForSequenceClassification"], id2label={"0": "a"}
     )
@@ -202,7 +237,10 @@ def test_a_checkpoint_that_is_none_of_ours_says_what_it_is(encoder, tmp_path):
     assert "id2label in its config.json does not count from 0" in refusal(gaps)
     torn = rewritten(tmp_path / "torn", full)
     (torn / "model.safetensors").write_bytes((full / "model.safetensors").read_bytes()[:5000])
-    assert f"model '{torn}': cannot read its weights: " in refusal(torn)
+    assert f"model '{torn}': its config.json describes 38,608 weights, and its files have 5,000 bytes" in refusal(torn)
+    cut = rewritten(tmp_path / "cut", full)
+    (cut / "model.safetensors").write_bytes((full / "model.safetensors").read_bytes()[:-5000])
+    assert f"model '{cut}': cannot read its weights: " in refusal(cut)
     text = rewritten(tmp_path / "text", full, model_type="bert")
     assert "architecture 'bert' is not supported" in refusal(text)
     silent = rewritten(tmp_path / "silent", full)
@@ -235,7 +273,7 @@ def test_an_adapter_that_cannot_be_whole_says_so(encoder, tmp_path):
     assert "does not fit its base model" in refusal(strange)
     orphan = changed("orphan", lambda key: True, base_model_name_or_path=None)
     assert "names no base model" in refusal(orphan)
-    lost = refusal(changed("lost", lambda key: True, base_model_name_or_path="/no/such/base"))
+    lost = refusal(changed("lost", lambda key: True, base_model_name_or_path="/no/such/base", revision="main"))
     assert f"adapter '{tmp_path / 'lost'}' needs its base model '/no/such/base': there is no such folder" in lost
     of_whisper = refusal(changed("whisper", lambda key: True, base_model_name_or_path=str(encoder("whisper"))))
     assert "the adapter is made for hubert, and this is whisper" in of_whisper
