@@ -111,14 +111,14 @@ def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str
         InputError: The model is not an adapter that could be merged.
     """
     from hf_ser.models.checkpoint import merge, save_model
-    from hf_ser.models.head import plain_model
+    from hf_ser.models.architectures import plain_model
     from hf_ser.models.probe import probe_logits
 
     model, feature_extractor = source.model, source.feature_extractor
     plain = plain_model(model)
     if merged and plain is model:
         raise InputError("the model is not an adapter, there is nothing to merge; leave out merged")
-    logits = probe_logits(copy.deepcopy(model), feature_extractor)
+    logits = probe_logits(model, feature_extractor)
     save_model(merge(copy.deepcopy(model)) if merged else model, folder, feature_extractor)
     run: dict[str, Any] = {
         "model": {"architecture": type(plain).__name__},
