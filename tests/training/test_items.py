@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from hf_ser.audio.augment import Augmentation
 from hf_ser.cache import CacheFolder, Share
-from hf_ser.dataset.source import open_source
+from hf_ser.dataset.source import open_dataset
 from hf_ser.training.items import ClipItems, store_samples
 
 ALWAYS = Augmentation(pitch_shift_probability=1.0, time_stretch_probability=1.0, noise_probability=1.0)
@@ -15,14 +15,14 @@ ALWAYS = Augmentation(pitch_shift_probability=1.0, time_stretch_probability=1.0,
 
 @pytest.fixture(scope="module")
 def rows(toy):
-    return open_source(toy).parts["train"]
+    return open_dataset(toy).parts["train"]
 
 
 def test_the_parts_of_an_opened_data_set_are_a_data_set(toy):
     from datasets import DatasetDict
 
-    opened = open_source(toy)
-    assert open_source(DatasetDict(opened.parts)).fingerprint == opened.fingerprint
+    opened = open_dataset(toy)
+    assert open_dataset(DatasetDict(opened.parts)).fingerprint == opened.fingerprint
 
 
 def first(batch):

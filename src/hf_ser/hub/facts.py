@@ -209,7 +209,7 @@ def _languages(run: Mapping[str, Any], corpora: tuple[str, ...]) -> tuple[str, .
         return tuple(map(str, recorded))
     if not corpora or not set(corpora) <= set(CORPORA):
         return ()
-    return tuple(dict.fromkeys(str(getattr(CORPORA[name], "language", "en")) for name in corpora))
+    return tuple(dict.fromkeys(CORPORA[name].language for name in corpora))
 
 
 def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:

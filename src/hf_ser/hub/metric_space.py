@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.metrics import require_metric
+from hf_ser.evaluation.metrics import metric_files
 
 if TYPE_CHECKING:
     from hf_ser.hub.commits import Pushed
@@ -84,22 +84,21 @@ def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
         >>> {"README.md", "app.py", "my_eer.py", "requirements.txt"} <= set(metric_space_files("eer", "me/my_eer"))
         True
     """
-    require_metric(name)
+    files = {file: path.read_bytes() for file, path in metric_files(name).items()}
     if not _REPO_ID.fullmatch(repo_id):
         raise InputError(
             f"'{repo_id}' cannot hold a metric: evaluate imports it by its name; give USER/NAME of letters, digits, _ "
             "and -, without a dot"
         )
     module = repo_id.partition("/")[2]
-    if module.casefold() == "app":
-        raise InputError(f"'{repo_id}' cannot hold a metric: app.py is the Space's page; give another name")
-    folder = resources.files("hf_ser.evaluation.metrics").joinpath(name)
+    if module.casefold() in ("app", "counts"):
+        raise InputError(f"'{repo_id}' cannot hold a metric: the Space has another {module}.py; give another name")
     templates = resources.files("hf_ser").joinpath("templates", "metric_space")
     page = templates.joinpath("app.py.jinja").read_text(encoding="utf-8")
-    return {
-        "README.md": _card(folder.joinpath("README.md").read_text(encoding="utf-8"), name, repo_id).encode(),
+    files[f"{module}.py"] = files.pop(f"{name}.py")
+    return files | {
+        "README.md": _card(files["README.md"].decode(), name, repo_id).encode(),
         "app.py": page.replace("{{ module }}", module).encode(),
-        f"{module}.py": folder.joinpath(f"{name}.py").read_bytes(),
         "requirements.txt": templates.joinpath("requirements.txt").read_bytes(),
     }
 
@@ -107,5 +106,5 @@ def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
 def _card(text: str, name: str, repo_id: str) -> str:
     """Return the metric's card for its Space: its code loads the Space, and it has no links to other metrics."""
     text = text.replace("\nsdk: gradio\n", _FRONT_MATTER, 1)
-    text = text.replace(f'evaluate.load("./{name}")  # this folder; needs no network', f'evaluate.load("{repo_id}")')
+    text = text.replace(f'evaluate.load("./{name}.py")  # the file beside this card; works offline', f'evaluate.load("{repo_id}")')
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
