@@ -106,5 +106,7 @@ def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
 def _card(text: str, name: str, repo_id: str) -> str:
     """Return the metric's card for its Space: its code loads the Space, and it has no links to other metrics."""
     text = text.replace("\nsdk: gradio\n", _FRONT_MATTER, 1)
-    text = text.replace(f'evaluate.load("./{name}.py")  # the file beside this card; works offline', f'evaluate.load("{repo_id}")')
+    text = text.replace(
+        f'evaluate.load("./{name}.py")  # the file beside this card; works offline', f'evaluate.load("{repo_id}")'
+    )
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)

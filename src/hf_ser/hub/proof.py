@@ -84,8 +84,8 @@ def _ask(folder: Path, token: str | None) -> dict[str, Any]:
 
 def answer(folder: Path | str, token: str | None) -> dict[str, Any]:
     """Load a folder in this process and return its `labels` and the probe's `logits`, or the `error`."""
-    from hf_ser.models.checkpoint import open_model
     from hf_ser.models.architectures import plain_model
+    from hf_ser.models.checkpoint import open_model
     from hf_ser.models.probe import probe_logits
 
     try:

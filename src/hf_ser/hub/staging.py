@@ -110,8 +110,8 @@ def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str
     Raises:
         InputError: The model is not an adapter that could be merged.
     """
-    from hf_ser.models.checkpoint import merge, save_model
     from hf_ser.models.architectures import plain_model
+    from hf_ser.models.checkpoint import merge, save_model
     from hf_ser.models.probe import probe_logits
 
     model, feature_extractor = source.model, source.feature_extractor
