@@ -264,7 +264,7 @@ def test_the_page_computes_what_is_pasted_and_says_what_is_wrong(pages, name):
         assert message
         assert "\n" not in message
     assert page["refused"][0].startswith("predictions are empty")
-    assert page["refused"][1].startswith("predictions hold 'angry', which is no number")
+    assert page["refused"][1].startswith("predictions hold 'angry', which is not a number")
     assert ("num_classes" in page["fields"]) == (name != "eer")
     if name == "confusion":
         assert len(page["more classes"]["counts"]) == 4
@@ -273,7 +273,7 @@ def test_the_page_computes_what_is_pasted_and_says_what_is_wrong(pages, name):
 @pytest.mark.parametrize("name", METRICS)
 def test_the_space_is_whole(name):
     files = metric_space_files(name, f"me/my_{name}")
-    assert set(files) == {"README.md", "app.py", "requirements.txt", f"my_{name}.py"}
+    assert set(files) == {"README.md", "app.py", "requirements.txt", f"my_{name}.py", "counts.py"}
     card = files["README.md"].decode()
     assert validate(card, "space") == ([], [])
     front_matter = yaml.safe_load(card.split("---\n")[1])
@@ -293,9 +293,10 @@ def test_a_name_that_evaluate_cannot_import_is_refused(repo_id):
         metric_space_files("eer", repo_id)
 
 
-def test_the_name_of_the_page_is_taken():
-    with pytest.raises(InputError, match=r"app\.py is the Space's page"):
-        metric_space_files("eer", "me/app")
+@pytest.mark.parametrize("name", ["app", "counts"])
+def test_the_names_of_other_files_are_taken(name):
+    with pytest.raises(InputError, match=rf"the Space has another {name}\.py"):
+        metric_space_files("eer", f"me/{name}")
 
 
 def test_an_unknown_metric_is_named():

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["metric_space_files", "push_metric"]
 
-_GRADIO: Final = "6.31.0"
-# A release that the page was tested with: a Space without one uses the newest.
-_FRONT_MATTER: Final = f"\nsdk: gradio\nsdk_version: {_GRADIO}\napp_file: app.py\n"
+# The release of Gradio that the page was tested with.
+_FRONT_MATTER: Final = "\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n"
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
 
 
@@ -46,8 +45,8 @@ def push_metric(
         The commit, or that none was needed.
 
     Raises:
-        InputError: There is no such metric, or `evaluate` could not load a Space of that name.
-        HubError: The Hub refuses or cannot be reached.
+        InputError: There is no such metric, or `evaluate` could not load a Space of that name (`HubError` if the
+            Hub refuses or cannot be reached).
 
     Example:
         >>> push_metric("eer", "me/my.eer")
@@ -73,16 +72,9 @@ def push_metric(
 def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
     """Return the files of a metric's Space by their paths.
 
-    Args:
-        name: One of `hf_ser.evaluation.metrics.METRICS`.
-        repo_id: `USER/NAME`; `evaluate` looks for a module of the repository's name.
-
-    Raises:
-        InputError: There is no such metric, or `evaluate` could not load a Space of that name.
-
     Example:
-        >>> {"README.md", "app.py", "my_eer.py", "requirements.txt"} <= set(metric_space_files("eer", "me/my_eer"))
-        True
+        >>> sorted(metric_space_files("eer", "me/my_eer"))
+        ['README.md', 'app.py', 'counts.py', 'my_eer.py', 'requirements.txt']
     """
     files = {file: path.read_bytes() for file, path in metric_files(name).items()}
     if not _REPO_ID.fullmatch(repo_id):
