@@ -100,7 +100,9 @@ def test_an_adapter_names_its_base_on_the_hub_at_its_commit(hub, push, runs, rec
 
 def test_a_merged_adapter_replaces_the_adapter(hub, push, runs):
     push(runs / "lora_qkv", "alice/push-merged", base_model="alice/push-encoder")
+    before = contents(runs / "lora_qkv")
     told = push(runs / "lora_qkv", "alice/push-merged", merged=True)
+    assert contents(runs / "lora_qkv") == before
     assert set(told["deleted"]) == ADAPTER
     assert held(hub, "alice/push-merged") == ALWAYS | RECORDS | {"model.safetensors"}
     assert json.loads(hub.read("alice/push-merged", "run.json"))["model"]["saved"] == "merged"

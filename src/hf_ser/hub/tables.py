@@ -25,14 +25,6 @@ _ARGUMENTS: Mapping[str, str] = {
     "warmup": "warmup_steps",
     "weight_decay": "weight_decay",
 }
-# Arguments that the card gives elsewhere, or that do not change the result.
-_ELSEWHERE = {
-    *_ARGUMENTS.values(),
-    *("seed", "data_seed", "greater_is_better", "load_best_model_at_end", "metric_for_best_model", "disable_tqdm"),
-    *("do_eval", "logging_steps", "logging_strategy", "report_to", "save_total_limit", "remove_unused_columns"),
-    *("restore_callback_states_from_checkpoint", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("per_device_eval_batch_size",),
-}
 
 
 def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
@@ -154,12 +146,7 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
         rows += [("augmentation", _plain(run["augmentation"] or "none"))] if "augmentation" in run else []
         rows = [(name, value) for name, value in rows if value]
         blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
-    blocks += _course(run)
-    others = {key: value for key, value in (arguments or {}).items() if key not in _ELSEWHERE}
-    if others:
-        listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
-        blocks.append(f"Other training arguments that differ from the defaults of `transformers`: {listed}.")
-    return blocks
+    return blocks + _course(run)
 
 
 def _course(run: Mapping[str, Any]) -> list[str]:
