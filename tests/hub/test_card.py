@@ -333,7 +333,7 @@ def test_settings_name_the_recipes_own_value_where_they_differ(qkv):
     # An argument that is not recorded has the default of transformers, not the recipe's value.
     assert f"| weight_decay | the default of transformers {run['versions']['transformers']} (recipe: " in section
     assert section.count("(recipe: ") == 3
-    assert "Selected checkpoint: the best UAR on the validation part, 52.5 % (step 500, epoch 2)." in section
+    assert "Selected checkpoint: step 500, epoch 2, with the best UAR on the validation part, 52.5 %." in section
 
 
 def test_the_files_say_how_a_trained_head_is_saved():

@@ -8,7 +8,7 @@ from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
 from hf_ser.text import markdown_table, percent, percent_range
 
-__all__ = ["environment", "label_table", "limits", "results", "split", "training"]
+__all__ = ["environment", "label_table", "limits", "results", "settings", "split"]
 
 _PROTOCOLS: Mapping[str, str] = {
     "speaker_independent": "each speaker is in one part only",
@@ -59,13 +59,7 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
     if rows and facts.disjoint is not None:
         claim = "No speaker is in two parts." if facts.disjoint else "The parts overlap."
         blocks.append(claim + (f" By count, {'; '.join(shared)}." if shared else ""))
-    about = []
-    if facts.dataset:
-        link = f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"
-        about.append(f"Data set: {link if facts.dataset_id else code(facts.dataset)}.")
-    if fingerprint := entry(run, "dataset", "fingerprint"):
-        about.append(f"Fingerprint (SHA-256 over ids, labels and bytes of the clips): {code(fingerprint)}.")
-    return [*blocks, " ".join(about)] if about else blocks
+    return blocks
 
 
 def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -120,48 +114,29 @@ def results(test: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
-    """Return the settings, with the recipe's own value where it differs, and the course of the training."""
+def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
+    """Return the settings of the training, with the recipe's own value where it differs."""
     recipe, arguments = run.get("recipe"), run.get("arguments")
-    blocks = []
-    if isinstance(recipe, Mapping):
-        declared = RECIPES.get(str(facts.recipe))
-        own = json.loads(json.dumps(declared.as_dict())) if declared else {}
-        rows = []
-        for field, recorded in recipe.items():
-            value, default = json.loads(json.dumps(recorded)), own.get(field)
-            if field in _ARGUMENTS and isinstance(arguments, Mapping):
-                # Only arguments that differ from the defaults of transformers are recorded.
-                value = arguments.get(
-                    _ARGUMENTS[field],
-                    f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip(),
-                )
-            if field in ("name", "summary") or (not _plain(value) and value == default):
-                continue
+    if not isinstance(recipe, Mapping):
+        return None
+    declared = RECIPES.get(str(facts.recipe))
+    own = json.loads(json.dumps(declared.as_dict())) if declared else {}
+    # Only arguments that differ from the defaults of transformers are recorded.
+    unrecorded = f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip()
+    rows = []
+    for field, recorded in recipe.items():
+        value, default = json.loads(json.dumps(recorded)), own.get(field)
+        if field in _ARGUMENTS and isinstance(arguments, Mapping):
+            value = arguments.get(_ARGUMENTS[field], unrecorded)
+        if field not in ("name", "summary") and (_plain(value) or value != default):
             differs = field in own and value != default
             rows.append((field, _plain(value) + (f" (recipe: {_plain(default) or 'none'})" if differs else "")))
-        head = run.get("head") or {}
-        rows += [("head", ", ".join(filter(None, (head.get("head"), head.get("start")))))]
-        rows += [("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ())))]
-        rows += [("augmentation", _plain(run["augmentation"] or "none"))] if "augmentation" in run else []
-        rows = [(name, value) for name, value in rows if value]
-        blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
-    return blocks + _course(run)
-
-
-def _course(run: Mapping[str, Any]) -> list[str]:
-    sentences = []
-    if (best := run.get("best")) and best.get("validation_uar") is not None:
-        place = ", ".join(f"{key} {best[key]:,g}" for key in ("step", "epoch") if best.get(key) is not None)
-        steps = f" {run['steps']:,} steps were trained." if run.get("steps") else ""
-        uar = percent(best["validation_uar"])
-        where = f" ({place})" if place else ""
-        sentences.append(f"Selected checkpoint: the best UAR on the validation part, {uar} %{where}.{steps}")
-    if (loss := run.get("training_loss")) is not None:
-        sentences.append(f"Mean training loss: {loss:.3f}.")
-    if alive := entry(run, "model", "adapters_alive"):
-        sentences.append(f"Before the first step, all {alive} adapters received gradients.")
-    return [" ".join(sentences)] if sentences else []
+    head = run.get("head") or {}
+    rows.append(("head", ", ".join(filter(None, (head.get("head"), head.get("start"))))))
+    rows.append(("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ()))))
+    if "augmentation" in run:
+        rows.append(("augmentation", _plain(run["augmentation"] or "none")))
+    return markdown_table(("setting", "value"), [row for row in rows if row[1]], numbers=False)
 
 
 def environment(run: Mapping[str, Any]) -> str | None:
