@@ -49,7 +49,7 @@ def save_model(
         model: A `*ForSequenceClassification` model or a PEFT model around one.
         directory: Folder to write to.
         feature_extractor: The encoder's preprocessor.
-        base_name: Folder or Hub id of an adapter's base model; None keeps the name that it was opened by.
+        base_name: Folder or Hub id of an adapter's base model; None keeps the name and revision it was opened by.
         base_revision: Its commit on the Hub; None for a folder.
     """
     directory = Path(directory)
@@ -71,7 +71,7 @@ def save_model(
 def _save_adapter(
     model: Any, directory: Path, head: Mapping[str, torch.Tensor], name: str | None, revision: str | None
 ) -> None:
-    from peft import get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
 
     config = copy.deepcopy(model.peft_config[model.active_adapter])
@@ -82,14 +82,15 @@ def _save_adapter(
     if not any("lora_" in key for key in kept):
         # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
         target = f"{architecture_of(model.config).layers}.0.{_first_projection(model)}"
-        width, targets, config.r, config.use_dora = plain_model(model).config.hidden_size, {target}, 1, False
+        width, targets = plain_model(model).config.hidden_size, {target}
+        config = LoraConfig(r=1, base_model_name_or_path=config.base_model_name_or_path, revision=config.revision)
         kept[f"{_PREFIX}{target}.lora_A.weight"] = torch.zeros(1, width)
         kept[f"{_PREFIX}{target}.lora_B.weight"] = torch.zeros(width, 1)
     config.target_modules = targets
     own = [entry for entry in config.modules_to_save or () if not entry.startswith(HEAD)]
     config.modules_to_save = [*own, *HEAD]
-    config.base_model_name_or_path = name or config.base_model_name_or_path
-    config.revision = revision
+    if name is not None:
+        config.base_model_name_or_path, config.revision = name, revision
     config.inference_mode = True
     kept |= {f"{_PREFIX}{key}": value for key, value in head.items()}
     config.save_pretrained(str(directory))
@@ -102,7 +103,7 @@ def _first_projection(model: Any) -> str:
     architecture = architecture_of(model.config)
     layer = plain_model(model).get_submodule(architecture.layers)[0]
     query = architecture.attention_projections[0]
-    return next(name for name, _ in layer.named_modules() if name.endswith(f".{query}"))
+    return next(str(name) for name, _ in layer.named_modules() if name.endswith(f".{query}"))
 
 
 def base_digest(model: Any) -> str:
