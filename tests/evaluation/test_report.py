@@ -68,34 +68,24 @@ def test_the_headline(report, metrics):
     assert "the 8 emotions that occur in these clips; guessing reaches 12.5 %" in report
 
 
-def test_the_table_by_corpus(report, metrics):
+def test_the_tables_by_corpus_and_by_emotion(report, metrics):
+    def cell(value, bounds):
+        return f"{100 * value:.1f} ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+
     ravdess = metrics["test"]["corpora"]["ravdess"]
-    cells = rows(report, "ravdess")[0]
-    assert cells[1:3] == [str(ravdess["clips"]), "12"]
-    for cell, value, key in zip(
-        cells[3:6],
-        (ravdess["uar"], ravdess["accuracy"], ravdess["f1"]["macro"]),
-        ("uar", "accuracy", "f1_macro"),
-        strict=True,
-    ):
-        low, high = ravdess["intervals"][key]
-        assert cell == f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    figures = {"uar": ravdess["uar"], "accuracy": ravdess["accuracy"], "f1_macro": ravdess["f1"]["macro"]}
+    expected = [cell(value, ravdess["intervals"][name]) for name, value in figures.items()]
+    assert rows(report, "ravdess")[0][1:6] == [str(ravdess["clips"]), "12", *expected]
     # A single speaker has no interval, and the report says why.
     assert rows(report, "tess")[0][3] == f"{100 * metrics['test']['corpora']['tess']['uar']:.1f}"
     assert "- tess: no interval: 1 speaker, and bootstrapping needs at least 3 speakers." in report
     assert rows(report, "mean over corpora")[0][1:3] == ["", ""]
     assert len(rows(report, "pooled")) == 2  # test, then validation
-
-
-def test_the_table_by_emotion(report, metrics):
     calm = metrics["test"]["pooled"]["per_class"]["calm"]
-    low, high = calm["recall_interval"]
-    cells = rows(report, "calm")[0]
-    assert cells == [
-        "calm", str(calm["support"]), f"{100 * calm['precision']:.1f}",
-        f"{100 * calm['recall']:.1f} ({100 * low:.1f} to {100 * high:.1f})", f"{100 * calm['f1']:.1f}",
-        f"{100 * calm['eer']:.1f}",
-    ]  # fmt: skip
+    shares = (f"{100 * calm[name]:.1f}" for name in ("precision", "f1", "eer"))
+    precision, *others = shares
+    recall = cell(calm["recall"], calm["recall_interval"])
+    assert rows(report, "calm")[0] == ["calm", str(calm["support"]), precision, recall, *others]
 
 
 def test_both_confusion_tables(report, metrics):
