@@ -69,12 +69,7 @@ def entry(mapping: Mapping[str, Any], *path: str) -> Any:
 
 
 def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
-    """Read the facts of a run from its run.json and metrics.json.
-
-    Example:
-        >>> read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {}).base
-        'hubert-tiny'
-    """
+    """Read the facts of a run from its run.json and metrics.json."""
     base_id, base = _named(entry(run, "model"))
     dataset_id, dataset = _named(entry(run, "dataset"))
     saved = entry(run, "model", "saved")
