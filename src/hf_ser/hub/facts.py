@@ -8,73 +8,60 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
+from hf_ser.errors import without_tokens
 
-__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "shareable_record", "without_local_paths"]
+__all__ = ["Facts", "code", "entry", "read_facts", "segment_seconds", "shareable_record", "without_local_paths"]
 
-SEGMENT_SECONDS: Final = 10.0
-"""Of what `finetune` cuts longer clips into, and `load`, unless told otherwise."""
-
-# What the Hub takes for a model or data set; everything else there is refused with the whole commit.
+# The Hub rejects a whole commit whose card names a model or data set in any other form.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
-# What begins like a path: from a root, a home, a drive, or the folder of the moment.
+# Starts of paths: a root, a home, a drive, the current or the parent folder.
 _PATH = re.compile(r"(?:[\\/~]|[A-Za-z]:[\\/]|\.\.?[\\/])")
+
+_ACTED_ENGLISH: Final = {"ravdess", "crema_d", "tess", "savee"}
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a run is, as far as its record says; None (or empty) for what it does not say.
+    """What a run's record says about it; None or empty where it says nothing."""
 
-    Attributes:
-        base: Name of the base model to show: a Hub id, or the last part of a local path.
-        base_id: The same where it is a Hub id.
-        revision: Of the base model on the Hub.
-        saved: `checkpoint`, `adapter`, or `merged` for an adapter merged into its base.
-        recipe: Name of the recipe.
-        protocol: Name of the split's protocol.
-        labels: In the order of their identifiers.
-        dataset: Name of the data set to show.
-        dataset_id: The same where it is a Hub id.
-        corpora: Corpora that any part holds clips of.
-        synthetic: Whether the clips are synthesised instead of recorded.
-        example: Whether the record is invented, to show what a card looks like.
-        shared_speakers: Speakers of the test part who are in another part, too.
-        disjoint: Whether the parts share no speaker; None where nothing in the record shows it.
-    """
-
-    base: str | None
-    base_id: str | None
+    base: str | None  # to show: a Hub id, or the last part of a local path
+    base_id: str | None  # the same if it is a Hub id
     revision: str | None
-    saved: str | None
+    saved: str | None  # checkpoint, adapter, or merged
     recipe: str | None
+    adapted_head: bool  # whether LoRA trained the head itself
     protocol: str | None
     labels: tuple[str, ...]
     dataset: str | None
     dataset_id: str | None
     corpora: tuple[str, ...]
+    languages: tuple[str, ...]
+    licence: str | None
     synthetic: bool
-    example: bool
-    shared_speakers: tuple[str, ...]
-    disjoint: bool | None
+    example: bool  # whether the record is invented, to show what a card looks like
+    shared_speakers: tuple[str, ...]  # of the test part, who are in another part too
+    shared_clips: int  # pairs of clips in two parts with the same audio
+    disjoint: bool | None  # whether the parts share no speaker and no recording; None if that is not known
 
     @property
     def known_corpora(self) -> tuple[Corpus, ...]:
-        """The corpora whose terms and contents are known here; none of them for synthetic clips."""
+        """The registered corpora among `corpora`; none for synthetic clips."""
         return () if self.synthetic else tuple(CORPORA[name] for name in self.corpora if name in CORPORA)
 
     @property
-    def acted_english(self) -> bool:
-        """Whether every clip is from the four corpora."""
+    def all_known(self) -> bool:
+        """Whether every clip is from a registered corpus."""
         return bool(self.corpora) and len(self.known_corpora) == len(self.corpora)
+
+    @property
+    def acted_english(self) -> bool:
+        """Whether every clip is acted English speech of the corpora built into this library."""
+        return self.all_known and set(self.corpora) <= _ACTED_ENGLISH
 
 
 def entry(mapping: Mapping[str, Any], *path: str) -> Any:
-    """Return what lies at a path of nested mappings, or None where the path ends early.
-
-    Example:
-        >>> entry({"model": {"name": "me/hubert"}}, "model", "name")
-        'me/hubert'
-    """
+    """Return the value at a path of nested mappings, or None if the path does not exist."""
     value: Any = mapping
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -82,44 +69,46 @@ def entry(mapping: Mapping[str, Any], *path: str) -> Any:
 
 
 def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
-    """Read what a run is from its run.json and metrics.json.
-
-    Example:
-        >>> facts = read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {"labels": ["calm", "sad"]})
-        >>> facts.base, facts.base_id, facts.labels
-        ('hubert-tiny', None, ('calm', 'sad'))
-    """
+    """Read the facts of a run from its run.json and metrics.json."""
     base_id, base = _named(entry(run, "model"))
     dataset_id, dataset = _named(entry(run, "dataset"))
     saved = entry(run, "model", "saved")
     if saved is None and isinstance(run.get("recipe"), Mapping):
         saved = "adapter" if run["recipe"].get("lora") else "checkpoint"
-    shared, disjoint = _speakers(run)
+    corpora = _corpora(run, metrics)
+    known = [CORPORA[name].language for name in corpora if name in CORPORA]
+    spoken = dict.fromkeys(known if len(known) == len(corpora) else ())
+    synthetic = bool(entry(run, "dataset", "synthetic"))
+    shared, copies, disjoint = _shared(run)
     return Facts(
         base=base,
         base_id=base_id,
         revision=entry(run, "model", "revision") if base_id else None,
         saved=saved,
         recipe=_line(entry(run, "recipe", "name")),
+        adapted_head="classifier" in (entry(run, "recipe", "lora", "target_modules") or ()),
         protocol=_line(run.get("protocol")),
         labels=tuple(run.get("labels") or metrics.get("labels") or ()),
         dataset=dataset,
         dataset_id=dataset_id,
-        corpora=_corpora(run, metrics),
-        synthetic=bool(entry(run, "dataset", "synthetic")),
+        corpora=corpora,
+        languages=() if synthetic else tuple(entry(run, "dataset", "languages") or spoken),
+        licence=None if synthetic else _line(entry(run, "dataset", "licence")),
+        synthetic=synthetic,
         example=bool(run.get("example")),
         shared_speakers=shared,
+        shared_clips=copies,
         disjoint=disjoint,
     )
 
 
 def _line(value: Any) -> str | None:
-    # A line of dashes in a name would end the front matter.
-    return None if value is None else " ".join(str(value).split())
+    # A line of dashes would end the front matter, and a comment could end the generated block.
+    return None if value is None else " ".join(str(value).replace("<!--", "").split())
 
 
 def _named(described: Any) -> tuple[str | None, str | None]:
-    """Return the Hub id, if it is one, and the name to show: of a path, which is nobody's business, its end."""
+    """Return the Hub id, if it is one, and the name to show; of a local path only the last part is shown."""
     if not isinstance(described, Mapping) or not described.get("name"):
         return None, None
     name = _line(described["name"]) or ""
@@ -132,15 +121,23 @@ def _named(described: Any) -> tuple[str | None, str | None]:
     return None, _last_part(name)
 
 
+def segment_seconds(run: Mapping[str, Any]) -> float:
+    """Return the length of the segments that longer clips are cut into."""
+    # Earlier versions recorded it beside the recipe.
+    return float(entry(run, "recipe", "segment_seconds") or run.get("segment_seconds") or 10.0)
+
+
 def without_local_paths(value: Any) -> Any:
-    """Return JSON's values with every path of this machine reduced to its last part.
+    """Return JSON values with every local path reduced to its last part, and without Hub tokens.
 
     Example:
         >>> without_local_paths({"name": "/home/me/hubert", "id": "me/hubert", "rate": 16000})
         {'name': 'hubert', 'id': 'me/hubert', 'rate': 16000}
     """
     if isinstance(value, Mapping):
-        return {key: without_local_paths(of) for key, of in value.items()}
+        # Only where a token is expected: a repository may be called hf_something.
+        secret = {key: without_tokens(of) for key, of in value.items() if "token" in key and isinstance(of, str)}
+        return {key: without_local_paths(of) for key, of in value.items()} | secret
     if isinstance(value, (list, tuple)):
         return [without_local_paths(of) for of in value]
     if isinstance(value, str) and (_PATH.match(value) or (os.sep in value and Path(value).exists())):
@@ -149,17 +146,14 @@ def without_local_paths(value: Any) -> Any:
 
 
 def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's record as others may read it: without paths of this machine, relative ones included.
-
-    Args:
-        run: Contents of run.json.
+    """Return a run's record without local paths, relative ones included.
 
     Example:
         >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
         {'model': {'name': 'hubert-tiny', 'local': True}}
     """
     cleaned: dict[str, Any] = without_local_paths(run)
-    # `encoders/hubert-tiny` looks like a Hub id; the record, or the folder that is there, tells that it is none.
+    # `encoders/hubert-tiny` looks like a Hub id; only the record, or the existing folder, shows that it is a path.
     for part in ("model", "dataset"):
         identifier, shown = _named(run.get(part))
         if shown and identifier is None:
@@ -179,24 +173,21 @@ def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, .
     return (*(name for name in CORPORA if name in found), *sorted(found - set(CORPORA)))
 
 
-def _speakers(run: Mapping[str, Any]) -> tuple[tuple[str, ...], bool | None]:
+def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
     parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
     speakers = {name: set(part.get("speakers") or ()) for name, part in parts.items()}
     others = set().union(*(found for name, found in speakers.items() if name != "test")) if speakers else set()
     shared = tuple(sorted(others & speakers.get("test", set())))
-    if shared:
-        return shared, False
-    proved = entry(run, "dataset", "proof", "speaker_disjoint")
-    if proved is not None:
-        return shared, bool(proved)
-    return shared, True if len(speakers) > 1 and all(speakers.values()) else None
+    overlaps = (entry(run, "dataset", "proof", "overlaps") or {}).values()
+    copies = sum(len(of.get(kind) or ()) for of in overlaps for kind in ("identical_samples", "near_identical"))
+    disjoint = entry(run, "dataset", "proof", "speaker_disjoint")
+    if disjoint is None and len(speakers) > 1 and all(speakers.values()):
+        disjoint = True
+    if shared or copies or any(of.get("speakers") for of in overlaps):
+        disjoint = False
+    return shared, copies, disjoint
 
 
 def code(value: Any) -> str:
-    """Return a value as inline code that nothing in it can break out of.
-
-    Example:
-        >>> code("lora`qkv")
-        '`loraqkv`'
-    """
-    return "`" + " ".join(str(value).replace("`", "").split()) + "`"
+    """Return a value as inline code that it cannot break out of."""
+    return f"`{_line(str(value).replace('`', ''))}`"

@@ -1,0 +1,179 @@
+"""The tables of a model card: labels, split, results, settings, environment."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hf_ser.hub.facts import Facts, code, entry
+from hf_ser.models.recipes import RECIPES
+from hf_ser.text import markdown_table, percent, percent_range
+
+__all__ = ["environment", "label_table", "limits", "results", "settings", "split"]
+
+_PROTOCOLS: Mapping[str, str] = {
+    "speaker_independent": "each speaker is in one part only",
+    "fold": "one fold of a cross-validation without shared speakers; report the mean over all folds",
+    "leave_out": "the test part is a corpus that is not in the training data",
+    "paper": "a random draw of clips as in the paper, only for comparison with its tables",
+    "given": "the parts are those of the data set",
+}
+# Fields of a recipe by the name of the `TrainingArguments` that may replace them.
+_ARGUMENTS: Mapping[str, str] = {
+    "learning_rate": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "warmup": "warmup_steps",
+    "weight_decay": "weight_decay",
+}
+
+
+def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
+    """Return the labels with their ids and their clips in each part; None if no label is known."""
+    parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
+    rows = []
+    for index, label in enumerate(facts.labels):
+        counts = [[clips.get(label, 0) for clips in (part.get("counts") or {}).values()] for part in parts.values()]
+        rows.append((label, str(index), *(f"{sum(clips):,}" for clips in counts)))
+    return markdown_table(("label", "id", *(f"{name} clips" for name in parts)), rows) if rows else None
+
+
+def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return the protocol, the contents of the parts, and what they share."""
+    blocks = []
+    if facts.protocol:
+        kind = next((kind for kind in _PROTOCOLS if facts.protocol.startswith(kind)), None)
+        # What a protocol promises is not said if the record does not show it.
+        meaning = _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
+        blocks.append(f"Protocol {code(facts.protocol)}{f': {meaning}' if meaning else ''}.")
+    rows = []
+    for name, part in (entry(run, "dataset", "parts") or {}).items():
+        held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
+        listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
+        rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
+    if rows:
+        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows, numbers=(1, 2)))
+    shared = []
+    for pair, overlap in (entry(run, "dataset", "proof", "overlaps") or {}).items():
+        counts = [f"{len(found):,} {kind.replace('_', ' ')}" for kind, found in overlap.items() if found]
+        shared += [f"{pair.replace('/', ' and ')} share {', '.join(counts)}"] if counts else []
+    if rows and facts.disjoint is not None:
+        claim = "No speaker is in two parts." if facts.disjoint else "The parts overlap."
+        blocks.append(claim + (f" By count, {'; '.join(shared)}." if shared else ""))
+    return blocks
+
+
+def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return the known limits that the records show."""
+    found = []
+    trained: Mapping[str, Any] = entry(run, "dataset", "parts", "train", "counts") or {}
+    homes = {label: [corpus for corpus, counts in trained.items() if counts.get(label)] for label in facts.labels}
+    if trained and (missing := [label for label, corpora in homes.items() if not corpora]):
+        found.append(f"No training clip has the label {', '.join(missing)}: the model cannot predict it reliably.")
+    alone = {label: corpora[0] for label, corpora in homes.items() if len(corpora) == 1}
+    if alone and len(facts.corpora) > 1:
+        titles = {corpus.name: corpus.short_title for corpus in facts.known_corpora}
+        listed = ", ".join(f"{label} ({titles.get(corpus, corpus)})" for label, corpus in alone.items())
+        found.append(f"Only one corpus has training clips of {listed}: the recording may reveal the label.")
+    sexes = {corpus.short_title: {of.sex for of in corpus.speakers.values()} for corpus in facts.known_corpora}
+    single = [f"{next(iter(only))} in {title}" for title, only in sexes.items() if len(only) == 1]
+    if single:
+        found.append(f"Sex and corpus are confounded: every speaker is {', '.join(single)}.")
+    overlaps = entry(run, "dataset", "proof", "overlaps") or {}
+    if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
+        found.append("The test clips repeat sentences of the training or validation clips.")
+    return found
+
+
+def results(test: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of the test part by corpus and by emotion, and notes on their intervals."""
+    pooled = test["pooled"]
+    measures = [*test["corpora"].items()] or [("all clips", pooled)]
+    if len(measures) > 1:
+        measures += [("pooled", pooled), ("mean over corpora", test["mean_over_corpora"])]
+    rows = []
+    for name, measure in measures:
+        cells = [
+            _with_interval(entry(measure, *path), measure["intervals"][key])
+            for path, key in ((("uar",), "uar"), (("accuracy",), "accuracy"), (("f1", "macro"), "f1_macro"))
+        ]
+        counts = [f"{measure[key]:,}" if key in measure else "" for key in ("clips", "speakers")]
+        rows.append((name, *counts, *cells, percent(measure["eer"]["macro"])))
+    emotions = [
+        (
+            label,
+            f"{figures['support']:,}",
+            _with_interval(figures["recall"], figures["recall_interval"]),
+            *(percent(figures[key]) for key in ("precision", "f1", "eer")),
+        )
+        for label, figures in pooled["per_class"].items()
+    ]
+    return {
+        "corpora": markdown_table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows),
+        "notes": [f"{name}: {measure['intervals_note']}." for name, measure in measures if measure["intervals_note"]],
+        "emotions": markdown_table(("emotion", "clips", "recall", "precision", "F1", "EER"), emotions),
+    }
+
+
+def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
+    """Return the settings of the training, with the recipe's own value where it differs."""
+    recipe, arguments = run.get("recipe"), run.get("arguments")
+    if not isinstance(recipe, Mapping):
+        return None
+    declared = RECIPES.get(str(facts.recipe))
+    own = json.loads(json.dumps(declared.as_dict())) if declared else {}
+    # Only arguments that differ from the defaults of transformers are recorded.
+    unrecorded = f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip()
+    rows = []
+    for field, recorded in recipe.items():
+        value, default = json.loads(json.dumps(recorded)), own.get(field)
+        if field in _ARGUMENTS and isinstance(arguments, Mapping):
+            value = arguments.get(_ARGUMENTS[field], unrecorded)
+        if field not in ("name", "summary") and (_plain(value) or value != default):
+            differs = field in own and value != default
+            rows.append((field, _plain(value) + (f" (recipe: {_plain(default) or 'none'})" if differs else "")))
+    head = run.get("head") or {}
+    rows.append(("head", ", ".join(filter(None, (head.get("head"), head.get("start"))))))
+    rows.append(("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ()))))
+    if "augmentation" in run:
+        rows.append(("augmentation", _plain(run["augmentation"] or "none")))
+    return markdown_table(("setting", "value"), [row for row in rows if row[1]], numbers=False)
+
+
+def environment(run: Mapping[str, Any]) -> str | None:
+    """Return seeds, hardware, time, memory, emissions and versions; None if nothing is recorded."""
+    hardware, threads = run.get("hardware") or {}, entry(run, "hardware", "threads")
+    accelerator = hardware.get("accelerator")
+    device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
+    machine = (hardware.get("platform"), f"{threads} threads" if threads else None, device)
+    measured = run.get("emissions") or {}
+    emissions = [f"{measured.get('grams') or 0:.4g} g CO2 equivalents"]
+    if measured.get("kilowatt_hours") is not None:
+        emissions.append(f"{measured['kilowatt_hours']:.4g} kWh")
+    emissions += [str(measured[key]) for key in ("covers", "source", "country") if measured.get(key)]
+    memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
+    rows = [
+        ("seeds", _plain(run.get("seeds") or {})),
+        ("hardware", ", ".join(filter(None, machine))),
+        ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
+        ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
+        ("emissions", ", ".join(emissions) if measured.get("grams") is not None else ""),
+        ("versions", _plain(run.get("versions") or {})),
+    ]
+    rows = [(name, value) for name, value in rows if value]
+    return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
+
+
+def _with_interval(value: float | None, bounds: Any) -> str:
+    return percent(value) + (f" ({percent_range(bounds)})" if bounds else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(of)}" for key, of in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(_plain(of) for of in value)
+    return "" if value is None else str(value)
