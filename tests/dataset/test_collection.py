@@ -9,7 +9,6 @@ import pytest
 from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.votes import Votes
 from hf_ser.errors import InputError
 
 
@@ -28,7 +27,7 @@ def test_a_nested_second_copy_is_rejected_and_the_shallow_one_kept(tmp_path):
     shutil.copy(first, second)
     write_wav(tmp_path / "x/y/OAF_back_ps.wav", noise(2))
     collection = collect({"tess": tmp_path})
-    assert [entry.file for entry in collection.clips] == ["OAF_back/OAF_back_ps.wav"]
+    assert list(collection.clips["file"]) == ["OAF_back/OAF_back_ps.wav"]
     details = {finding.file: finding.detail for finding in collection.rejected}
     assert set(rejected(collection).values()) == {"second_copy"}
     assert "the same bytes" in details["TESS Toronto emotional speech set data/OAF_back/OAF_back_ps.wav"]
@@ -42,9 +41,7 @@ def test_the_original_is_kept_before_a_trimmed_copy_in_a_better_place(shared, tm
     shutil.copy(published, tmp_path / "a/b")
     write_wav(tmp_path / published.name, noise(1))
     collection = collect({"crema_d": tmp_path})
-    assert [(entry.file, entry.inspection.provenance) for entry in collection.clips] == [
-        ("a/b/1007_ITS_SAD_XX.wav", "original")
-    ]
+    assert collection.clips[["file", "provenance"]].values.tolist() == [["a/b/1007_ITS_SAD_XX.wav", "original"]]
     assert rejected(collection) == {"1007_ITS_SAD_XX.wav": "second_copy"}
 
 
@@ -69,7 +66,7 @@ def test_songs_videos_and_foreign_recordings_are_said_once(tmp_path):
     both = collect({"ravdess": tmp_path, "crema_d": tmp_path})
     assert Counter(rejected(both).values()) == {"song_or_video": 3, "not_a_clip": 1}
     assert len(both.rejected) == 4
-    assert [entry.clip.corpus for entry in both.clips] == ["crema_d", "ravdess"]
+    assert list(both.clips["corpus"]) == ["crema_d", "ravdess"]
 
 
 def test_identical_samples_are_flagged_and_kept(tmp_path):
@@ -79,7 +76,7 @@ def test_identical_samples_are_flagged_and_kept(tmp_path):
     write_wav(tmp_path / "1001_IEO_HAP_HI.wav", noise(2))
     write_wav(tmp_path / "1001_IEO_NEU_XX.wav", np.zeros(800))
     collection = collect({"crema_d": tmp_path})
-    assert {entry.clip.clip_id.split("/")[1]: list(entry.inspection.flags) for entry in collection.clips} == {
+    assert {file[:-4]: list(flags) for file, flags in collection.clips[["file", "flags"]].values} == {
         "1001_DFA_ANG_XX": ["identical_samples_two_labels"],
         "1001_DFA_SAD_XX": ["identical_samples_two_labels"],
         "1001_IEO_HAP_HI": ["identical_samples_one_label"],
@@ -92,15 +89,15 @@ def test_identical_samples_are_flagged_and_kept(tmp_path):
 @pytest.mark.shared
 def test_a_contradictory_original_is_flagged_without_its_twin(shared, tmp_path):
     shutil.copy(shared / "originals/CREMA-D/AudioWAV/1017_IWW_ANG_XX.wav", tmp_path)
-    (clip,) = collect({"crema_d": tmp_path}).clips
-    assert clip.inspection.flags == {"identical_samples_two_labels": "same samples as crema_d/1017_IWW_FEA_XX (fear)"}
+    (flags,) = collect({"crema_d": tmp_path}).clips["flags"]
+    assert flags == {"identical_samples_two_labels": "same samples as crema_d/1017_IWW_FEA_XX (fear)"}
 
 
 @pytest.mark.shared
 def test_the_44_originals_are_classified(shared):
     collection = collect(dict.fromkeys(CORPORA, shared / "originals"))
     assert collection.rejected == ()
-    assert {entry.inspection.provenance for entry in collection.clips} == {"original"}
+    assert set(collection.clips["provenance"]) == {"original"}
     assert reasons(collection) == {
         "clipped": 5,
         "all_zeros": 1,
@@ -110,9 +107,9 @@ def test_the_44_originals_are_classified(shared):
     }
 
 
-def votes(**voice: int) -> Votes:
+def votes(**voice: int) -> dict:
     counts = dict.fromkeys(("angry", "disgust", "fear", "happy", "neutral", "sad"), 0)
-    return Votes(counts | voice, counts, counts | {"sad": 1})
+    return {"voice_votes": counts | voice, "face_votes": counts, "multimodal_votes": counts | {"sad": 1}}
 
 
 def test_labels_by_vote_reject_ties_and_clips_without_votes_in_the_open(tmp_path):
@@ -120,13 +117,13 @@ def test_labels_by_vote_reject_ties_and_clips_without_votes_in_the_open(tmp_path
         write_wav(tmp_path / f"1001_{sentence}_ANG_XX.wav", noise(seed))
     known = {"crema_d/1001_DFA_ANG_XX": votes(neutral=4, angry=3), "crema_d/1001_IOM_ANG_XX": votes(sad=3, angry=3)}
     voiced = collect({"crema_d": tmp_path}, label_scheme="voice_vote", votes=known)
-    assert [(entry.clip.emotion, entry.emotion) for entry in voiced.clips] == [("angry", "neutral")]
+    assert voiced.clips[["file", "emotion"]].values.tolist() == [["1001_DFA_ANG_XX.wav", "neutral"]]
     assert rejected(voiced) == {"1001_IOM_ANG_XX.wav": "vote_tie", "1001_TAI_ANG_XX.wav": "no_votes"}
     assert "angry 3, sad 3" in next(it.detail for it in voiced.rejected if it.reason == "vote_tie")
     seen = collect({"crema_d": tmp_path}, label_scheme="multimodal_vote", votes=known)
-    assert [entry.emotion for entry in seen.clips] == ["sad", "sad"]
+    assert list(seen.clips["emotion"]) == ["sad", "sad"]
     intended = collect({"crema_d": tmp_path}, votes=known)
-    assert [entry.votes is None for entry in intended.clips] == [False, False, True]
+    assert list(intended.clips["voice_votes"].isna()) == [False, False, True]
 
 
 def test_a_folder_without_the_corpus_is_an_input_error(tmp_path):

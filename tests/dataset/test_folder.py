@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-import logging
+import hashlib
 import sys
 from pathlib import Path
 
@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_ser.dataset.collection import collect
-from hf_ser.dataset.folder import read_folder
+from hf_ser.dataset.collection import collect, read_folder
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
@@ -21,19 +20,8 @@ POINTER = (
     "oid sha256:6d369d9d261a003f018fbdeaadf0d9c1de15fb517e3cf6cebdb685c7ba0ef77b\n"
     "size 87598\n"
 )
-COLUMNS = [
-    "audio",
-    "emotion",
-    "corpus",
-    "speaker",
-    "sex",
-    "age",
-    "sentence",
-    "intensity",
-    "clip_id",
-    "duration",
-    "sampling_rate",
-]
+COLUMNS = ["audio", "emotion", "corpus", "speaker", "sex", "age", "sentence", "intensity", "clip_id", "duration",
+           "sampling_rate", "audio_sha256"]  # fmt: skip
 
 
 @pytest.fixture
@@ -90,6 +78,7 @@ def test_columns(root):
         "clip_id": "crema_d/1040_ITH_SAD_XX",
         "duration": 1.0,
         "sampling_rate": 16_000,
+        "audio_sha256": hashlib.sha256((root / "AudioWAV/1040_ITH_SAD_X.flac").read_bytes()).hexdigest(),
     }
     assert dataset["age"][:] == [42, None, None, 64]
     assert dataset["duration"][:] == [1.0, 1.5, 2.0, 1.5]
@@ -113,21 +102,13 @@ def test_what_is_left_out_is_logged(root, caplog):
     copy.write_bytes((root / "tess/OAF_Fear/OAF_food_fear.wav").read_bytes())
     spoil(root, "Actor_01/03-02-05-01-01-01-01.wav", b"song")
     spoil(root, "me.wav", b"")
-    with caplog.at_level(logging.WARNING, logger="hf_ser.dataset.folder"):
-        assert len(read_folder(root)) == 4
-    copies, recordings = caplog.messages
-    used = root / "tess/OAF_Fear/OAF_food_fear.wav"
-    assert copies == f"1 further copies of clips were left out, such as {copy} (used: {used})"
-    assert recordings == (
-        "2 other files were left out, such as "
-        f"{root / 'Actor_01/03-02-05-01-01-01-01.wav'} (RAVDESS song (vocal channel 02), not speech)"
-    )
-
-
-def test_missing_folder(tmp_path):
-    assert message(tmp_path / "nowhere") == (
-        f"folder {tmp_path / 'nowhere'} does not exist; give the folder that holds the corpora"
-    )
+    assert len(read_folder(root)) == 4
+    assert caplog.messages == [
+        f"1 further copies of clips were left out, such as {copy} (a second copy of tess/OAF_food_fear (the same "
+        "bytes); kept: tess/OAF_Fear/OAF_food_fear.wav)",
+        f"2 other files were left out, such as {root}/Actor_01/03-02-05-01-01-01-01.wav (RAVDESS song (vocal channel "
+        "02), not speech)",
+    ]
 
 
 def test_folder_without_clips(tmp_path):
@@ -153,7 +134,7 @@ def test_of_copies_of_a_clip_the_readable_lossless_one_is_read(tmp_path, pointer
     used = "AudioMP3" if pointers == "AudioWAV" else "AudioWAV"
     assert {Path(audio["path"]).parent.name for audio in read_folder(tmp_path)["audio"]} == {used}
     built = collect({"crema_d": tmp_path})
-    assert {entry.path.parent.name for entry in built.clips} == {used}
+    assert {path.parent.name for path in built.clips["path"]} == {used}
     assert {finding.reason for finding in built.rejected} == {"lfs_pointer" if pointers else "second_copy"}
 
 

@@ -9,7 +9,7 @@ import soundfile
 
 from dataset_files import noise, write_wav
 from hf_ser.corpora import discover, parse
-from hf_ser.dataset.hygiene import Fault, inspect_bytes, inspect_file, samples_digest
+from hf_ser.dataset.hygiene import Fault, inspect_file, samples_digest
 from hf_ser.dataset.originals import originals
 
 NAME = "1001_DFA_ANG_XX.wav"
@@ -24,6 +24,11 @@ FLAGGED_ORIGINALS = {
     "savee/JK_su08": ["clipped"],
     "tess/OAF_bite_neutral": ["misnamed"],
 }
+
+
+def inspect_bytes(folder, content, name, clip):
+    (folder / name).write_bytes(content)
+    return inspect_file(folder / name, clip)
 
 
 def encoded(samples, rate=16_000, **options) -> bytes:
@@ -60,13 +65,13 @@ def test_decoding_an_original_says_the_same_as_the_list(shared, tmp_path):
 
 
 @pytest.mark.shared
-def test_lossless_and_lossy_copies_are_re_encoded_and_cut_ones_unknown(shared):
+def test_lossless_and_lossy_copies_are_re_encoded_and_cut_ones_unknown(shared, tmp_path):
     path, clip = next(it for it in discover(shared / "originals").found if it.clip.clip_id == "tess/YAF_luck_disgust")
     samples, rate = soundfile.read(path, dtype="int16")
     other = encoded(samples, rate, format="FLAC", subtype="PCM_16")
-    assert inspect_bytes(other, "YAF_luck_disgust.flac", clip).provenance == "re_encoded"
-    assert inspect_bytes(encoded(samples[2000:], rate), path.name, clip).provenance == "unknown"
-    assert inspect_bytes(encoded(samples // 4, rate), path.name, clip).provenance == "unknown"
+    assert inspect_bytes(tmp_path, other, "YAF_luck_disgust.flac", clip).provenance == "re_encoded"
+    assert inspect_bytes(tmp_path, encoded(samples[2000:], rate), path.name, clip).provenance == "unknown"
+    assert inspect_bytes(tmp_path, encoded(samples // 4, rate), path.name, clip).provenance == "unknown"
 
 
 @pytest.mark.shared
@@ -78,9 +83,9 @@ def test_opus_copies_of_every_corpus_are_re_encoded(shared):
 
 
 @pytest.mark.shared
-def test_an_original_under_another_clips_name_is_misnamed(shared):
+def test_an_original_under_another_clips_name_is_misnamed(shared, tmp_path):
     path = shared / "originals/CREMA-D/AudioWAV/1007_ITS_SAD_XX.wav"
-    inspection = inspect_bytes(path.read_bytes(), NAME, CLIP)
+    inspection = inspect_bytes(tmp_path, path.read_bytes(), NAME, CLIP)
     assert inspection.flags == {"misnamed": "its bytes are those of crema_d/1007_ITS_SAD_XX"}
 
 
@@ -100,7 +105,8 @@ def test_an_original_under_another_clips_name_is_misnamed(shared):
 def test_what_is_not_audio_is_a_fault(tmp_path, content, reason, words):
     assert inspect_file(tmp_path / NAME, CLIP).detail == "cannot be opened (No such file or directory)"
     (tmp_path / NAME).write_bytes(content)
-    for fault in (inspect_bytes(content, NAME, CLIP), inspect_file(tmp_path / NAME, CLIP)):
+    for quick in (False, True) if words != "not finite" else (False,):
+        fault = inspect_file(tmp_path / NAME, CLIP, quick)
         assert isinstance(fault, Fault)
         assert fault.reason == reason
         assert words in fault.detail
@@ -138,8 +144,8 @@ def test_misnamed(tmp_path):
 @pytest.mark.parametrize("options", [{"format": "AIFF"}, {"format": "FLAC"}, {"subtype": "PCM_24"}])
 def test_channels_and_containers_do_not_change_what_is_found(tmp_path, options):
     stereo = noise(1).astype("int16").reshape(-1, 2)
-    plain = inspect_bytes(encoded(stereo), NAME, CLIP)
-    other = inspect_bytes(encoded(stereo / 32768, **options), NAME, CLIP)
+    plain = inspect_bytes(tmp_path, encoded(stereo), NAME, CLIP)
+    other = inspect_bytes(tmp_path, encoded(stereo / 32768, **options), NAME, CLIP)
     assert (plain.duration, plain.sampling_rate, plain.flags) == (0.025, 16_000, {})
     assert (other.duration, other.sampling_rate, other.flags) == (0.025, 16_000, {})
     assert other.rms == pytest.approx(plain.rms, rel=1e-3)

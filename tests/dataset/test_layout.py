@@ -1,13 +1,20 @@
-"""The plan of files and configurations, over the names of all 12,162 clips."""
+"""The plan of files and configurations, over the names of all 12,162 clips, and the tables in the files."""
 
 from fnmatch import fnmatchcase
 
 import pytest
+from datasets import Features
 
+import hf_ser.dataset.tables as tables_module
+from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA, parse
-from hf_ser.dataset.layout import plan
+from hf_ser.dataset.build import build_dataset
+from hf_ser.dataset.collection import collect
+from hf_ser.dataset.layout import patterns, plan
 from hf_ser.dataset.originals import originals
-from hf_ser.dataset.splits import PROTOCOLS, split
+from hf_ser.dataset.splits import PROTOCOLS
+from hf_ser.dataset.tables import feature_list, features, schema, tables
+from hf_ser.errors import InputError
 
 
 def columns_of(clips):
@@ -24,64 +31,65 @@ def layout(clips):
     return plan(columns_of(clips))
 
 
-def test_every_clip_lies_in_one_file_and_files_are_few(clips, layout):
-    stored = [row for shard in layout.shards for row in shard.rows]
-    assert sorted(stored) == list(range(len(clips)))
-    assert len({shard.path for shard in layout.shards}) == len(layout.shards) == 57
-
-
-def test_every_protocol_corpus_and_the_whole_is_a_configuration(layout):
-    names = [configuration.name for configuration in layout.configurations]
-    assert names[0] == "speaker_independent"
-    assert sorted(names) == sorted([*PROTOCOLS, *CORPORA, "all"])
+def test_every_configuration_is_a_list_of_files_and_every_clip_is_in_one_file(clips, layout):
+    assert sorted(row for rows in layout.files.values() for row in rows) == list(range(len(clips)))
+    assert len(layout.files) == 57
+    assert next(iter(layout.configurations)) == "speaker_independent"
+    assert set(layout.configurations) == {*PROTOCOLS, *CORPORA, "all"}
     assert layout.left_out == {}
-
-
-def test_the_files_of_a_protocol_are_its_parts(clips, layout):
-    columns = columns_of(clips)
-    for configuration in layout.configurations:
-        if configuration.name not in PROTOCOLS:
-            continue
-        rows = split(columns, configuration.name)
-        for part, shards in configuration.splits.items():
-            assert sorted(row for shard in shards for row in shard.rows) == rows[part], (configuration.name, part)
-            assert layout.rows[configuration.name][part] == rows[part]
-
-
-def test_each_file_of_a_split_matches_exactly_one_of_its_patterns(layout):
-    paths = [shard.path for shard in layout.shards]
-    for configuration in layout.configurations:
-        for part, shards in configuration.splits.items():
-            patterns = configuration.patterns[part]
-            hits = {path: sum(fnmatchcase(path, pattern) for pattern in patterns) for path in paths}
-            wanted = {shard.path for shard in shards}
-            assert hits == {path: int(path in wanted) for path in paths}, (configuration.name, part)
+    for name, splits in layout.configurations.items():
+        for part, paths in splits.items():
+            if name in PROTOCOLS:
+                assert sorted(row for path in paths for row in layout.files[path]) == layout.rows[name][part]
+            globs = patterns(paths, layout.files)
+            hits = {path: sum(fnmatchcase(path, glob) for glob in globs) for path in layout.files}
+            assert hits == {path: int(path in paths) for path in layout.files}, (name, part)
 
 
 def test_protocols_that_the_clips_do_not_allow_are_left_out_with_the_reason(clips):
     tess = plan(columns_of([clip for clip in clips if clip.corpus == "tess"]))
-    assert [configuration.name for configuration in tess.configurations] == ["all", "paper", "tess"]
+    assert list(tess.configurations) == ["all", "paper", "tess"]
     assert set(tess.left_out) == set(PROTOCOLS) - {"paper"}
     assert "validation part empty" in tess.left_out["speaker_independent"]
 
 
 def test_the_files_do_not_depend_on_the_order_of_the_clips(clips, layout):
-    backwards = plan(columns_of(clips[::-1]))
-    assert [shard.path for shard in backwards.shards] == [shard.path for shard in layout.shards]
-    count = len(clips) - 1
-    assert [sorted(count - row for row in shard.rows) for shard in backwards.shards] == [
-        list(shard.rows) for shard in layout.shards
-    ]
+    backwards, last = plan(columns_of(clips[::-1])), len(clips) - 1
+    assert {path: sorted(last - row for row in rows) for path, rows in backwards.files.items()} == layout.files
 
 
 def test_the_columns_are_those_that_datasets_makes_of_the_description():
-    from datasets import Features
-
-    from hf_ser.dataset.tables import feature_list, features, schema
-
     assert schema().types == features().arrow_schema.types
     assert schema().names == features().arrow_schema.names
     assert Features.from_arrow_schema(schema()) == features()
     assert Features._from_yaml_list(feature_list()) == features()
     # Unknown to releases of `datasets` before 4.0.
     assert b"List" not in schema().metadata[b"huggingface"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "sizes"),
+    [(100, 1 << 26, [4]), (3, 1 << 26, [3, 1]), (100, 3400, [2, 2]), (100, 10, [1, 1, 1, 1])],
+)
+def test_a_table_is_bounded_in_rows_and_in_bytes(savee, monkeypatch, rows, size, sizes):
+    clips = collect({"savee": savee}).clips
+    monkeypatch.setattr(tables_module, "_ROWS_OF_A_TABLE", rows)
+    monkeypatch.setattr(tables_module, "_BYTES_OF_A_TABLE", size)
+    made = list(tables(clips))
+    assert [len(table) for table in made] == sizes
+    assert all(table.schema.equals(schema(), check_metadata=True) for table in made)
+    audio = [audio for table in made for audio in table["audio"].to_pylist()]
+    named = zip(clips["path"], clips["clip_id"], strict=True)
+    assert audio == [{"bytes": path.read_bytes(), "path": f"{clip_id}.wav"} for path, clip_id in named]
+
+
+@pytest.mark.parametrize("frames", [799, 801])
+def test_a_build_does_not_take_a_file_that_changed_since_it_was_inspected(savee, tmp_path, monkeypatch, frames):
+    def plan_late(columns):
+        write_wav(savee / "DC/a01.wav", noise(1, frames))
+        return plan(columns)
+
+    monkeypatch.setattr("hf_ser.dataset.build.plan", plan_late)
+    with pytest.raises(InputError, match=r"a01.wav changed while it was read; .*out was not written"):
+        build_dataset(out=tmp_path / "out", savee=savee)
+    assert not (tmp_path / "out").exists()

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from hf_ser.dataset.archives import unpack
 from hf_ser.dataset.collection import Collection, Finding, collect
-from hf_ser.dataset.data_card import ShardSize, render_data_card
-from hf_ser.dataset.layout import Layout, Shard, plan
+from hf_ser.dataset.data_card import render_data_card
+from hf_ser.dataset.layout import Layout, plan
 from hf_ser.dataset.proof import prove
 from hf_ser.dataset.report import printable, render_report, report
 from hf_ser.dataset.staging import move, staging
@@ -28,6 +28,7 @@ _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
 _AUDIO_BYTES: Final = "audio.bytes"
+_PROVED: Final = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,12 @@ def build_dataset(
             folders, label_scheme=label_scheme, votes=known_votes, num_proc=num_proc, already_rejected=unreadable
         )
         findings = [*collection.rejected, *collection.flagged]
-        if strict and findings:
+        if findings and (strict or collection.clips.empty):
             first = findings[0]
-            raise InputError(
-                f"{first.corpus}/{printable(first.file)}: {first.reason} ({printable(first.detail)}); {len(findings)} "
-                "findings in all, which strict treats as errors: fix the files, or build without strict"
-            )
+            fault = f"{first.corpus}/{printable(first.file)}: {first.reason} ({printable(first.detail)})"
+            why = "which strict treats as errors: fix the files, or build without strict"
+            why = "so that no clip is left: fix the files" if collection.clips.empty else why
+            raise InputError(f"{fault}; {len(findings)} findings in all, {why}")
         facts = _write(collection, staged / "folder", num_proc)
         move(staged / "folder", target)
     return BuildResult(target, facts)
@@ -137,16 +138,14 @@ def _votes(
 
 def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[str, Any]:
     """Write the data set into a new folder and return its report."""
-    clips = collection.clips
-    names = ("corpus", "speaker", "clip_id", "sentence", "sex")
-    columns = {name: [getattr(entry.clip, name) for entry in clips] for name in names}
-    columns["emotion"] = [entry.emotion for entry in clips]
-    columns["pcm_sha1"] = [entry.inspection.pcm_sha1 or f"file {entry.inspection.sha256}" for entry in clips]
+    columns = {name: list(collection.clips[name]) for name in _PROVED}
+    digests = zip(collection.clips["pcm_sha1"], collection.clips["sha256"], strict=True)
+    columns["pcm_sha1"] = [pcm or f"file {sha256}" for pcm, sha256 in digests]
     layout = plan(columns)
     (folder / "data").mkdir(parents=True)
-    sizes = _write_shards(collection, layout, folder, num_proc)
+    sizes = _write_files(collection, layout, folder, num_proc)
     proofs = {protocol: prove(columns, parts) for protocol, parts in layout.rows.items()}
-    facts = report(collection, list(layout.rows), layout.left_out)
+    facts = report(collection, layout.rows, layout.left_out)
     write_json(folder / "build_report.json", facts)
     write_text(folder / "build_report.md", render_report(facts))
     write_json(folder / "split_proof.json", {protocol: proof.as_dict() for protocol, proof in proofs.items()})
@@ -154,22 +153,25 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
     return facts
 
 
-def _write_shards(collection: Collection, layout: Layout, folder: Path, num_proc: int | None) -> dict[str, ShardSize]:
+def _write_files(
+    collection: Collection, layout: Layout, folder: Path, num_proc: int | None
+) -> dict[str, tuple[int, int]]:
+    """Write the Parquet files; return the bytes of the columns in memory, and of the file, by path."""
     progress = tqdm(total=len(collection.clips), desc="Writing Parquet", unit="clip", disable=None)
 
-    def write(shard: Shard) -> ShardSize:
-        path, size = folder / shard.path, 0
-        with _writer(path) as writer:
-            for table in tables([collection.clips[row] for row in shard.rows]):
+    def write(path: str) -> tuple[int, int]:
+        size = 0
+        with _writer(folder / path) as writer:
+            for table in tables(collection.clips.iloc[list(layout.files[path])]):
                 writer.write_table(table)
                 size += table.nbytes
                 progress.update(len(table))
-        return ShardSize(len(shard.rows), size, path.stat().st_size)
+        return size, (folder / path).stat().st_size
 
     # The largest first, so that no thread is left alone with it at the end.
-    order = sorted(layout.shards, key=lambda shard: -len(shard.rows))
+    order = sorted(layout.files, key=lambda path: -len(layout.files[path]))
     with progress, ThreadPoolExecutor(min(num_proc or os.cpu_count() or 1, _WRITERS)) as pool:
-        return dict(zip((shard.path for shard in order), pool.map(write, order), strict=True))
+        return dict(zip(order, pool.map(write, order), strict=True))
 
 
 def _writer(path: Path) -> pyarrow.parquet.ParquetWriter:

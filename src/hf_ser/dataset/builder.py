@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas
 import pyarrow
 
 from hf_ser.corpora import CORPORA, discover
-from hf_ser.dataset.collection import CollectedClip, collect
+from hf_ser.dataset.collection import collect
 from hf_ser.dataset.tables import features, tables
 from hf_ser.dataset.votes import find_votes, read_votes
 from hf_ser.errors import InputError
@@ -76,7 +77,7 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             label_scheme=self.config.label_scheme,
             votes=read_votes(table) if table and "crema_d" in wanted else None,
         )
-        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"clips": list(collection.clips)})]
+        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"clips": collection.clips})]
 
-    def _generate_tables(self, clips: list[CollectedClip]) -> Iterator[tuple[int, pyarrow.Table]]:
+    def _generate_tables(self, clips: pandas.DataFrame) -> Iterator[tuple[int, pyarrow.Table]]:
         yield from enumerate(tables(clips))

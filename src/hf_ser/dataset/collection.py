@@ -1,39 +1,45 @@
-"""The clips of a folder of corpora, each once, and a list of everything that was found wrong with its files."""
+"""The clips of folders of corpora, each once, and a list of everything that was found wrong with their files."""
 
 import itertools
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hf_ser.corpora import CORPORA, Clip, Discovery, discover, parse
+import pandas
+from tqdm import tqdm
+
+from hf_ser.corpora import CORPORA, Discovery, discover, parse
 from hf_ser.corpora.clip import LOSSY_EXTENSIONS
 from hf_ser.corpora.walk import Found
-from hf_ser.dataset.hygiene import Fault, Inspection, repeated_samples, samples_digest
-from hf_ser.dataset.inspections import Inspections
+from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples, samples_digest
 from hf_ser.dataset.originals import originals
-from hf_ser.dataset.votes import LabelScheme, Votes, voted_emotion
+from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
+from hf_ser.labels import EMOTIONS
 
-__all__ = ["CollectedClip", "Collection", "Finding", "best_copy", "collect"]
+if TYPE_CHECKING:
+    from datasets import Dataset
 
+__all__ = ["Collection", "Finding", "collect", "read_folder"]
+
+logger = logging.getLogger(__name__)
+
+_NAMED = ("corpus", "clip_id", "speaker", "sex", "age", "emotion", "sentence", "intensity")
+_COLUMNS = ("path", "file", *_NAMED, *Inspection._fields, "duration", *VOTE_COLUMNS)
 # The list of the published files holds levels to one decimal.
 _LEVEL_ROUNDING: Final = 0.1
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
+# Submitting single files takes a third of the time that inspecting them takes.
+_BATCH: Final = 64
 
 
 class Finding(NamedTuple):
-    """Something wrong with a file.
-
-    Attributes:
-        corpus: The corpus that the file was given as.
-        file: Path of the file relative to the given folder or zip file, with forward slashes.
-        clip_id: The clip that its name stands for; None where it stands for none.
-        reason: One of the reasons of `hf_ser.dataset.report.REASONS`.
-        detail: What was found, in words.
-    """
+    """Something wrong with a file: its corpus, path, clip if it stands for one, reason (see `REASONS`) and details."""
 
     corpus: str
     file: str
@@ -43,66 +49,27 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class CollectedClip:
-    """A clip of the data set.
-
-    Attributes:
-        clip: What the file's name says.
-        path: The file.
-        file: Its path relative to the given folder, with forward slashes.
-        emotion: The label under the label scheme.
-        inspection: What the file contains; its flags include those from comparing clips with each other.
-        votes: What people perceived in the clip; None where this is not known.
-    """
-
-    clip: Clip
-    path: Path
-    file: str
-    emotion: str
-    inspection: Inspection
-    votes: Votes | None
-
-
-@dataclass(frozen=True, slots=True)
 class Collection:
     """The clips of a data set and everything that was found wrong.
 
     Attributes:
         corpora: Names of the given corpora, in the order of `CORPORA`.
-        clips: Each clip once, sorted by `clip_id`.
+        clips: One row per clip, sorted by `clip_id`: `path`, `file` (relative to the given folder), the fields of
+            `hf_ser.corpora.Clip` (`emotion` under the label scheme) and of `Inspection`, `duration` and the votes.
         rejected: Files that are not in the data set.
         label_scheme: Where CREMA-D's labels come from.
     """
 
     corpora: tuple[str, ...]
-    clips: tuple[CollectedClip, ...]
+    clips: pandas.DataFrame
     rejected: tuple[Finding, ...]
     label_scheme: LabelScheme
 
     @property
     def flagged(self) -> tuple[Finding, ...]:
         """What was found wrong with the clips that are in the data set."""
-        return tuple(
-            Finding(entry.clip.corpus, entry.file, entry.clip.clip_id, flag, detail)
-            for entry in self.clips
-            for flag, detail in entry.inspection.flags.items()
-        )
-
-
-def best_copy(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault]) -> Found | None:
-    """Return the file to use for a clip; None if no file can be read.
-
-    A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
-    unknown origin; among equals the first one (see `Discovery.copies`). A copy without an inspection does not count.
-    """
-
-    def rank(copy: Found) -> tuple[int, bool, int]:
-        inspection = inspections[copy.path]
-        origin = _PROVENANCE_ORDER.index(inspection.provenance) if isinstance(inspection, Inspection) else 0
-        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
-
-    readable = [copy for copy in copies if isinstance(inspections.get(copy.path), Inspection)]
-    return min(readable, key=rank, default=None)
+        rows = zip(*(self.clips[name] for name in ("corpus", "file", "clip_id", "flags")), strict=True)
+        return tuple(Finding(*named, *flag) for *named, flags in rows for flag in flags.items())
 
 
 def collect(
@@ -113,7 +80,7 @@ def collect(
     num_proc: int | None = None,
     already_rejected: Iterable[Finding] = (),
 ) -> Collection:
-    """Find the clips below folders, read each file once, and keep the best copy of each clip (see `best_copy`).
+    """Find the clips of corpora below their folders, inspect every file, and keep the best copy of each clip.
 
     Args:
         folders: Folder of each corpus, by name; several corpora may share a folder.
@@ -126,173 +93,195 @@ def collect(
         InputError: A folder is missing or contains no clip of its corpus.
     """
     given = {name: Path(folders[name]).resolve() for name in CORPORA if name in folders}
-    discoveries: dict[Path, Discovery] = {}
-    rejected = list(already_rejected)
-    clips: list[CollectedClip] = []
-    with Inspections(num_proc) as inspections:
-        for name, real in given.items():
-            # The files of one corpus are read while the next corpus is searched.
-            if real not in discoveries:
-                discoveries[real] = discover(folders[name])
-                rejected += _not_of_these(discoveries[real], [other for other in given if given[other] == real])
-            copies = [copy for files in discoveries[real].copies.values() for copy in files if copy.clip.corpus == name]
-            if not copies:
-                raise InputError(no_clips(discoveries[real], [name]))
-            inspections.begin([(path, "", clip) for path, clip in copies])
-        inspected = inspections.finish()
-        for real, discovery in discoveries.items():
-            for copies_of_one in discovery.copies.values():
-                if given.get(copies_of_one[0].clip.corpus) == real:
-                    kept, dropped = _choose(discovery, copies_of_one, inspected)
-                    rejected += dropped
-                    clips += kept
-        clips.sort(key=lambda entry: entry.clip.clip_id)
-        clips, without_label = _label(clips, label_scheme, votes or {})
-        compared = _compare(clips, label_scheme, inspections.pool)
+    rejected, rows = list(already_rejected), []
+    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
+        for real in dict.fromkeys(given.values()):
+            names = [name for name in given if given[name] == real]
+            found, dropped = _best_copies(discover(folders[names[0]]), names, pool)
+            rows += found
+            rejected += dropped
+        labelled, without_label = _label(sorted(rows, key=lambda row: row["clip_id"]), label_scheme, votes or {})
+        _compare(labelled, label_scheme, pool)
     return Collection(
         corpora=tuple(given),
-        clips=tuple(compared),
+        clips=pandas.DataFrame(labelled, columns=_COLUMNS, dtype=object),
         rejected=tuple(sorted(rejected + without_label, key=lambda entry: (entry.corpus, entry.file, entry.reason))),
         label_scheme=label_scheme,
     )
 
 
-def no_clips(discovery: Discovery, missing: Iterable[str]) -> str:
-    """Return the message for a folder without clips of the named corpora."""
-    examples = ", ".join(
-        f"{' or '.join(CORPORA[name].examples)} ({name})" for name in missing if CORPORA[name].examples
+def read_folder(root: str | os.PathLike[str]) -> "Dataset":
+    """Return the clips below a folder as a data set, sorted by `clip_id`; files are hashed, but rarely decoded.
+
+    Args:
+        root: Folder that holds one or more of the known corpora, in any layout.
+
+    Returns:
+        One row per clip, with the columns `audio` (`Audio(decode=False)`: the absolute path, no bytes), `emotion`
+        (`ClassLabel` of `EMOTIONS`, then of any other label), `corpus`, `speaker`, `sex`, `age` (years or None),
+        `sentence`, `intensity`, `clip_id`, `duration` (seconds), `sampling_rate` (Hz) and `audio_sha256`.
+
+    Raises:
+        InputError: The folder is missing or holds no clip, or a clip has no readable file.
+
+    Example:
+        >>> import soundfile, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> soundfile.write(f"{folder}/OAF_back_ps.wav", [0.0] * 16000, 16000)
+        >>> row = read_folder(folder)[0]
+        >>> row["clip_id"], EMOTIONS[row["emotion"]], row["age"], row["duration"]
+        ('tess/OAF_back_ps', 'surprise', 64, 1.0)
+    """
+    from datasets import Audio, ClassLabel, Dataset, Features, Value
+
+    discovery = discover(root)
+    with ThreadPoolExecutor() as pool:
+        rows, rejected = _best_copies(discovery, (), pool)
+    usable = {row["clip_id"] for row in rows}
+    broken = {it.clip_id: it for it in reversed(rejected) if it.clip_id and it.clip_id not in usable}
+    if broken:
+        first = broken[min(broken)]
+        more = f" ({len(broken) - 1} more of {len(discovery.copies)} clips are unusable)" if len(broken) > 1 else ""
+        hint = "" if first.reason == "lfs_pointer" else "; download it again or remove it"
+        raise InputError(f"{discovery.root / first.file} {first.detail}{hint}{more}")
+    for kind, of_clip in (("further copies of clips", True), ("other files", False)):
+        if left_out := [it for it in rejected if bool(it.clip_id) == of_clip]:
+            example = discovery.root / left_out[0].file, left_out[0].detail
+            logger.warning("%d %s were left out, such as %s (%s)", len(left_out), kind, *example)
+    names = ("emotion", "corpus", "speaker", "sex", "age", "sentence", "intensity", "clip_id")
+    columns = {"audio": [str(row["path"]) for row in rows]}
+    columns |= {name: [row[name] for row in rows] for name in (*names, "duration", "sampling_rate")}
+    columns["audio_sha256"] = [row["sha256"] for row in rows]
+    labels = [*EMOTIONS, *sorted(set(columns["emotion"]) - set(EMOTIONS))]
+    features = Features(
+        {name: Value("string") for name in columns}
+        | {"emotion": ClassLabel(names=labels), "age": Value("int32")}
+        | {"duration": Value("float64"), "sampling_rate": Value("int32")}
     )
+    # Paths first, cast second: encoding paths as Audio directly imports torchcodec even with decode=False.
+    return Dataset.from_dict(columns, features=features).cast_column("audio", Audio(decode=False))
+
+
+def _best_copies(
+    discovery: Discovery, corpora: Sequence[str], pool: Executor
+) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """Return a row for each clip of the corpora, and a finding for each file that is not used.
+
+    Without named corpora, those of all known ones are returned, and a file without another copy is not decoded.
+    """
+    wanted = corpora or list(CORPORA)
+    clips = {clip_id: files for clip_id, files in discovery.copies.items() if files[0].clip.corpus in wanted}
+    missing = set(wanted) - {files[0].clip.corpus for files in clips.values()}
+    if missing and (corpora or not clips):
+        raise InputError(_no_clips(discovery, [name for name in wanted if name in missing]))
+    files = [(*file, not corpora and len(copies) == 1) for copies in clips.values() for file in copies]
+    batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
+    originals()  # Loaded once, before several threads ask for it.
+    done = pool.map(lambda batch: [inspect_file(*file) for file in batch], batches)
+    bar = tqdm(done, desc="Checking audio files", total=len(batches), unit="batch", disable=None)
+    inspections = dict(zip((path for path, *_ in files), itertools.chain.from_iterable(bar), strict=True))
+    rows, rejected = [], []
+    for clip_id, copies in discovery.copies.items():
+        if clip_id not in clips:
+            detail = f"a clip of {copies[0].clip.corpus} in a folder given for {', '.join(wanted)}"
+            rejected.append(Finding(wanted[0], _relative(discovery, copies[0].path), clip_id, "other_corpus", detail))
+            continue
+        best = _best(copies, inspections)
+        for path, clip in copies:
+            file, inspection = _relative(discovery, path), inspections[path]
+            if isinstance(inspection, Fault):
+                rejected.append(Finding(clip.corpus, file, clip_id, *inspection))
+            elif best and path == best.path:
+                facts = inspection._asdict() | {"duration": inspection.duration}
+                rows.append({"path": path, "file": file, **asdict(clip), **facts, **dict.fromkeys(VOTE_COLUMNS)})
+            elif best:
+                same = "the same" if inspection.sha256 == getattr(inspections[best.path], "sha256", "") else "other"
+                detail = f"a second copy of {clip_id} ({same} bytes); kept: {_relative(discovery, best.path)}"
+                rejected.append(Finding(clip.corpus, file, clip_id, "second_copy", detail))
+    for path, reason in discovery.ignored:
+        kind = "song_or_video" if "song" in reason or "video" in reason else "not_a_clip"
+        rejected.append(Finding(wanted[0], _relative(discovery, path), None, kind, reason))
+    return rows, rejected
+
+
+def _best(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault]) -> Found | None:
+    """Return the file to use for a clip; None if no file can be read.
+
+    A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
+    unknown origin; among equals the first one (see `Discovery.copies`).
+    """
+
+    def rank(copy: Found) -> tuple[int, bool, int]:
+        origin = _PROVENANCE_ORDER.index(getattr(inspections[copy.path], "provenance", "unknown"))
+        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
+
+    return min((it for it in copies if isinstance(inspections[it.path], Inspection)), key=rank, default=None)
+
+
+def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:
+    examples = (f"{' or '.join(CORPORA[name].examples)} ({name})" for name in missing if CORPORA[name].examples)
     ignored = ""
     if discovery.ignored:
         path, reason = discovery.ignored[0]
         ignored = f" ({len(discovery.ignored)} files ignored, such as {path.name}: {reason})"
     return (
         f"folder {discovery.root} holds no clip of {', '.join(missing)}{ignored}; files must keep their published "
-        f"names, such as {examples}"
+        f"names, such as {', '.join(examples)}"
     )
 
 
 def _relative(discovery: Discovery, path: Path) -> str:
-    top = f"{discovery.root.as_posix().rstrip('/')}/"
     # File names that are not UTF-8 are escaped: the report could not be written otherwise.
-    return path.as_posix().removeprefix(top).encode("utf-8", "backslashreplace").decode()
-
-
-def _not_of_these(discovery: Discovery, corpora: Sequence[str]) -> list[Finding]:
-    """Return the recordings in a folder that are not clips of the corpora it was given for."""
-    rejected = []
-    for path, clip in discovery.found:
-        if clip.corpus not in corpora:
-            detail = f"a clip of {clip.corpus} in a folder given for {', '.join(corpora)}"
-            rejected.append(Finding(corpora[0], _relative(discovery, path), clip.clip_id, "other_corpus", detail))
-    for path, reason in discovery.ignored:
-        kind = "song_or_video" if "song" in reason or "video" in reason else "not_a_clip"
-        rejected.append(Finding(corpora[0], _relative(discovery, path), None, kind, reason))
-    return rejected
-
-
-def _choose(
-    discovery: Discovery, copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault]
-) -> tuple[list[CollectedClip], list[Finding]]:
-    """Return the best copy of a clip, if any can be read, and findings about the others."""
-    best = best_copy(copies, inspections)
-    kept, rejected = [], []
-    for copy in copies:
-        path, clip = copy
-        file, inspection = _relative(discovery, path), inspections[path]
-        if isinstance(inspection, Fault):
-            rejected.append(Finding(clip.corpus, file, clip.clip_id, inspection.reason, inspection.detail))
-        elif copy is best:
-            kept.append(CollectedClip(clip, path, file, clip.emotion, inspection, None))
-        elif best is not None:
-            other = inspections[best.path]
-            same = "the same" if isinstance(other, Inspection) and other.sha256 == inspection.sha256 else "other"
-            kept_file = _relative(discovery, best.path)
-            detail = f"a second copy of {clip.clip_id} ({same} bytes); kept: {kept_file}"
-            rejected.append(Finding(clip.corpus, file, clip.clip_id, "second_copy", detail))
-    return kept, rejected
+    return path.relative_to(discovery.root).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _label(
-    clips: Iterable[CollectedClip], label_scheme: LabelScheme, votes: Mapping[str, Votes]
-) -> tuple[list[CollectedClip], list[Finding]]:
+    rows: Iterable[dict[str, Any]], label_scheme: LabelScheme, votes: Mapping[str, Votes]
+) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Return the clips with their votes and, for CREMA-D, the label of the scheme; and the clips without a label."""
     labelled, rejected = [], []
-    for entry in clips:
-        clip, heard = entry.clip, votes.get(entry.clip.clip_id)
-        emotion: str | None = entry.emotion
-        reason, detail = "no_votes", f"no votes are known for {clip.clip_id}"
-        if clip.corpus == "crema_d" and label_scheme != "intended":
+    for row in rows:
+        clip_id, heard = row["clip_id"], votes.get(row["clip_id"])
+        emotion, reason, detail = row["emotion"], "no_votes", f"no votes are known for {clip_id}"
+        if row["corpus"] == "crema_d" and label_scheme != "intended":
             emotion = None
             if heard is not None:
                 emotion, tied = voted_emotion(heard, label_scheme)
                 reason, detail = "vote_tie", f"the votes are tied ({tied})"
         if emotion is None:
             detail += f", and the label scheme is {label_scheme}"
-            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, reason, detail))
+            rejected.append(Finding(row["corpus"], row["file"], clip_id, reason, detail))
         else:
-            labelled.append(replace(entry, votes=heard, emotion=emotion))
+            labelled.append(row | {"emotion": emotion} | (heard or {}))
     return labelled, rejected
 
 
-def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme, pool: Executor) -> list[CollectedClip]:
+def _compare(rows: Sequence[dict[str, Any]], label_scheme: LabelScheme, pool: Executor) -> None:
     """Flag the clips whose samples another clip has too, and add the digests computed for this."""
-    digests = _digests(clips, pool)
-    entries = [(it.clip.clip_id, digests[it.clip.clip_id], it.emotion) for it in clips if it.clip.clip_id in digests]
+    digests = _digests(rows, pool)
+    entries = [(row["clip_id"], digests[row["clip_id"]], row["emotion"]) for row in rows if row["clip_id"] in digests]
     if label_scheme == "intended":
-        entries += absent_twins(digests, {entry.clip.clip_id for entry in clips})
+        # A clip whose published twin has another label is contradictory even if the twin is missing.
+        present, held = {row["clip_id"] for row in rows}, set(digests.values())
+        absent = [it for it in originals().by_clip_id.values() if it.pcm_sha1 in held and it.clip_id not in present]
+        clips = [parse(f"{original.clip_id}.wav") for original in absent]
+        entries += [(it.clip_id, it.pcm_sha1, clip.emotion) for it, clip in zip(absent, clips, strict=True) if clip]
     repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
-    compared = []
-    for entry in clips:
-        if digest := digests.get(entry.clip.clip_id):
-            flags = {**entry.inspection.flags, **repeated.get(entry.clip.clip_id, {})}
-            entry = replace(entry, inspection=replace(entry.inspection, flags=flags, pcm_sha1=digest))
-        compared.append(entry)
-    return compared
+    for row in rows:
+        row["flags"] = {**row["flags"], **repeated.get(row["clip_id"], {})}
+        row["pcm_sha1"] = digests.get(row["clip_id"], row["pcm_sha1"])
 
 
-def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
+def _digests(rows: Sequence[dict[str, Any]], pool: Executor) -> dict[str, str]:
     """Return the digests, by `clip_id`, of the clips whose length and level another clip has too."""
-    twins = [twin for group in originals().by_sha256.values() if len(group) > 1 for twin in group]
-    lengths: dict[int, list[tuple[float, CollectedClip | None]]] = {}
-    for entry in clips:
-        lengths.setdefault(entry.inspection.frames, []).append((entry.inspection.rms, entry))
-    for twin in twins:
-        lengths.setdefault(twin.frames, []).append((twin.rms, None))
-    alike: dict[str, CollectedClip] = {}
-    for members in lengths.values():
-        members.sort(key=lambda member: member[0])
-        for (lower, first), (higher, second) in itertools.pairwise(members):
-            if higher - lower <= _LEVEL_ROUNDING:
-                alike |= {entry.clip.clip_id: entry for entry in (first, second) if entry is not None}
+    counts = Counter(original.sha256 for original in originals().by_clip_id.values())
+    twins = [it._asdict() for it in originals().by_clip_id.values() if counts[it.sha256] > 1]
+    ordered = sorted([*rows, *twins], key=lambda row: (row["frames"], row["rms"]))
+    alike: dict[str, dict[str, Any]] = {}
+    for first, second in itertools.pairwise(ordered):
+        if first["frames"] == second["frames"] and second["rms"] - first["rms"] <= _LEVEL_ROUNDING:
+            alike |= {row["clip_id"]: row for row in (first, second) if "path" in row}
     # Files with the same bytes are decoded once.
-    unknown = {it.inspection.sha256: it.path for it in alike.values() if it.inspection.pcm_sha1 is None}
+    unknown = {row["sha256"]: row["path"] for row in alike.values() if row["pcm_sha1"] is None}
     found = dict(zip(unknown, pool.map(samples_digest, unknown.values()), strict=True))
-    return {
-        clip_id: alike[clip_id].inspection.pcm_sha1 or found[alike[clip_id].inspection.sha256]
-        for clip_id in sorted(alike)
-    }
-
-
-def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[str, str, str]]:
-    """Return the missing published clips that have the same samples as a given clip.
-
-    A clip whose published twin has another label is contradictory even if the twin is missing.
-
-    Args:
-        digests: `pcm_sha1` of the given clips by `clip_id`.
-        present: `clip_id` of all given clips.
-
-    Returns:
-        `clip_id`, `pcm_sha1` and intended emotion of each.
-
-    Example:
-        >>> twins = originals().by_clip_id
-        >>> digests = {"crema_d/1017_IWW_ANG_XX": twins["crema_d/1017_IWW_ANG_XX"].pcm_sha1}
-        >>> absent_twins(digests, set(digests))
-        [('crema_d/1017_IWW_FEA_XX', ..., 'fear')]
-    """
-    held = set(digests.values())
-    absent = [it for it in originals().by_clip_id.values() if it.pcm_sha1 in held and it.clip_id not in present]
-    clips = [parse(f"{original.clip_id}.wav") for original in absent]
-    return [(it.clip_id, it.pcm_sha1, clip.emotion) for it, clip in zip(absent, clips, strict=True) if clip]
+    return {clip_id: alike[clip_id]["pcm_sha1"] or found[alike[clip_id]["sha256"]] for clip_id in sorted(alike)}

@@ -1,9 +1,9 @@
 """The report of a build: counts compared with the paper's Table 2, and every file with something wrong."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from jinja2 import Environment, StrictUndefined
 
@@ -11,7 +11,7 @@ from hf_ser._version import __version__
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
-from hf_ser.dataset.originals import originals
+from hf_ser.dataset.originals import Provenance, originals
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
@@ -42,15 +42,11 @@ def printable(text: str) -> str:
     return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
 
 
-def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[str, str]) -> dict[str, Any]:
+def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[str, str]) -> dict[str, Any]:
     """Return the report of a build as JSON types; `left_out` says why the data set lacks the other protocols."""
-    counts = {name: dict.fromkeys(EMOTIONS, 0) for name in collection.corpora}
-    provenance = {name: {"original": 0, "re_encoded": 0, "unknown": 0} for name in collection.corpora}
-    for entry in collection.clips:
-        counts[entry.clip.corpus][entry.emotion] += 1
-        provenance[entry.clip.corpus][entry.inspection.provenance] += 1
-    published = (clip_id for clip_id in originals().by_clip_id if clip_id.partition("/")[0] in collection.corpora)
-    present = {entry.clip.clip_id for entry in collection.clips}
+    clips, present = collection.clips, set(collection.clips["clip_id"])
+    of_corpus = {name: clips[clips["corpus"] == name] for name in collection.corpora}
+    published = (clip_id for clip_id in originals().by_clip_id if clip_id.partition("/")[0] in of_corpus)
     findings = {
         kind: [
             entry._asdict() | {"file": printable(entry.file), "detail": printable(entry.detail)}
@@ -58,14 +54,18 @@ def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[s
         ]
         for kind in ("rejected", "flagged")
     }
+
+    def count(column: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
+        return {of: dict.fromkeys(names, 0) | rows[column].value_counts().to_dict() for of, rows in of_corpus.items()}
+
     return {
         "hf_ser": __version__,
         "label_scheme": collection.label_scheme,
-        "clips": len(collection.clips),
-        "hours": round(sum(entry.inspection.duration for entry in collection.clips) / 3600, 3),
-        "counts": counts,
-        "table_2": {name: dict.fromkeys(EMOTIONS, 0) | dict(CORPORA[name].counts) for name in collection.corpora},
-        "provenance": provenance,
+        "clips": len(clips),
+        "hours": round(sum(clips["duration"]) / 3600, 3),
+        "counts": count("emotion", EMOTIONS),
+        "table_2": {name: dict.fromkeys(EMOTIONS, 0) | dict(CORPORA[name].counts) for name in of_corpus},
+        "provenance": count("provenance", get_args(Provenance)),
         **findings,
         "missing": [clip_id for clip_id in published if clip_id not in present],
         "protocols": list(protocols),

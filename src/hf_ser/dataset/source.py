@@ -149,7 +149,7 @@ def _open(
     """Return the data set, its path, and whether its parts, if it has any, are those of the protocol."""
     from datasets import Dataset, DatasetDict, load_from_disk
 
-    from hf_ser.dataset.folder import read_folder
+    from hf_ser.dataset.collection import read_folder
 
     if isinstance(dataset, Dataset | DatasetDict):
         return dataset, None, False

@@ -1,13 +1,13 @@
 """The columns of the published data set, and clips as Arrow tables."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+import pandas
 import pyarrow
 
-from hf_ser.dataset.collection import CollectedClip
-from hf_ser.dataset.votes import VOTE_LABELS
+from hf_ser.dataset.votes import VOTE_COLUMNS, VOTE_LABELS
 from hf_ser.labels import EMOTIONS
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ __all__ = ["feature_list", "features", "schema", "tables"]
 _SAMPLING_RATE: Final = 16_000
 _ROWS_OF_A_TABLE: Final = 100
 _BYTES_OF_A_TABLE: Final = 1 << 26
-_VOTE_COLUMNS: Final = {"voice_votes": "voice", "face_votes": "face", "multimodal_votes": "multimodal"}
 _TYPES: Final[dict[str, pyarrow.DataType]] = {
     "audio": pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()}),
     "emotion": pyarrow.int64(),
@@ -34,7 +33,7 @@ _TYPES: Final[dict[str, pyarrow.DataType]] = {
     "clip_id": pyarrow.string(),
     "flags": pyarrow.list_(pyarrow.string()),
     "provenance": pyarrow.string(),
-    **dict.fromkeys(_VOTE_COLUMNS, pyarrow.struct(dict.fromkeys(VOTE_LABELS, pyarrow.int32()))),
+    **dict.fromkeys(VOTE_COLUMNS, pyarrow.struct(dict.fromkeys(VOTE_LABELS, pyarrow.int32()))),
 }
 
 
@@ -49,7 +48,7 @@ def _metadata() -> dict[str, Any]:
         "emotion": {"names": list(EMOTIONS), "_type": "ClassLabel"},
         # `List` is unknown before `datasets` 4.0.
         "flags": {"feature": _value(pyarrow.string()), "_type": "Sequence"},
-        **dict.fromkeys(_VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, _value(pyarrow.int32()))),
+        **dict.fromkeys(VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, _value(pyarrow.int32()))),
     }
 
 
@@ -78,7 +77,7 @@ def feature_list() -> list[dict[str, Any]]:
         "emotion": {"dtype": {"class_label": {"names": {str(k): name for k, name in enumerate(EMOTIONS)}}}},
         "flags": {"sequence": "string"},
     }
-    for column in _VOTE_COLUMNS:
+    for column in VOTE_COLUMNS:
         # A new list for each column: YAML would refer back to a shared one by an alias.
         special[column] = {"struct": [{"name": label, "dtype": "int32"} for label in VOTE_LABELS]}
     return [{"name": name, **special.get(name, {"dtype": _value(arrow)["dtype"]})} for name, arrow in _TYPES.items()]
@@ -94,36 +93,22 @@ def schema() -> pyarrow.Schema:
     return pyarrow.schema(_TYPES, metadata={"huggingface": json.dumps({"info": {"features": _metadata()}})})
 
 
-def tables(clips: Sequence[CollectedClip]) -> Iterator[pyarrow.Table]:
+def tables(clips: pandas.DataFrame) -> Iterator[pyarrow.Table]:
     """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files."""
-    begin, size = 0, 0
-    for position, entry in enumerate([*clips, None]):
-        size += entry.inspection.size if entry else 0
-        full = entry is None or position - begin == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE
-        if position > begin and full:
-            yield pyarrow.Table.from_pylist([_row(entry) for entry in clips[begin:position]], schema=schema())
-            begin, size = position, entry.inspection.size if entry else 0
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for clip in [*clips.to_dict("records"), None]:
+        size += clip["size"] if clip else 0
+        if batch and (clip is None or len(batch) == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE):
+            yield pyarrow.Table.from_pylist([_row(row) for row in batch], schema=schema())
+            batch, size = [], clip["size"] if clip else 0
+        batch += [clip] if clip else []
 
 
-def _row(entry: CollectedClip) -> dict[str, Any]:
-    clip, inspection, votes = entry.clip, entry.inspection, entry.votes
-    content = entry.path.read_bytes()
-    if len(content) != inspection.size:
-        raise OSError(f"{entry.path} changed while it was read")
-    return {
-        # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
-        "audio": {"bytes": content, "path": f"{clip.clip_id}{entry.path.suffix.lower()}"},
-        "emotion": EMOTIONS.index(entry.emotion),
-        "corpus": clip.corpus,
-        "speaker": clip.speaker,
-        "sex": clip.sex,
-        "age": clip.age,
-        "sentence": clip.sentence,
-        "intensity": clip.intensity,
-        "duration": inspection.duration,
-        "sampling_rate": inspection.sampling_rate,
-        "clip_id": clip.clip_id,
-        "flags": list(inspection.flags),
-        "provenance": inspection.provenance,
-        **{column: getattr(votes, way, None) for column, way in _VOTE_COLUMNS.items()},
-    }
+def _row(clip: dict[str, Any]) -> dict[str, Any]:
+    content = clip["path"].read_bytes()
+    if len(content) != clip["size"]:
+        raise OSError(f"{clip['path']} changed while it was read")
+    # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
+    audio = {"bytes": content, "path": f"{clip['clip_id']}{clip['path'].suffix.lower()}"}
+    return clip | {"audio": audio, "emotion": EMOTIONS.index(clip["emotion"]), "flags": list(clip["flags"])}

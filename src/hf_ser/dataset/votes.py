@@ -3,13 +3,21 @@
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 from hf_ser.errors import InputError
 
-__all__ = ["LABEL_SCHEMES", "VOTE_LABELS", "LabelScheme", "Votes", "find_votes", "read_votes", "voted_emotion"]
+__all__ = [
+    "LABEL_SCHEMES",
+    "VOTE_COLUMNS",
+    "VOTE_LABELS",
+    "LabelScheme",
+    "Votes",
+    "find_votes",
+    "read_votes",
+    "voted_emotion",
+]
 
 LabelScheme: TypeAlias = Literal["intended", "voice_vote", "multimodal_vote"]
 
@@ -19,18 +27,13 @@ LABEL_SCHEMES: Final[tuple[LabelScheme, ...]] = get_args(LabelScheme)
 VOTE_LABELS: Final = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 """The emotions that people could choose."""
 
+VOTE_COLUMNS: Final = ("voice_votes", "face_votes", "multimodal_votes")
+"""Columns of votes: after hearing, seeing, or hearing and seeing a clip; so numbered in the published table."""
+
+Votes: TypeAlias = dict[str, dict[str, int]]
+"""Number of people by the emotion that they chose, for each of `VOTE_COLUMNS`."""
+
 _FILE: Final = "tabulatedVotes.csv"
-# The first digit of a row's number says how the clip was presented.
-_PRESENTATIONS: Final = {"1": "voice", "2": "face", "3": "multimodal"}
-
-
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """Number of people by the emotion they chose: after hearing, seeing, or hearing and seeing the clip."""
-
-    voice: Mapping[str, int]
-    face: Mapping[str, int]
-    multimodal: Mapping[str, int]
 
 
 def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, str]:
@@ -38,25 +41,17 @@ def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, 
 
     Example:
         >>> voice = dict.fromkeys(VOTE_LABELS, 0) | {"neutral": 5, "sad": 5}
-        >>> voted_emotion(Votes(voice, voice, voice | {"sad": 6}), "voice_vote")
+        >>> voted_emotion({"voice_votes": voice}, "voice_vote")
         (None, 'neutral 5, sad 5')
-        >>> voted_emotion(Votes(voice, voice, voice | {"sad": 6}), "multimodal_vote")
-        ('sad', 'sad 6')
     """
-    counts = votes.voice if label_scheme == "voice_vote" else votes.multimodal
+    counts = votes[f"{label_scheme}s"]
     most = max(counts.values())
     leaders = [emotion for emotion, number in counts.items() if number == most]
     return (leaders[0] if len(leaders) == 1 else None), ", ".join(f"{emotion} {most}" for emotion in leaders)
 
 
 def find_votes(folder: str | os.PathLike[str]) -> Path | None:
-    """Return the table of votes in a folder, in its `processedResults` or in the one next to it; None without one.
-
-    Example:
-        >>> import tempfile
-        >>> find_votes(tempfile.mkdtemp()) is None
-        True
-    """
+    """Return the table of votes in a folder, in its `processedResults` or in the one next to it; None without one."""
     top = Path(folder).resolve()
     places = (top, top / "processedResults", top.parent / "processedResults")
     return next((place / _FILE for place in places if (place / _FILE).is_file()), None)
@@ -73,19 +68,20 @@ def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
         >>> folder = Path(tempfile.mkdtemp())
         >>> rows = [f'"{way}00001",0,0,0,1,10,0,"1001_IEO_NEU_XX"' for way in (1, 2, 3)]
         >>> _ = (folder / "tabulatedVotes.csv").write_text("\n".join(['"","A","D","F","H","N","S","fileName"', *rows]))
-        >>> read_votes(folder)["crema_d/1001_IEO_NEU_XX"].voice["neutral"]
+        >>> read_votes(folder)["crema_d/1001_IEO_NEU_XX"]["voice_votes"]["neutral"]
         10
     """
     file = find_votes(path) if Path(path).is_dir() else Path(path)
     if file is None or not file.is_file():
         raise InputError(f"{path}: no {_FILE} there; give CREMA-D's folder processedResults")
-    tables: dict[str, dict[str, dict[str, int]]] = {way: {} for way in _PRESENTATIONS.values()}
+    votes: dict[str, dict[str, dict[str, int]]] = {}
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
+                # The first digit of a row's number says how the clip was presented: 1, 2 or 3.
+                column = VOTE_COLUMNS["123".index(row[""][:1] or "none")]
                 counts = {label: int(row[label[0].upper()]) for label in VOTE_LABELS}
-                tables[_PRESENTATIONS[row[""][:1]]][f"crema_d/{row['fileName']}"] = counts
+                votes.setdefault(f"crema_d/{row['fileName']}", {})[column] = counts
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{file}: not CREMA-D's table of votes; download processedResults/{_FILE} again") from error
-    complete = set.intersection(*(set(table) for table in tables.values()))
-    return {clip_id: Votes(*(tables[way][clip_id] for way in _PRESENTATIONS.values())) for clip_id in sorted(complete)}
+    return {clip_id: found for clip_id, found in votes.items() if len(found) == len(VOTE_COLUMNS)}
