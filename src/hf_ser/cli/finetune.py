@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
-__all__ = ["add_finetune", "chosen_recipe", "training_fields"]
+__all__ = ["DROPPED", "add_finetune", "chosen_recipe", "training_fields"]
 
 _EPILOG = """Any field of transformers.TrainingArguments is an option too; what is not given comes from the recipe:
   length and rate   --num_train_epochs 3, --max_steps 500, --learning_rate 1e-4, --seed 1
@@ -43,7 +43,7 @@ _NAMED_OTHERWISE = {
 }
 """What other tools call options that have another name here."""
 
-_DROPPED = {
+DROPPED = {
     "--streaming": "the data set is read from the disk; HF_HOME=FOLDER moves the cache to a larger one",
     "--seconds-per-batch": "give --per_device_train_batch_size N",
     "--cache-gigabytes": "set HF_SER_CACHE to a folder, which may be deleted at any time, or to 'off'",
@@ -171,8 +171,8 @@ def _refuse(more: Sequence[str]) -> None:
     for word in more:
         name = word.partition("=")[0]
         option = "--fsdp" if name.startswith("--fsdp") else name.replace("_", "-")
-        if option in _DROPPED:
-            raise InputError(f"{name} is no longer an option: {_DROPPED[option]}")
+        if option in DROPPED:
+            raise InputError(f"{name} is no longer an option: {DROPPED[option]}")
         if option in _NAMED_OTHERWISE:
             raise InputError(f"unknown option '{name}'; use {_NAMED_OTHERWISE[option]}")
 
