@@ -1,42 +1,31 @@
-"""Forms of text that reports, cards and the command line share; standard library only."""
+"""Plain text, Markdown and CSV forms that reports, cards and the command line share; standard library only."""
 
 from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["aligned", "markdown_table", "percent", "percent_range"]
+__all__ = ["aligned", "csv_cell", "markdown_table", "percent", "percent_range"]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> str:
-    """Return rows of cells as plain text in columns.
-
-    Args:
-        rows: All of the same number of cells.
-        right: Places of the columns that are aligned to the right; None for all but the first.
+    """Return rows of cells as columns of plain text; the columns in `right` (default: all but the first) end aligned.
 
     Example:
         >>> print(aligned([["layer", "parameters"], ["projector", "262,400"]]))
         layer      parameters
         projector     262,400
     """
-    right = range(1, len(rows[0])) if right is None else right
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    columns = range(len(rows[0]))
+    right = columns[1:] if right is None else right
+    width = [max(len(row[place]) for row in rows) for place in columns]
+    lines = ([row[k].rjust(width[k]) if k in right else row[k].ljust(width[k]) for k in columns] for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def markdown_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool | Collection[int] = True
 ) -> str:
-    """Return a Markdown table.
+    """Return a Markdown table, with pipes and line breaks in its cells neutralised.
 
-    Args:
-        header: Titles of the columns.
-        rows: Cells; a pipe or a line break in one cannot break the table.
-        numbers: Whether all columns but the first are aligned to the right, or the places of those that are.
+    `numbers` says which columns are aligned to the right: all but the first (True), none (False), or their places.
 
     Example:
         >>> print(markdown_table(("emotion", "clips"), [("calm", "8")]))
@@ -44,29 +33,22 @@ def markdown_table(
         |---|---:|
         | calm | 8 |
     """
+    places = numbers if not isinstance(numbers, bool) else range(1, len(header)) if numbers else ()
     lines = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in line] for line in (header, *rows)]
-    if isinstance(numbers, bool):
-        numbers = range(1, len(header)) if numbers else ()
-    rule = "".join("|---:" if place in numbers else "|---" for place in range(len(header))) + "|"
     head, *body = ("| " + " | ".join(line) + " |" for line in lines)
-    return "\n".join([head, rule, *body])
+    return "\n".join([head, "".join("|---:" if k in places else "|---" for k in range(len(header))) + "|", *body])
+
+
+def csv_cell(value: object) -> object:
+    """Return a CSV cell that a spreadsheet program does not execute as a formula: such texts get a leading quote."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def percent(fraction: float | None) -> str:
-    """Return a fraction in percent without its sign, or a dash for none.
-
-    Example:
-        >>> percent(0.125), percent(None)
-        ('12.5', '–')
-    """
+    """Return a fraction in percent without the sign, or a dash for None."""
     return "–" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def percent_range(bounds: Sequence[float]) -> str:
-    """Return an interval of fractions in percent.
-
-    Example:
-        >>> percent_range([0.5, 0.75])
-        '50.0 to 75.0'
-    """
+    """Return an interval of fractions in percent, such as `50.0 to 75.0`."""
     return f"{percent(bounds[0])} to {percent(bounds[1])}"

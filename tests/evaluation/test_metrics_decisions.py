@@ -104,12 +104,12 @@ def test_counts_take_whole_floats_and_lists():
         ([0, 1], [0], None, r"shape \(2,\) and references \(1,\)"),
         ([], [], None, r"shape \(0,\)"),
         ([[0, 1]], [[0, 1]], None, r"shape \(1, 2\)"),
-        ([0, 2], [0, 1], 2, "predictions hold 2, no class index; give whole numbers from 0 to 1"),
-        ([0, 1], [0, -1], None, "references hold -1, no class index; give whole numbers from 0$"),
-        ([0.9, 0.1], [0, 1], None, "predictions hold 0.9"),
-        ([0, np.nan], [0, 1], None, "predictions hold nan"),
-        ([0, None], [0, 1], None, "predictions hold nan"),
-        ([0, np.inf], [0, 1], None, "predictions hold inf"),
+        ([0, 2], [0, 1], 2, "predictions contain 2, not a class index; give whole numbers from 0 to 1"),
+        ([0, 1], [0, -1], None, "references contain -1, not a class index; give whole numbers from 0$"),
+        ([0.9, 0.1], [0, 1], None, "predictions contain 0.9"),
+        ([0, np.nan], [0, 1], None, "predictions contain nan"),
+        ([0, None], [0, 1], None, "predictions contain nan"),
+        ([0, np.inf], [0, 1], None, "predictions contain inf"),
     ],
 )
 def test_counts_refuse(predictions, references, classes, message):

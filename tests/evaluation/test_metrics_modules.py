@@ -11,7 +11,8 @@ import pytest
 
 import hf_ser.evaluation.metrics as metrics
 from hf_ser.errors import InputError
-from hf_ser.evaluation.metrics import METRICS, load_metric
+from hf_ser.evaluation.metrics import METRICS, load_metric, metric_files
+from hub_server.cards import front_matter, validate
 
 FOLDER = Path(metrics.__file__).parent
 LABELS = {"predictions": [0, 1, 1, 2], "references": [0, 0, 1, 2]}
@@ -56,9 +57,14 @@ def message(metric, **columns):
         return str(error)
 
 for name, columns in inputs.items():
-    metric = evaluate.load(str(folder / name))
+    # As a folder of that name (a clone of its Space), and as the file of this library.
+    space = Path(sys.argv[3]) / name
+    space.mkdir()
+    for file in (f"{name}.py", "counts.py"):
+        (space / file).write_text((folder / file).read_text())
+    metric = evaluate.load(str(space))
     arrays = {key: np.array(values) for key, values in columns.items()}
-    halves = evaluate.load(str(folder / name / f"{name}.py"), keep_in_memory=True)
+    halves = evaluate.load(str(folder / f"{name}.py"), keep_in_memory=True)
     for half in (slice(0, 1), slice(1, None)):
         halves.add_batch(**{key: values[half] for key, values in arrays.items()})
     found[name] = {
@@ -71,21 +77,21 @@ for name, columns in inputs.items():
         "nan": message(metric, predictions=(arrays["predictions"] * np.nan).tolist(), references=[0, 0, 1, 2]),
         "lengths": message(metric, predictions=columns["predictions"], references=[0, 0, 1]),
     }
-labels = evaluate.load(str(folder / "accuracy"))
+labels = evaluate.load(str(folder / "accuracy.py"))
 found["not truncated"] = message(labels, predictions=[0.9, 0.2], references=[0, 1])
 found["bounded"] = message(labels, predictions=[0, 3], references=[0, 1], num_classes=3)
-found["empty row"] = evaluate.load(str(folder / "confusion")).compute(
+found["empty row"] = evaluate.load(str(folder / "confusion.py")).compute(
     predictions=[0, 1], references=[0, 0], num_classes=2)
 found["one class"] = [
-    evaluate.load(str(folder / "eer")).compute(predictions=[[0.9, 0.1], [0.8, 0.2]], references=[0, 0]),
-    evaluate.load(str(folder / "paper_eer")).compute(predictions=[0, 1], references=[0, 0]),
+    evaluate.load(str(folder / "eer.py")).compute(predictions=[[0.9, 0.1], [0.8, 0.2]], references=[0, 0]),
+    evaluate.load(str(folder / "paper_eer.py")).compute(predictions=[0, 1], references=[0, 0]),
 ]
-combined = evaluate.combine([evaluate.load(str(folder / name)) for name in ("accuracy", "uar", "f1")])
+combined = evaluate.combine([evaluate.load(str(folder / f"{name}.py")) for name in ("accuracy", "uar", "f1")])
 found["combined"] = combined.compute(**inputs["uar"])
 found["stand-alone"] = not any(name.partition(".")[0] == "hf_ser" for name in sys.modules)
 found["light"] = not {"torch", "transformers"} & set(sys.modules)
 found["cards"] = {
-    name: list(doctest.testfile(str(folder / name / "README.md"), module_relative=False)) for name in inputs
+    name: list(doctest.testfile(str(folder / f"{name}.md"), module_relative=False)) for name in inputs
 }
 from hf_ser.evaluation.metrics import load_metric
 found["by name"] = load_metric("uar", experiment_id="x").compute(**inputs["uar"])
@@ -104,7 +110,7 @@ def loaded(tmp_path_factory):
     for name in ("HF_MODULES_CACHE", "HF_EVALUATE_CACHE", "HF_METRICS_CACHE", "HF_DATASETS_CACHE"):
         environment.pop(name, None)
     finished = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(FOLDER), json.dumps(inputs)],
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(FOLDER), json.dumps(inputs), str(tmp_path_factory.mktemp("spaces"))],
         cwd=FOLDER,
         env=environment,
         capture_output=True,
@@ -130,7 +136,7 @@ def test_computes_from_lists_arrays_and_batches(loaded, name):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_refuses_in_one_line(loaded, name):
-    assert "references hold -1" in loaded[name]["out of range"]
+    assert "references contain -1" in loaded[name]["out of range"]
     assert "nan" in loaded[name]["nan"].lower()
     assert "Mismatch in the number of predictions (4) and references (3)" in loaded[name]["lengths"]
     for kind in ("out of range", "nan"):
@@ -138,7 +144,7 @@ def test_refuses_in_one_line(loaded, name):
 
 
 def test_scores_are_not_truncated_to_labels(loaded):
-    assert loaded["not truncated"].startswith("predictions hold 0.9, no class index")
+    assert loaded["not truncated"].startswith("predictions contain 0.9, not a class index")
     assert loaded["bounded"].endswith("give whole numbers from 0 to 2")
 
 
@@ -167,15 +173,19 @@ def test_the_card_s_example_runs(loaded, name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_the_card_has_the_shape_of_a_metric_space(name):
-    _, front, body = (FOLDER / name / "README.md").read_text().split("---\n", 2)
-    for line in ("sdk: gradio", "- evaluate", "- metric", "license: apache-2.0"):
-        assert line in front.splitlines()
-    assert front.startswith("title: ")
-    for heading in ("Description", "How to use", "Limitations", "Citation"):
-        assert f"\n## {heading}\n" in body
-    for heading in ("Inputs", "Output"):
-        assert f"\n### {heading}\n" in body
+def test_the_card_is_accepted_as_that_of_a_metric_space(name):
+    card = metric_files(name)["README.md"].read_text(encoding="utf-8")
+    assert validate(card, "space") == ([], [])
+    data = front_matter(card)
+    # What https://huggingface.co/evaluate-metric and `evaluate-cli create` give every metric.
+    assert (data["sdk"], data["pinned"], data["license"]) == ("gradio", False, "apache-2.0")
+    assert data["tags"][:2] == ["evaluate", "metric"]
+    assert data["title"]
+    assert data["description"]
+    body = card.partition("\n---\n")[2].lstrip()
+    assert body.startswith("# Metric card")
+    for section in ("## Description", "## How to use", "### Inputs", "### Output", "## Limitations", "## Citation"):
+        assert f"\n{section}\n" in body
 
 
 def test_load_metric_by_name(loaded):
@@ -187,34 +197,23 @@ def test_load_metric_refuses_an_unknown_name():
         load_metric("wer")
 
 
-def test_every_folder_is_listed():
-    folders = {path.parent.name for path in FOLDER.glob("*/README.md")}
-    assert folders == set(METRICS) == {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+def test_every_metric_is_listed():
+    assert {path.stem for path in FOLDER.glob("*.md")} == set(METRICS)
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*METRICS, "__init__", "counts"}
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_imports_as_evaluate_reads_them(name):
-    """evaluate finds the imports by line: of "import a, b" it would ask to install "a,"."""
+def test_imports_as_evaluate_reads_them():
+    """evaluate finds the imports by line: of "import a, b" it would ask to install "a,"; it follows only `.name`."""
     imported = set()
-    for node in ast.walk(ast.parse((FOLDER / name / f"{name}.py").read_text())):
-        if isinstance(node, ast.Import):
-            assert len(node.names) == 1
-            imported.add(node.names[0].name.partition(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            imported.add(node.module.partition(".")[0])
-    assert imported == {"numpy", "datasets", "evaluate"}
-
-
-def test_the_copies_of_the_counting_function_are_equal():
-    sources = {}
-    for name in METRICS:
-        text = (FOLDER / name / f"{name}.py").read_text()
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef) and node.name == "confusion_counts":
-                sources[name] = ast.get_source_segment(text, node)
-    assert set(sources) == set(METRICS) - {"eer"}
-    assert set(sources.values()) == {sources["confusion"]}
+    for name in (*METRICS, "counts"):
+        for node in ast.walk(ast.parse((FOLDER / f"{name}.py").read_text())):
+            if isinstance(node, ast.Import):
+                assert len(node.names) == 1
+                imported.add(node.names[0].name.partition(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.level, node.module) == (1, "counts") or not node.level
+                imported.add(node.module.partition(".")[0])
+    assert imported == {"numpy", "datasets", "evaluate", "typing", "collections", "counts"}
 
 
 def test_the_functions_draw_in_no_heavy_library():

@@ -183,7 +183,7 @@ def test_arrays_and_lists_are_alike(columns, result):
         ("scores", lambda clips: np.zeros(clips), r"scores have shape \(264,\)"),
         ("scores", lambda clips: np.full((clips, 8), np.nan), "NaN"),
         ("references", lambda clips: [0] * (clips - 1), "lengths differ or are 0: .*'references': 263"),
-        ("references", lambda clips: [8] * clips, "references hold 8, no class index"),
+        ("references", lambda clips: [8] * clips, "references contain 8, not a class index"),
         ("corpora", lambda clips: [], "'corpora': 0"),
         ("speakers", lambda clips: ["x"], "'speakers': 1"),
         ("resamples", lambda clips: 0, "resamples is 0"),

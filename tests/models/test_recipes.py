@@ -82,7 +82,7 @@ def test_each_part_gets_its_learning_rate_once(encoder):
     groups = learning_rate_groups(model, chosen, model.config, 1e-3, 0.05, decayed)
     owned = {id(parameter): group for group in groups for parameter in group["params"]}
     assert sum(len(group["params"]) for group in groups) == len(owned) == len(list(model.parameters()))
-    expected = {"encoder": 1e-4, "feature_encoder": 1e-5}
+    expected = {"encoder": 1e-4, "feature_encoder": 1e-5, "feature_projection": 2e-5}
     for name, parameter in model.named_parameters():
         group = owned[id(parameter)]
         assert group["lr"] == pytest.approx(expected.get(part_of(name, architecture_of(model.config)), 1e-3))

@@ -90,6 +90,7 @@ class Collator:
                 "load the preprocessor of the same checkpoint"
             )
         self._feature_extractor = feature_extractor
+        self.sampling_rate = int(feature_extractor.sampling_rate)
         self._is_whisper = config.model_type == "whisper"
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

@@ -1,1 +1,1 @@
-"""What a fine-tuned classifier is worth: metrics, their uncertainty, report and plots."""
+"""Evaluation of a classifier: metrics, intervals, report and plots."""

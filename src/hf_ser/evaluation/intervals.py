@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's for one recall, a cluster bootstrap over speakers for everything else."""
+"""95 % intervals: Wilson's for one recall, a bootstrap over speakers for everything else."""
 
 from math import sqrt
 from statistics import NormalDist
@@ -16,8 +16,8 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float] | No
 
     With p = successes / trials and z = 1.96, the interval is
     (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-    (Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927). It takes
-    trials as independent: clips of one speaker are not, so it is an optimistic one where speakers are few.
+    (Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927). It assumes
+    independent trials; clips of one speaker are not independent, so it is too narrow where speakers are few.
 
     Args:
         successes: Number of successes.
@@ -37,26 +37,25 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float] | No
     centre = proportion + z**2 / (2 * trials)
     spread = z * sqrt(proportion * (1 - proportion) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
-    # Without successes the lower bound is 0 and without failures the upper one 1; rounding misses them by 1e-17.
+    # Rounding would miss the exact bounds 0 (no success) and 1 (no failure) by 1e-17.
     lower = (centre - spread) / scale if successes else 0.0
     upper = (centre + spread) / scale if successes != trials else 1.0
     return lower, upper
 
 
 def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Draw speakers with replacement, and return the confusion counts of every draw.
+    """Return confusion counts of bootstrap samples that draw speakers with replacement.
 
-    A speaker's clips stay together, since what makes a speaker hard is common to all of them (cluster
-    bootstrap: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). A draw of
-    speakers only weighs their confusion counts, so no clip is looked at twice.
+    The clips of a speaker stay together, since they are not independent (cluster bootstrap: Davison and Hinkley,
+    Bootstrap Methods and their Application, 1997, section 3.8). A sample is a weighted sum of the speakers' counts.
 
     Args:
-        counts: Confusion counts per speaker, shape `(speakers, classes, classes)`.
-        resamples: Number of draws.
-        generator: Source of the draws.
+        counts: Confusion counts of each speaker, shape `(speakers, classes, classes)`.
+        resamples: Number of samples.
+        generator: Random generator.
 
     Returns:
-        Confusion counts per draw, shape `(resamples, classes, classes)`.
+        Confusion counts of each sample, shape `(resamples, classes, classes)`.
 
     Example:
         >>> per_speaker = [[[2, 0], [0, 2]], [[1, 1], [1, 1]]]
@@ -70,7 +69,7 @@ def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Gen
 
 
 def percentile_interval(draws: ArrayLike) -> tuple[float, float]:
-    """Return the bounds between which the middle 95 % of the draws lie (percentile bootstrap).
+    """Return the bounds of the middle 95 % of bootstrap values (percentile interval).
 
     Example:
         >>> [round(bound, 3) for bound in percentile_interval(range(201))]

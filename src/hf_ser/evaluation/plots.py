@@ -1,4 +1,4 @@
-"""Figures of an evaluation; drawn without pyplot, so no display and no global state is touched."""
+"""Plots of an evaluation, drawn without pyplot: no display is needed and no global state changes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +13,22 @@ __all__ = ["plot_confusion"]
 
 
 def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, title: str) -> Path:
-    """Draw a confusion matrix as PNG: percent of the row as shade and number, clips beneath.
+    """Write a confusion matrix as PNG: each cell shows the percent of its row, and the number of clips below.
 
-    One hue from light to dark carries the percentage, so the figure survives colour blindness and grey print;
-    the numbers repeat what the shade says. A row without clips is grey and empty.
+    A single hue from light to dark shows the percentage, so the plot can be read with colour blindness and in
+    grey print. A row without clips is grey and empty.
 
     Args:
-        counts: Confusion counts, shape `(labels, labels)`: rows are references, columns decisions.
+        counts: Confusion counts, shape `(labels, labels)`: rows are references, columns predictions.
         labels: Name of each class.
-        path: Where the PNG goes.
-        title: Title of the figure.
+        path: File to write.
+        title: Title of the plot.
 
     Returns:
-        The path written.
+        The path.
 
     Raises:
-        InputError: The counts are no square of the labels' size.
+        InputError: The counts do not have one row and one column per label.
 
     Example:
         >>> import tempfile
@@ -52,11 +52,11 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
     colours = colormaps["Blues"].with_extremes(bad="0.9")
     image = axes.imshow(np.ma.masked_invalid(percent), cmap=colours, vmin=0, vmax=100)
     for row, column in np.ndindex(*cells.shape):
-        # Zeros stay blank, so that the errors stand out.
+        # Zeros are left blank, so that the errors stand out.
         if not cells[row, column]:
             continue
         share = percent[row, column]
-        # Black and white text reach the same contrast on this palette at 71 %.
+        # Black and white text have the same contrast on this palette at 71 %.
         ink = "white" if share > 71 else "black"
         bold = "bold" if row == column else "normal"
         axes.text(column, row, f"{share:.1f}", ha="center", va="bottom", color=ink, size=11, weight=bold)
@@ -72,11 +72,11 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("decision")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("reference (clips)")
     axes.set_title(title, wrap=True)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 25, 50, 75, 100])
-    bar.set_label("percent of the reference's clips")
+    bar.set_label("percent of the reference")
     bar.outline.set_visible(False)
     figure.savefig(path, dpi=150, format="png")
     return Path(path)

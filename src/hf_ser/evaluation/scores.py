@@ -1,6 +1,6 @@
-"""From scores to the figures of `metrics.json`: pooled, per corpus, and as a mean over corpora."""
+"""The figures of `metrics.json` from scores: pooled, per corpus, and as a mean over corpora."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 
-__all__ = ["evaluate_scores"]
+__all__ = ["FIGURES", "evaluate_scores"]
+
+FIGURES: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
+    "accuracy": accuracy_score,
+    "uar": unweighted_average_recall,
+}
+"""Figures that follow from confusion counts `(..., classes, classes)`; each is reported with its interval."""
 
 MINIMUM_SPEAKERS = 3
 FEW_SPEAKERS = 10
@@ -30,16 +36,16 @@ def evaluate_scores(
     seed: int,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Measure scores against references: all clips pooled, each corpus, and the mean over corpora.
+    """Compare scores with references: all clips pooled, each corpus, and the mean over corpora.
 
-    The decision for a clip is its highest score, the first one among equals. UAR and macro F1 are means over
-    the classes that have clips in the references, so a corpus without calm is not charged for it.
+    The predicted label of a clip is the one with the highest score, the first among equals. UAR and macro F1 are
+    means over the classes that have clips in the references, so a corpus without calm is not penalised for it.
 
-    The 95 % intervals come from drawing speakers with replacement within each corpus. Fewer than 3 speakers
-    tell nothing about the next one: such a part's intervals are None, as are those of the mean over corpora
-    when one corpus is such a part, since the mean weighs every corpus alike. `intervals_note` says so,
-    and where an interval is given but too narrow. Percentile intervals are, with few speakers: of speakers
-    simulated around a known UAR, they held it in 81 % of cases with 4 speakers, 90 % with 10, 92 % with 20.
+    The 95 % intervals are percentile intervals of a bootstrap over the speakers of each corpus. Fewer than 3
+    speakers do not show how speakers differ: such a corpus has no intervals (None), and neither has the mean over
+    corpora, in which every corpus has the same weight. `intervals_note` says so, and says where an interval is too
+    narrow because speakers are few: of simulated intervals around a known UAR, 81 % contained it with 4 speakers,
+    90 % with 10, 92 % with 20.
 
     Args:
         scores: Shape `(clips, classes)`, higher for more likely; probabilities, for the micro EER.
@@ -47,12 +53,12 @@ def evaluate_scores(
         labels: Name of each class, in the order of the columns of the scores.
         corpora: Name of each clip's corpus.
         speakers: Name of each clip's speaker.
-        seed: Seed of the draws; the same clips in another order give the same intervals.
-        resamples: Number of draws.
+        seed: Seed of the bootstrap; the order of the clips does not change the intervals.
+        resamples: Number of bootstrap samples.
 
     Returns:
         `pooled`, `corpora` (by name, in order of appearance) and `mean_over_corpora`, ready for JSON:
-        fractions from 0 to 1, None where a figure is undefined (a class without clips, say).
+        fractions from 0 to 1, None where a figure is undefined (such as the recall of a class without clips).
 
     Raises:
         InputError: The arguments do not fit together, or a score is NaN.
@@ -64,17 +70,12 @@ def evaluate_scores(
         >>> result["pooled"]["uar"], result["pooled"]["confusion"]
         (0.75, [[1, 1], [0, 1]])
         >>> result["pooled"]["intervals"]["uar"], result["pooled"]["intervals_note"]
-        (None, 'no interval: 2 speakers, and drawing speakers tells nothing below 3')
+        (None, 'no interval: 2 speakers, and bootstrapping needs at least 3 speakers')
     """
     table, truth = np.asarray(scores, dtype=np.float64), np.asarray(references)
     if table.ndim != 2 or table.shape[1] != len(labels):
         raise InputError(f"scores have shape {table.shape}; give (clips, {len(labels)}), a column for each label")
-    lengths = {
-        "scores": len(table),
-        "references": len(truth),
-        "corpora": len(corpora),
-        "speakers": len(speakers),
-    }
+    lengths = {"scores": len(table), "references": len(truth), "corpora": len(corpora), "speakers": len(speakers)}
     if len(set(lengths.values())) > 1 or not len(table):
         raise InputError(f"lengths differ or are 0: {lengths}; give one entry per clip in each")
     if resamples < 1:
@@ -91,12 +92,8 @@ def evaluate_scores(
     draws: dict[str, NDArray[np.float64]] = {}
     for corpus in sorted(set(corpora)):
         rows = corpus_of == corpus
-        per_speaker = np.stack(
-            [
-                confusion_counts(decisions[rows & mine], truth[rows & mine], len(labels))
-                for mine in (speaker_of == speaker for speaker in np.unique(speaker_of[rows]))
-            ]
-        )
+        by_speaker = (rows & (speaker_of == speaker) for speaker in np.unique(speaker_of[rows]))
+        per_speaker = np.stack([confusion_counts(decisions[of], truth[of], len(labels)) for of in by_speaker])
         draws[corpus] = bootstrap_counts(per_speaker, resamples, generator)
         measures[corpus] = _measure(table[rows], truth[rows], decisions[rows], labels, len(per_speaker))
     sizes = {corpus: measures[corpus]["speakers"] for corpus in dict.fromkeys(corpora)}
@@ -127,8 +124,7 @@ def _measure(
     return {
         "clips": int(counts.sum()),
         "speakers": speakers,
-        "accuracy": float(accuracy_score(counts)),
-        "uar": float(unweighted_average_recall(counts)),
+        **{name: float(figure(counts)) for name, figure in FIGURES.items()},
         "f1": {name: float(value) for name, value in f1_averages(counts).items()},
         "eer": {"macro": _defined(macro), "micro": micro},
         "paper_eer": _defined(paper_equal_error_rate(counts)),
@@ -148,11 +144,7 @@ def _measure(
 
 
 def _figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    return {
-        "accuracy": accuracy_score(counts),
-        "uar": unweighted_average_recall(counts),
-        "f1_macro": f1_averages(counts)["macro"],
-    }
+    return {name: figure(counts) for name, figure in FIGURES.items()} | {"f1_macro": f1_averages(counts)["macro"]}
 
 
 def _intervals(draws: Mapping[str, NDArray[np.float64]], usable: bool, note: str | None) -> dict[str, Any]:
@@ -163,44 +155,36 @@ def _intervals(draws: Mapping[str, NDArray[np.float64]], usable: bool, note: str
 def _pooled_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
     total = sum(speakers.values())
     if total < MINIMUM_SPEAKERS:
-        return False, (f"no interval: {_plural(total)}, and drawing speakers tells nothing below {MINIMUM_SPEAKERS}")
-    if thin := _thin(speakers):
-        return True, f"too narrow: {thin} cannot show how speakers differ"
+        return False, f"no interval: {_plural(total)}, and bootstrapping needs at least {MINIMUM_SPEAKERS} speakers"
+    if thin := _listing(speakers, MINIMUM_SPEAKERS):
+        return True, f"too narrow: too few speakers in {thin} to show how speakers differ"
     if total < FEW_SPEAKERS:
-        return True, f"too narrow: {_plural(total)} are few to draw from"
+        return True, f"too narrow: only {_plural(total)}"
     return True, None
 
 
 def _mean_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
-    if thin := _thin(speakers):
-        return False, f"no interval: {thin} cannot show how speakers differ, and each corpus weighs alike"
-    few = {corpus: size for corpus, size in speakers.items() if size < FEW_SPEAKERS}
-    if few:
-        listed = ", ".join(f"{corpus} ({_plural(size)})" for corpus, size in few.items())
-        return True, f"too narrow: few speakers to draw from in {listed}"
+    if thin := _listing(speakers, MINIMUM_SPEAKERS):
+        return False, f"no interval: too few speakers in {thin}, and every corpus has the same weight"
+    if few := _listing(speakers, FEW_SPEAKERS):
+        return True, f"too narrow: few speakers in {few}"
     return True, None
 
 
-def _thin(speakers: Mapping[str, int]) -> str:
-    return " and ".join(f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < MINIMUM_SPEAKERS)
+def _listing(speakers: Mapping[str, int], below: int) -> str:
+    return ", ".join(f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < below)
 
 
 def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def mean(*path: str) -> float | None:
-        values = []
-        for measure in measures:
-            value: Any = measure
-            for key in path:
-                value = value[key]
-            if value is None:
-                return None
-            values.append(value)
-        return float(np.mean(values))
+        values: list[Any] = list(measures)
+        for key in path:
+            values = [value[key] for value in values]
+        return None if None in values else float(np.mean(values))
 
     return {
         "corpora": len(measures),
-        "accuracy": mean("accuracy"),
-        "uar": mean("uar"),
+        **{name: mean(name) for name in FIGURES},
         "f1": {name: mean("f1", name) for name in ("micro", "macro", "weighted")},
         "eer": {name: mean("eer", name) for name in ("macro", "micro")},
         "paper_eer": mean("paper_eer"),
@@ -212,8 +196,7 @@ def _plural(speakers: int) -> str:
 
 
 def _defined(value: float | NDArray[np.float64]) -> float | None:
-    number = float(value)
-    return None if np.isnan(number) else number
+    return None if np.isnan(value) else float(value)
 
 
 def _listed(bounds: tuple[float, float] | None) -> list[float] | None:

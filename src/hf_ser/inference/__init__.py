@@ -1,1 +1,1 @@
-"""Fine-tuned models at work."""
+"""Prediction with fine-tuned models."""

@@ -1,161 +1,83 @@
-"""Many clips through a model: decoded ahead, in batches of like lengths, answered in their own order.
-
-Clips come in windows, so that memory stays bounded however many there are. While the model is at one window,
-the next is decoded.
-"""
+"""Predict any number of clips in bounded memory: in windows, and the next window is decoded while the model works."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from hf_ser.audio.segment import segments
 from hf_ser.errors import InputError
-from hf_ser.models.parallel import batch_seconds, pass_workers, plan_batches, shared_threads
 
-__all__ = ["Limits", "answers"]
+__all__ = ["Decoded", "windows"]
 
-Samples: TypeAlias = npt.NDArray[np.float32]
+Decoded: TypeAlias = tuple[str, "npt.NDArray[np.float32] | InputError"]
+"""What messages call a clip, and its samples or why it has none."""
 
-_WINDOW_CLIPS = 1024
-_FIRST_WINDOW_CLIPS = 32
-_WINDOW_BATCHES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is taken at a time.
-
-    Attributes:
-        batch_samples: Most samples a batch, padding included.
-        batch_clips: Segments a batch, in the place of `batch_samples`; None lets the samples decide.
-        window_samples: Samples of a window, after which no further clip is added to it.
-        equal_lengths: Whether a batch may hold segments of exactly one length only.
-    """
-
-    batch_samples: int
-    window_samples: int
-    batch_clips: int | None = None
-    equal_lengths: bool = False
-
-    @classmethod
-    def of(cls, device: torch.device, sampling_rate: int, batch_clips: int | None, *, equal_lengths: bool) -> Limits:
-        """Return what suits a device.
-
-        Example:
-            >>> Limits.of(torch.device("cpu"), 16_000, None, equal_lengths=False).batch_samples
-            192000
-        """
-        batch = round(batch_seconds(device) * sampling_rate)
-        return cls(batch, _WINDOW_BATCHES * batch, batch_clips, equal_lengths)
-
-    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Return the batches of a window, as positions in `lengths`."""
-        samples = self.batch_samples if self.batch_clips is None else None
-        return plan_batches(lengths, samples=samples, clips=self.batch_clips, equal_lengths=self.equal_lengths)
+FIRST_WINDOW_CLIPS = 32
+"""A small first window: the model starts early."""
+WINDOW_CLIPS = 1024
+WINDOW_SECONDS = 640.0
 
 
 class _Reader:
-    """Decodes a few clips ahead, by threads, and hands them out in their order."""
+    """Decodes a few clips ahead in threads and returns them in order; the clips are taken in the caller's thread."""
 
-    def __init__(self, clips: Iterable[Any], read: Callable[[int, Any], Samples | InputError], threads: int) -> None:
+    def __init__(self, clips: Iterable[Any], decode: Callable[[int, Any], Decoded], samples: int) -> None:
+        threads = max(2, min(8, os.cpu_count() or 1))
         self._clips = enumerate(clips)
-        self._read = read
-        self._ahead: deque[Future[Samples | InputError]] = deque()
-        self._most = 2 * threads
+        self._decode = decode
+        self._window_samples = samples
+        self._most_ahead = 2 * threads
+        self._ahead: deque[Future[Decoded]] = deque()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hf_ser-decode")
 
-    def window(self, most_clips: int, samples: int) -> list[Samples | InputError]:
-        found: list[Samples | InputError] = []
+    def window(self, clips: int) -> list[Decoded]:
+        """Return the next clips: so many, or fewer where they are long; none at the end."""
+        found: list[Decoded] = []
         held = 0
-        while len(found) < most_clips and held < samples:
-            while len(self._ahead) < self._most and (entry := next(self._clips, None)) is not None:
-                self._ahead.append(self._pool.submit(self._read, *entry))
+        while len(found) < clips and held < self._window_samples:
+            while len(self._ahead) < self._most_ahead and (entry := next(self._clips, None)) is not None:
+                self._ahead.append(self._pool.submit(self._decode, *entry))
             if not self._ahead:
                 break
             found.append(self._ahead.popleft().result())
-            held += 0 if isinstance(found[-1], InputError) else len(found[-1])
+            held += 0 if isinstance(found[-1][1], InputError) else len(found[-1][1])
         return found
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
-def answers(
+def windows(
     clips: Iterable[Any],
-    read: Callable[[int, Any], Samples | InputError],
-    score: Callable[[list[Samples]], npt.NDArray[np.float64]],
-    *,
-    longest: int,
-    limits: Limits,
-    device: torch.device,
-) -> Iterator[npt.NDArray[np.float64] | InputError]:
-    """Yield the mean score of each clip's segments `(labels,)`, or why it has none, in the order of the clips.
+    decode: Callable[[int, Any], Decoded],
+    score: Callable[[list[npt.NDArray[np.float32]]], npt.NDArray[np.float64]],
+    sampling_rate: int,
+) -> Iterator[tuple[str, npt.NDArray[np.float64] | InputError]]:
+    """Yield the name and the scores of each clip, or why it has none, in order.
 
     Args:
-        clips: Taken one by one, in this thread.
-        read: Position and clip to samples; called by several threads.
-        score: Segments to their scores `(segments, labels)`; called by several threads on a processor.
-        longest: A segment's length in samples; longer clips are cut into segments.
-        limits: Sizes of batches and windows.
-        device: Where the model runs.
+        clips: Any iterable, read in this thread as results are needed.
+        decode: Converts a position and a clip to samples; called in several threads.
+        score: Returns the scores of some clips `(clips, labels)`; called in one other thread.
+        sampling_rate: Of the samples, in hertz.
     """
-    workers = pass_workers(device)
-    reader = _Reader(clips, read, threads=max(2, min(8, torch.get_num_threads())))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="hf_ser-model")
+    reader = _Reader(clips, decode, round(WINDOW_SECONDS * sampling_rate))
+    model = ThreadPoolExecutor(1, thread_name_prefix="hf_ser-model")
     try:
-        window = reader.window(_FIRST_WINDOW_CLIPS, limits.window_samples)
+        window = reader.window(FIRST_WINDOW_CLIPS)
         while window:
-            with shared_threads(workers):
-                running = _start(window, pool, score, longest, limits)
-                following = reader.window(_WINDOW_CLIPS, limits.window_samples)
-                totals = _finish(window, running)
-            # No work is under way while the caller holds the answers: torch's threads are as they were.
-            yield from totals
+            scoring = model.submit(score, [clip for _, clip in window if not isinstance(clip, InputError)])
+            following = reader.window(WINDOW_CLIPS)
+            scores = iter(scoring.result())
+            for name, clip in window:
+                yield name, clip if isinstance(clip, InputError) else next(scores)
             window = following
     finally:
-        pool.shutdown(cancel_futures=True)
+        model.shutdown(cancel_futures=True)
         reader.close()
-
-
-_Running: TypeAlias = list[tuple[list[int], "Future[npt.NDArray[np.float64]]"]]
-
-
-def _start(
-    window: Sequence[Samples | InputError],
-    pool: ThreadPoolExecutor,
-    score: Callable[[list[Samples]], npt.NDArray[np.float64]],
-    longest: int,
-    limits: Limits,
-) -> _Running:
-    pieces = [
-        (owner, clip[start:stop])
-        for owner, clip in enumerate(window)
-        if not isinstance(clip, InputError)
-        for start, stop in segments(len(clip), longest)
-    ]
-    batches = limits.plan([len(piece) for _, piece in pieces])
-    return [
-        (
-            [pieces[position][0] for position in batch],
-            pool.submit(score, [pieces[position][1] for position in batch]),
-        )
-        for batch in batches
-    ]
-
-
-def _finish(window: Sequence[Samples | InputError], running: _Running) -> list[npt.NDArray[np.float64] | InputError]:
-    gathered: dict[int, list[npt.NDArray[np.float64]]] = {}
-    for owners, future in running:
-        for owner, scores in zip(owners, future.result(), strict=True):
-            gathered.setdefault(owner, []).append(scores)
-    return [
-        clip if isinstance(clip, InputError) else np.mean(gathered[owner], axis=0) for owner, clip in enumerate(window)
-    ]

@@ -1,23 +1,32 @@
-"""A fine-tuned model that takes audio in any form and gives scores by label."""
+"""Fine-tuned models that return the scores of each label for audio in any form."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence, Sized
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hf_ser.audio.collate import Collator
-from hf_ser.audio.decode import decode
+from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError
+from hf_ser.inference.samples import UsageError, clip_name, samples_of
 from hf_ser.models.checkpoint import open_model
+from hf_ser.models.frozen import encode, head_logits, pooled_states
+from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.head import plain_model
+from hf_ser.models.snapshot import open_snapshot
 
-__all__ = ["Classifier", "load"]
+if TYPE_CHECKING:
+    import torch
 
-logger = logging.getLogger(__name__)
+    from hf_ser.inference.batches import Decoded
+
+__all__ = ["Classifier", "load", "part_scores"]
 
 
 class Classifier:
@@ -30,38 +39,53 @@ class Classifier:
 
     Attributes:
         labels: In the order of the scores.
+        name: Folder or Hub id of the model; empty if it has none.
+        record: Content of the `run.json` beside the model; empty if there is none.
     """
 
     def __init__(self, model: Any, feature_extractor: Any, *, segment_seconds: float = 10.0) -> None:
-        from hf_ser.models.rewrites import FrontEnd
-
+        normalize_each_clip(model)
+        config = plain_model(model).config
         self.model = model.eval()
         self.feature_extractor = feature_extractor
-        config = plain_model(model).config
+        self.segment_seconds = segment_seconds
+        self.sampling_rate = int(feature_extractor.sampling_rate)
         self.labels: tuple[str, ...] = tuple(config.id2label[index] for index in range(config.num_labels))
+        self.name = str(getattr(config, "name_or_path", ""))
+        self.record: Mapping[str, Any] = {}
+        self._layers = bool(getattr(config, "use_weighted_layer_sum", False))
         self._collate = Collator(feature_extractor, config, training=False)
-        self._front_end = FrontEnd(model)
-        self._pads_apart = getattr(config, "feat_extract_norm", "layer") != "group" or self._front_end.applies
-        self._sampling_rate = int(feature_extractor.sampling_rate)
-        self._maximum = round(segment_seconds * self._sampling_rate)
+
+    def __repr__(self) -> str:
+        """Return a line for notebooks."""
+        kind = type(plain_model(self.model)).__name__
+        return f"Classifier({self.name or kind!r}, labels: {', '.join(self.labels)}, device: {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        found: torch.device = next(self.model.parameters()).device
+        return found
 
     def __call__(self, audio: Any, *, sampling_rate: int | None = None) -> dict[str, Any]:
         """Classify one clip; for many, `predict` is several times as fast.
 
         Args:
-            audio: A path, the bytes of a file, or samples `(samples,)` in [-1, 1].
-            sampling_rate: Of the samples, in hertz; needed for samples alone.
+            audio: A path, the bytes of a file, samples `(samples,)`, `{"array", "sampling_rate"}` or
+                `{"bytes", "path"}`. Samples are floats in [-1, 1], or int8, int16, int32 or uint8, which are scaled.
+            sampling_rate: Of the samples, in hertz; required for samples.
 
         Returns:
             `{"label": ..., "scores": {label: probability}}`.
 
         Raises:
-            InputError: The audio cannot be read, or is silent from end to end.
+            InputError: The audio cannot be read or is silent, or the model returns scores that are not finite.
         """
         if isinstance(audio, list | tuple) and not all(isinstance(value, int | float) for value in audio):
-            raise InputError("a classifier is called with one clip; give many to its method predict")
-        samples = self._samples(audio, sampling_rate, _name(audio))
-        return self._named(self.scores([samples])[0])
+            raise InputError("a classifier is called with one clip; use its method predict for many")
+        name = clip_name(audio, "the audio")
+        samples = samples_of(audio, sampling_rate, self.sampling_rate, name)
+        return self._named(name, self._clip_scores([samples])[0])
 
     def predict(
         self,
@@ -71,23 +95,22 @@ class Classifier:
         batch_size: int | None = None,
         progress: bool = False,
     ) -> list[dict[str, Any]]:
-        """Classify many clips, in batches of like lengths, decoding while the model works.
+        """Classify many clips in batches of similar lengths; clips are decoded while the model works.
 
-        No answer depends on the clips beside it: it differs from that on the clip alone by less than 1e-5. A clip
-        that cannot be read costs its own answer only.
+        Batching never changes a prediction (by more than 1e-5). A clip that cannot be read gets an error; the others
+        get their scores.
 
         Args:
-            clips: Each as for a call, or a `{"bytes", "path"}` of `datasets.Audio(decode=False)`; any iterable, a
-                generator or a column of a data set too.
+            clips: Each as for a call; any iterable, such as a generator or a column of a data set.
             sampling_rate: Of those clips that are samples, in hertz.
-            batch_size: Segments a batch; None takes what suits the device.
-            progress: Whether to show a bar.
+            batch_size: Maximum number of segments per batch; None chooses by the device.
+            progress: Whether to show a progress bar.
 
         Returns:
-            An answer for each clip, in their order: as from a call, or `{"error": "one line"}`.
+            For each clip, in order, the result of a call or `{"error": "one line"}`.
 
         Raises:
-            InputError: `batch_size` is below 1, or samples come without `sampling_rate`.
+            InputError: `batch_size` is below 1, or samples are given without `sampling_rate`.
         """
         return list(self.stream(clips, sampling_rate=sampling_rate, batch_size=batch_size, progress=progress))
 
@@ -99,17 +122,7 @@ class Classifier:
         batch_size: int | None = None,
         progress: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Yield what `predict` returns, some hundred answers at a time: memory is the same for any number of clips.
-
-        Args:
-            clips: As for `predict`; taken from as the answers are asked for.
-            sampling_rate: As for `predict`.
-            batch_size: As for `predict`.
-            progress: As for `predict`.
-
-        Raises:
-            InputError: As for `predict`.
-        """
+        """Yield the results of `predict` in bounded memory, however many clips there are; arguments as there."""
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; give at least 1, or leave it out")
         if isinstance(clips, str | bytes | Path):
@@ -121,114 +134,111 @@ class Classifier:
     ) -> Iterator[dict[str, Any]]:
         from tqdm.auto import tqdm
 
-        def read(position: int, audio: Any) -> Any:
+        from hf_ser.inference.batches import windows
+
+        def read(position: int, audio: Any) -> Decoded:
+            name = clip_name(audio, f"clip {position}")
             try:
-                return self._samples(audio, sampling_rate, _name(audio, f"clip {position}"))
-            except _UsageError:
+                return name, samples_of(audio, sampling_rate, self.sampling_rate, name)
+            except UsageError:
                 raise
             except InputError as error:
-                return error
+                return name, error
+
+        def score(window: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+            return self._clip_scores(window, batch_size)
 
         total = len(clips) if isinstance(clips, Sized) else None
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
-            for answer in self._answers(clips, read, batch_size):
+            for name, result in windows(clips, read, score, self.sampling_rate):
                 bar.update()
-                if isinstance(answer, InputError):
-                    yield {"error": str(answer)}
-                else:
-                    yield self._named(answer)
+                try:
+                    if isinstance(result, InputError):
+                        raise result
+                    named = self._named(name, result)
+                except InputError as error:
+                    named = {"error": str(error)}
+                yield named
 
-    def _answers(self, clips: Iterable[Any], read: Any, batch_size: int | None) -> Iterator[Any]:
-        from hf_ser.inference.batches import Limits, answers
+    def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
+        return self._clip_scores(clips)
 
-        device = next(self.model.parameters()).device
-        limits = Limits.of(device, self._sampling_rate, batch_size, equal_lengths=not self._pads_apart)
-        return answers(clips, read, self._segment_scores, longest=self._maximum, limits=limits, device=device)
+    def _clip_scores(
+        self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None
+    ) -> NDArray[np.float64]:
+        maximum = round(self.segment_seconds * self.sampling_rate)
+        pieces = [
+            (owner, clip[start:stop])
+            for owner, clip in enumerate(clips)
+            for start, stop in segments(len(clip), maximum)
+        ]
+        # Batches of a given size hold similar lengths; otherwise `encode` forms the batches.
+        pieces.sort(key=lambda piece: -len(piece[1]))
+        size = batch_size or len(pieces) or 1
+        states = [
+            state
+            for first in range(0, len(pieces), size)
+            for state in encode(
+                self.model, self._collate, [clip for _, clip in pieces[first : first + size]], layers=self._layers
+            )
+        ]
+        probabilities = self._probabilities(np.stack(states)) if states else np.empty((0, len(self.labels)))
+        return average_by_clip(probabilities, np.array([owner for owner, _ in pieces], dtype=np.int64), len(clips))
 
-    def _named(self, scores: np.ndarray) -> dict[str, Any]:
-        named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
-        return {"label": self.labels[int(scores.argmax())], "scores": named}
-
-    def _samples(self, audio: Any, sampling_rate: int | None, name: str) -> np.ndarray:
-        if isinstance(audio, str | Path | bytes | dict):
-            samples: np.ndarray = decode(audio, self._sampling_rate, name=name)
-        else:
-            if sampling_rate is None:
-                raise _UsageError("samples come without their sampling_rate; give it in hertz")
-            samples = np.asarray(audio, dtype=np.float32)
-            if samples.ndim != 1:
-                raise InputError(f"{name}: samples have shape {samples.shape}; give one channel, (samples,)")
-            if not np.isfinite(samples).all():
-                raise InputError(f"{name}: holds samples that are not finite numbers; remove it")
-            if sampling_rate != self._sampling_rate:
-                import soxr
-
-                samples = soxr.resample(samples, sampling_rate, self._sampling_rate, quality="HQ")
-        if not len(samples) or not np.any(samples):
-            raise InputError(f"{name} is silent from end to end; a prediction would mean nothing")
-        return samples
-
-    def scores(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """Return class probabilities `(clips, labels)` of sample arrays at the encoder's sampling rate."""
-        found = list(self._answers(clips, lambda position, samples: samples, None))
-        return np.stack(found) if found else np.empty((0, len(self.labels)))
-
-    def _segment_scores(self, clips: list[np.ndarray]) -> np.ndarray:
-        """Pass one batch through the model; of a batch that does not fit, each half."""
+    def _probabilities(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
         import torch
 
-        try:
-            device = next(self.model.parameters()).device
-            batch = self._collate([{"samples": samples} for samples in clips])
-            with torch.inference_mode(), self._front_end.active():
-                output = self.model(**{key: value.to(device) for key, value in batch.items()})
-                scores: np.ndarray = output.logits.double().softmax(-1).cpu().numpy()
-            return scores
-        except torch.OutOfMemoryError:
-            if len(clips) == 1:
-                raise
-        half = len(clips) // 2
-        return np.concatenate([self._segment_scores(clips[:half]), self._segment_scores(clips[half:])])
+        with torch.inference_mode():
+            parts = [
+                head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu().numpy()
+                for part in torch.from_numpy(states).split(1024)
+            ]
+        found: NDArray[np.float64] = np.concatenate(parts)
+        return found
 
-
-class _UsageError(InputError):
-    """What is wrong with the call rather than with one of its clips."""
-
-
-def _name(audio: Any, other: str = "the audio") -> str:
-    """Return what errors call a clip."""
-    if isinstance(audio, dict):
-        audio = audio.get("path") or other
-    return str(audio) if isinstance(audio, str | Path) else other
+    def _named(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"{name}: the model returns scores that are not finite numbers; check the level of the audio and the "
+                "weights of the model"
+            )
+        named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
+        return {"label": self.labels[int(scores.argmax())], "scores": named}
 
 
 def load(
     name: str | Path,
     *,
-    segment_seconds: float = 10.0,
+    segment_seconds: float | None = None,
+    base: str | Path | None = None,
+    device: str | torch.device | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
 ) -> Classifier:
-    """Open a fine-tuned model or adapter from a folder or the Hub, labels and preprocessor included.
+    """Open a fine-tuned model or adapter from a folder or the Hub, with its labels and preprocessor.
 
-    All files are read at one commit. Once loaded, a model from the Hub loads again without a connection (and under
-    HF_HUB_OFFLINE=1), the base model of an adapter included.
+    All files are read at one commit. Once loaded, a model from the Hub loads again offline (also with
+    HF_HUB_OFFLINE=1), including the base model of an adapter.
 
     Args:
-        name: The folder that `finetune` wrote, or a Hub id: of a checkpoint, an adapter or a merged adapter.
-        segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
-        revision: Branch, tag or commit on the Hub; None is the main branch. An adapter's base model is read at the
-            commit that `adapter_config.json` names.
-        token: Token of the Hub; None takes the one of `hf auth login` or HF_TOKEN, False none.
-        cache_dir: Folder to keep the files in; None is the Hugging Face cache.
+        name: The output folder of `finetune`, or the Hub id of a checkpoint, an adapter or a merged adapter.
+        segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged; None takes the
+            length that the model was trained with, or 10 s if no `run.json` beside the model records it.
+        base: Folder or Hub id of the base model of an adapter; None takes the one that the adapter names.
+        device: Such as "cpu" or "cuda:1"; None is a GPU if there is one.
+        revision: Branch, tag or commit on the Hub; None is the main branch. The base model of an adapter is read at
+            the commit that `adapter_config.json` names.
+        token: Token for the Hub; None takes the one of `hf auth login` or HF_TOKEN, False none.
+        cache_dir: Folder for downloaded files; None is the Hugging Face cache.
 
     Returns:
         A classifier to call with a path, bytes or samples.
 
     Raises:
         InputError: There is no such model or revision, it is private or gated, the Hub cannot be reached and the
-            files are not in the cache, its base is gone, or it holds no trained head.
+            files are not cached, the base model is missing, or there is no trained head.
 
     Example:
         >>> load("no/such/folder")
@@ -236,5 +246,65 @@ def load(
         ...
         hf_ser.errors.InputError: model 'no/such/folder': ...
     """
-    model, feature_extractor = open_model(name, revision=revision, token=token, cache_dir=cache_dir)
-    return Classifier(model, feature_extractor, segment_seconds=segment_seconds)
+    import torch
+
+    options = {"revision": revision, "token": token, "cache_dir": cache_dir}
+    model, feature_extractor = open_model(name, base=base, **options)
+    record = _run_record(open_snapshot(name, weights=False, **options).folder)
+    if segment_seconds is None:
+        segment_seconds = _recorded_seconds(record)
+    classifier = Classifier(
+        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        feature_extractor,
+        segment_seconds=segment_seconds,
+    )
+    classifier.name, classifier.record = str(name), record
+    return classifier
+
+
+def _run_record(folder: Path) -> Mapping[str, Any]:
+    """Return the content of the run.json beside a model; empty without one. It may be anybody's."""
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _recorded_seconds(record: Mapping[str, Any]) -> float:
+    recipe = record.get("recipe")
+    seconds = recipe.get("segment_seconds") if isinstance(recipe, dict) else None
+    # Runs of earlier releases record it beside the recipe.
+    seconds = record.get("segment_seconds", 10.0) if seconds is None else seconds
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0.1 <= seconds <= 60:
+        raise InputError(f"run.json beside the model has segment_seconds {seconds!r}; pass segment_seconds yourself")
+    return float(seconds)
+
+
+def part_scores(classifier: Classifier, rows: Any, *, progress: bool = True) -> NDArray[np.float64]:
+    """Return the label probabilities `(clips, labels)` of the clips of a data set; repeating it gives the same bits.
+
+    Decoded audio and the features that enter the head are kept in the cache folder, as in training.
+
+    Args:
+        classifier: The model.
+        rows: A part of a `hf_ser.dataset.source.Source`.
+        progress: Whether to show progress bars.
+    """
+    from hf_ser.audio.clips import Segments
+
+    items = Segments(
+        rows,
+        sampling_rate=classifier.sampling_rate,
+        segment_seconds=classifier.segment_seconds,
+        progress=progress,
+    )
+    states = pooled_states(
+        classifier.model,
+        classifier.feature_extractor,
+        items,
+        layers=classifier._layers,
+        description="Encoding clips",
+        progress=progress,
+    )
+    return average_by_clip(classifier._probabilities(states), items.clip_index, len(rows))

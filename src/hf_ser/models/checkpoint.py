@@ -2,176 +2,163 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hf_ser.errors import InputError
+from hf_ser.errors import InputError, hub_reason
+from hf_ser.models.architectures import architecture_of, encoder_weights, part_of, plain_model
 from hf_ser.models.encoders import (
-    architecture_of,
+    check_values,
     encoder_config,
+    labels_of,
     open_classifier,
     open_config,
     open_feature_extractor,
     open_weights,
-    part_of,
 )
-from hf_ser.models.head import FeatureStatistics, attach, folded, head_tensors, plain_model, statistics_of
+from hf_ser.models.group_norm import normalize_each_clip
+from hf_ser.models.head import HEAD, plain_head
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
-from hf_ser.remote import hub_reason
 
-__all__ = ["load_weights", "merge", "name_base", "open_model", "save_model", "trained_tensors"]
+__all__ = ["base_digest", "merge", "open_model", "save_model"]
 
-HEAD_STATE = "head_training_state.safetensors"
+_DIGEST = "hf_ser_base_digest"
+_PREFIX = "base_model.model."
 
 
-def save_model(model: Any, directory: Path | str, feature_extractor: Any, *, resumable: bool = False) -> None:
-    """Save the model or its adapter as plain `transformers` or `peft` files, with labels and preprocessor.
+def save_model(
+    model: Any,
+    directory: Path | str,
+    feature_extractor: Any,
+    base_name: str | None = None,
+    base_revision: str | None = None,
+) -> None:
+    """Save a model as plain `transformers` files, or its adapter as plain `peft` files, with labels and preprocessor.
 
-    The standardisation of the features is folded into the head, so the files need nothing of this library.
+    The head is written with its adapters merged and the standardisation of the features folded in, so that the files
+    need nothing of this library: PEFT's `from_pretrained`, `merge_and_unload` and `save_pretrained` work on them. The
+    model is not changed.
 
     Args:
-        model: A model, or a PEFT model around it.
-        directory: Where to.
+        model: A `*ForSequenceClassification` model or a PEFT model around one.
+        directory: Folder to write to.
         feature_extractor: The encoder's preprocessor.
-        resumable: Also keep the head as training sees it, so that a resumed run goes on with the same bits.
+        base_name: Folder or Hub id of an adapter's base model; None keeps the name that it was opened by.
+        base_revision: Its commit on the Hub; None for a folder.
     """
-    from safetensors.torch import save_file
-
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    base = plain_model(model)
-    # PEFT would ask the Hub for the base's vocabulary at each save, at whatever commit it has by then.
-    options = {} if base is model else {"save_embedding_layers": False}
-    with folded(model):
-        model.save_pretrained(str(directory), safe_serialization=True, **options)
-    if base is not model:
-        # An adapter holds no labels of its own; beside it, the configuration names them.
-        architectures = base.config.architectures
-        base.config.architectures = [type(base).__name__]
-        base.config.save_pretrained(str(directory))
-        base.config.architectures = architectures
-        # PEFT writes a card of its own here, which would stand in the way of ours.
-        (directory / "README.md").unlink(missing_ok=True)
+    base, head = plain_model(model), plain_head(model)
+    tensors = {f"{name}.{key}": value for name in HEAD for key, value in head[name].state_dict().items()}
+    if base is model:
+        model.save_pretrained(str(directory), state_dict={**model.state_dict(), **tensors})
+    else:
+        _save_adapter(model, directory, tensors, base_name, base_revision)
+        # An adapter has no labels; the configuration beside it names them, and the weights of its base.
+        config = copy.deepcopy(base.config)
+        config.architectures = [type(base).__name__]
+        setattr(config, _DIGEST, base_digest(model))
+        config.save_pretrained(str(directory))
     feature_extractor.save_pretrained(str(directory))
-    if resumable:
-        state = {name: tensor.detach().cpu().clone() for name, tensor in head_tensors(model).items()}
-        statistics = statistics_of(model)
-        if statistics is not None:
-            state |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
-        save_file(state, str(directory / HEAD_STATE))
 
 
-def name_base(model: Any, name: str, revision: str | None) -> None:
-    """Write into an adapter's configuration which base it goes on, so that a reload takes the very same.
+def _save_adapter(
+    model: Any, directory: Path, head: Mapping[str, torch.Tensor], name: str | None, revision: str | None
+) -> None:
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    config = copy.deepcopy(model.peft_config[model.active_adapter])
+    targets = set(config.target_modules) - set(HEAD)
+    # PEFT would ask the Hub for the base's vocabulary at each save.
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    kept = {key: value for key, value in state.items() if part_of(key, architecture_of(model.config)) != "head"}
+    if not any("lora_" in key for key in kept):
+        # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
+        target = f"{architecture_of(model.config).layers}.0.{_first_projection(model)}"
+        width, targets, config.r, config.use_dora = plain_model(model).config.hidden_size, {target}, 1, False
+        kept[f"{_PREFIX}{target}.lora_A.weight"] = torch.zeros(1, width)
+        kept[f"{_PREFIX}{target}.lora_B.weight"] = torch.zeros(width, 1)
+    config.target_modules = targets
+    own = [entry for entry in config.modules_to_save or () if not entry.startswith(HEAD)]
+    config.modules_to_save = [*own, *HEAD]
+    config.base_model_name_or_path = name or config.base_model_name_or_path
+    config.revision = revision
+    config.inference_mode = True
+    kept |= {f"{_PREFIX}{key}": value for key, value in head.items()}
+    config.save_pretrained(str(directory))
+    tensors = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
+    save_file(tensors, str(directory / ADAPTER_WEIGHTS), metadata={"format": "pt"})
+
+
+def _first_projection(model: Any) -> str:
+    """Return the path of the query projection within a transformer layer."""
+    architecture = architecture_of(model.config)
+    layer = plain_model(model).get_submodule(architecture.layers)[0]
+    query = architecture.attention_projections[0]
+    return next(name for name, _ in layer.named_modules() if name.endswith(f".{query}"))
+
+
+def base_digest(model: Any) -> str:
+    """Return a SHA-256 over the weights of a base model, whatever they are called and however they are stored.
 
     Args:
-        model: A PEFT model; of a plain one there is nothing to name.
-        name: Folder or Hub id of the base.
-        revision: Its commit on the Hub; None for a folder.
+        model: The base model, or a PEFT model around it.
     """
-    if plain_model(model) is model:
-        return
-    for settings in model.peft_config.values():
-        settings.base_model_name_or_path = name
-        settings.revision = revision
-
-
-def load_weights(model: Any, directory: Path | str) -> None:
-    """Put a resumable checkpoint's weights back into the model that is training.
-
-    Raises:
-        InputError: The checkpoint does not fit the model.
-    """
-    from safetensors.torch import load_file
-
-    directory = Path(directory)
-    if not (directory / HEAD_STATE).is_file():
-        raise InputError(f"{directory} is not a checkpoint of this library's training: it lacks {HEAD_STATE}")
-    if plain_model(model) is not model:
-        from peft import set_peft_model_state_dict
-
-        report = set_peft_model_state_dict(model, load_file(str(directory / "adapter_model.safetensors")))
-        unexpected = list(report.unexpected_keys)
-    else:
-        weights: dict[str, torch.Tensor] = {}
-        for file in sorted(directory.glob("model*.safetensors")):
-            weights |= load_file(str(file))
-        report = model.load_state_dict(_with_parametrized_names(model, weights), strict=False)
-        unexpected = [
-            *report.unexpected_keys,
-            *(key for key in report.missing_keys if "masked_spec_embed" not in key),
-        ]
-    if unexpected:
-        raise InputError(f"{directory} does not fit the model: {unexpected[0]} and {len(unexpected) - 1} more differ")
-    state = load_file(str(directory / HEAD_STATE))
-    with torch.no_grad():
-        for name, tensor in head_tensors(model).items():
-            tensor.copy_(state[name])
-    if "statistics.mean" in state:
-        statistics = statistics_of(model)
-        if statistics is None:
-            attach(model, FeatureStatistics(state["statistics.mean"], state["statistics.std"]))
-        else:
-            statistics.mean.copy_(state["statistics.mean"])
-            statistics.std.copy_(state["statistics.std"])
-
-
-def trained_tensors(model: Any) -> list[torch.Tensor]:
-    """Return what `load_weights` may change: the parameters that train, the buffers, the head and its statistics."""
-    base = plain_model(model)
-    head = {id(parameter) for layer in (base.projector, base.classifier) for parameter in layer.parameters()}
-    found = [parameter for parameter in model.parameters() if parameter.requires_grad or id(parameter) in head]
-    found += model.buffers()
-    statistics = statistics_of(model)
-    return found if statistics is None else [*found, statistics.mean, statistics.std]
-
-
-def _with_parametrized_names(model: Any, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename weight-normalised convolutions as the module names them, whichever of the two forms was saved."""
-    own = set(model.state_dict())
-    renamed = {}
-    for name, tensor in weights.items():
-        new = name.replace(".weight_g", ".parametrizations.weight.original0").replace(
-            ".weight_v", ".parametrizations.weight.original1"
-        )
-        renamed[name if name in own else new] = tensor
-    return renamed
+    digests = []
+    for name, tensor in encoder_weights(model, adapters=False, layer_weights=False):
+        # Some checkpoints lack the embedding of masked frames, which is then newly initialised.
+        if "masked_spec_embed" not in name and ".modules_to_save." not in name:
+            digests.append(hashlib.sha256(tensor.detach().float().cpu().contiguous().numpy().data).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def merge(model: Any) -> Any:
-    """Return an adapter merged into its base: a plain `transformers` model without PEFT's wrappers."""
+    """Return an adapter merged into its base: a plain `transformers` model.
+
+    Args:
+        model: A PEFT model, which is used up; any other model is returned as it is.
+    """
+    if plain_model(model) is model:
+        return model
+    head = plain_head(model)
     merged = model.merge_and_unload()
-    for name in ("projector", "classifier"):
-        layer = getattr(merged, name)
-        if hasattr(layer, "modules_to_save"):
-            setattr(merged, name, layer.modules_to_save["default"])
+    for name, layer in head.items():
+        setattr(merged, name, layer)
     return merged
 
 
-def open_model(source: str | Path | Snapshot, **options: Any) -> tuple[Any, Any]:
+def open_model(source: str | Path | Snapshot, *, base: str | Path | None = None, **options: Any) -> tuple[Any, Any]:
     """Open a fine-tuned checkpoint or adapter from a folder or the Hub, with its preprocessor.
 
     Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names.
 
     Args:
         source: A folder, a Hub id or a snapshot.
+        base: Folder or Hub id of an adapter's base model, instead of the one that it names.
         **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Returns:
         The model in evaluation mode (a `peft.PeftModel` for an adapter) and its feature extractor.
 
     Raises:
-        InputError: It is neither, its base model is gone, or it does not fit its base.
+        InputError: It is neither, its base model is gone or another one, or its weights cannot be used.
     """
     snapshot = open_snapshot(source, inspect=_refuse_what_is_no_classifier, **options)
     if snapshot.is_adapter:
-        model = _open_adapter(snapshot, {key: options[key] for key in ("token", "cache_dir") if key in options})
+        own = {key: options[key] for key in ("token", "cache_dir") if key in options}
+        model = _open_adapter(snapshot, None if base is None else str(base), own)
+    elif base is not None:
+        raise InputError(f"model '{snapshot.name}' is a checkpoint, not an adapter; leave its base model out")
     else:
         model = _open_checkpoint(snapshot)
+    normalize_each_clip(model)
     return model, open_feature_extractor(snapshot)
 
 
@@ -187,8 +174,8 @@ def _refuse_what_is_no_classifier(snapshot: Snapshot) -> None:
                 f"model '{snapshot.name}' is an encoder without a trained head ({architecture}); {_FINE_TUNE}"
             )
         if not architecture.endswith(("ForSequenceClassification", "ForAudioClassification")):
-            raise InputError(f"model '{snapshot.name}' is a {architecture}, no classifier of audio; {_FINE_TUNE}")
-    _labels_of(snapshot)
+            raise InputError(f"model '{snapshot.name}' is a {architecture}, not an audio classifier; {_FINE_TUNE}")
+    labels_of(snapshot)
 
 
 def _open_checkpoint(snapshot: Snapshot) -> Any:
@@ -200,39 +187,50 @@ def _open_checkpoint(snapshot: Snapshot) -> Any:
     unfit = [*missing, *(str(entry[0]) for entry in report["mismatched_keys"])]
     if unfit:
         raise InputError(
-            f"model '{name}': its weights do not fit its config.json: {unfit[0]} and {len(unfit) - 1} more are lacking "
-            "or of another shape; name another revision, or have it saved again"
+            f"model '{name}': its weights do not fit its config.json: {unfit[0]} and {len(unfit) - 1} more are missing "
+            "or have another shape; name another revision, or have it saved again"
         )
     return model
 
 
-def _open_adapter(snapshot: Snapshot, options: Mapping[str, Any]) -> Any:
+def _open_adapter(snapshot: Snapshot, given: str | None, options: Mapping[str, Any]) -> Any:
     name, config = snapshot.name, open_config(snapshot)
     settings = snapshot.read_json(ADAPTER_CONFIG)
-    base = settings.get("base_model_name_or_path")
+    base = given or settings.get("base_model_name_or_path")
     if not base:
-        raise InputError(f"adapter '{name}': adapter_config.json names no base model; it cannot be loaded")
+        raise InputError(f"adapter '{name}': adapter_config.json names no base model; name it with base")
     unfit = f"adapter '{name}' does not fit its base model '{base}'"
+    revision = None if given or Path(base).is_dir() else settings.get("revision")
+    digest = getattr(config, _DIGEST, None)
+    if digest is not None:
+        delattr(config, _DIGEST)
+        if given is None and settings.get("revision") is None and not Path(base).is_dir():
+            # Whatever is on the Hub under that name is another model.
+            raise InputError(
+                f"adapter '{name}' was trained on the local folder '{base}', and there is no such folder here; "
+                "name it with base (--base-model)"
+            )
 
     def same_architecture(origin: Snapshot) -> None:
         found = encoder_config(origin).model_type
         if found != config.model_type:
             raise InputError(f"'{base}': the adapter is made for {config.model_type}, and this is {found}")
 
-    revision = None if Path(base).is_dir() else settings.get("revision")
     try:
         origin = open_snapshot(str(base), revision=revision, inspect=same_architecture, **options)
     except InputError as error:
-        raise InputError(f"adapter '{name}' needs its base {error}") from error
+        raise type(error)(f"adapter '{name}' needs its base {error}") from error
     try:
-        model, head = open_classifier(origin, config, tuple(_labels_of(snapshot)))
+        model, head = open_classifier(origin, config, tuple(labels_of(snapshot)))
     except InputError as error:
         raise InputError(f"{unfit}: {error}") from error
+    if digest is not None and base_digest(model) != digest:
+        raise InputError(f"{unfit}: it was trained on other weights; name the base that it was trained on with base")
     return _wrapped(snapshot, model, head, unfit)
 
 
 def _wrapped(snapshot: Snapshot, model: Any, head: Mapping[str, Any], unfit: str) -> Any:
-    """Wrap a base by its adapter; every weight that was saved finds its place, and no weight of the head is random."""
+    """Wrap a base in its adapter; every saved weight must find its place, and no weight of the head may be random."""
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open
 
@@ -245,8 +243,8 @@ def _wrapped(snapshot: Snapshot, model: Any, head: Mapping[str, Any], unfit: str
             "saved again"
         ) from error
     kept = set(head["kept_labels"]) == set(model.config.id2label.values())
-    plain = {key.removeprefix("base_model.model.").replace(".base_layer.", ".") for key in saved}
-    for layer in ("projector", "classifier"):
+    plain = {key.removeprefix(_PREFIX).replace(".base_layer.", ".") for key in saved}
+    for layer in HEAD:
         if f"{layer}.weight" not in plain and not (kept or (layer == "projector" and head["kept_labels"])):
             raise InputError(
                 f"adapter '{snapshot.name}' holds no {layer}, and its base model has none for its labels: its scores "
@@ -255,18 +253,10 @@ def _wrapped(snapshot: Snapshot, model: Any, head: Mapping[str, Any], unfit: str
     with quiet_loading():
         try:
             adapted = PeftModel.from_pretrained(model, str(snapshot.folder))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+        except Exception as error:
             raise InputError(f"{unfit}: {hub_reason(error)}") from error
         differing = sorted(saved ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False)))
     if differing:
         raise InputError(f"{unfit}: {differing[0]} and {len(differing) - 1} more of their weights have no counterpart")
+    check_values(f"adapter '{snapshot.name}'", adapted)
     return adapted.eval()
-
-
-def _labels_of(snapshot: Snapshot) -> list[str]:
-    names = snapshot.read_json(CONFIG).get("id2label")
-    if not names:
-        raise InputError(f"model '{snapshot.name}': its config.json names no labels; it is no fine-tuned classifier")
-    if not isinstance(names, dict) or set(names) != {str(index) for index in range(len(names))}:
-        raise InputError(f"model '{snapshot.name}': id2label in its config.json does not count from 0; mend it")
-    return [str(names[str(index)]) for index in range(len(names))]

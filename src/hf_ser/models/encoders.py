@@ -1,14 +1,17 @@
-"""What each supported architecture calls its parts, and how a checkpoint is opened with our labels."""
+"""Opening a checkpoint of a supported encoder, with our labels."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion, id2label, label2id
+from hf_ser.models.architectures import ARCHITECTURES, PARTS, architecture_of, is_above, part_of, unsupported
+from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.loading import quiet_loading, read_pretrained
 from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
 
@@ -20,156 +23,20 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHITECTURES",
     "PARTS",
-    "Architecture",
     "architecture_of",
-    "depends_on_padding",
+    "check_values",
+    "encoder_config",
     "is_above",
+    "labels_of",
+    "open_classifier",
+    "open_config",
     "open_encoder",
+    "open_feature_extractor",
+    "open_weights",
     "part_of",
 ]
 
 logger = logging.getLogger(__name__)
-
-PARTS: tuple[str, ...] = ("feature_encoder", "feature_projection", "encoder", "layer_weights", "head")
-"""The parts of a model that a recipe trains or freezes, and gives a learning rate of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Where one architecture of `transformers` keeps the parts that a recipe speaks of.
-
-    Attributes:
-        model_type: The `model_type` of its configuration.
-        prefixes: Part to the prefixes of its parameters' names; everything else is the encoder.
-        base: Path of the encoder, without the head.
-        layers: Path of the list of transformer layers.
-        attention_projections: Names of the query, key and value projections in a layer.
-        raw_waveform: Whether the input is the waveform (else log-mel features).
-        attention_bypasses_modules: Whether attention reads the projections' weights past their modules,
-            which makes LoRA on them train nothing.
-    """
-
-    model_type: str
-    prefixes: Mapping[str, tuple[str, ...]]
-    base: str
-    layers: str
-    attention_projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
-    raw_waveform: bool = True
-    attention_bypasses_modules: bool = False
-
-
-def _waveform_architecture(model_type: str, base: str, *, attention_bypasses_modules: bool = False) -> Architecture:
-    return Architecture(
-        model_type=model_type,
-        prefixes={
-            "feature_encoder": (f"{base}.feature_extractor.",),
-            "feature_projection": (
-                f"{base}.feature_projection.",
-                f"{base}.encoder.pos_conv_embed.",
-                f"{base}.masked_spec_embed",
-            ),
-            "layer_weights": ("layer_weights",),
-            "head": ("projector.", "classifier."),
-        },
-        base=base,
-        layers=f"{base}.encoder.layers",
-        attention_bypasses_modules=attention_bypasses_modules,
-    )
-
-
-ARCHITECTURES: Mapping[str, Architecture] = {
-    architecture.model_type: architecture
-    for architecture in (
-        _waveform_architecture("hubert", "hubert"),
-        _waveform_architecture("wav2vec2", "wav2vec2"),
-        _waveform_architecture("wavlm", "wavlm", attention_bypasses_modules=True),
-        Architecture(
-            model_type="whisper",
-            prefixes={
-                "feature_encoder": ("encoder.conv1.", "encoder.conv2."),
-                "feature_projection": ("encoder.embed_positions.",),
-                "layer_weights": ("layer_weights",),
-                "head": ("projector.", "classifier."),
-            },
-            base="encoder",
-            layers="encoder.layers",
-            raw_waveform=False,
-        ),
-    )
-}
-
-
-def architecture_of(config: PretrainedConfig) -> Architecture:
-    """Return the description of a configuration's architecture.
-
-    Raises:
-        InputError: The architecture is not one of `ARCHITECTURES`.
-
-    Example:
-        >>> from transformers import HubertConfig
-        >>> architecture_of(HubertConfig()).layers
-        'hubert.encoder.layers'
-    """
-    try:
-        return ARCHITECTURES[config.model_type]
-    except KeyError:
-        raise InputError(_unsupported(config.model_type)) from None
-
-
-def _unsupported(architecture: object) -> str:
-    return f"architecture '{architecture}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
-
-
-def part_of(name: str, architecture: Architecture) -> str:
-    """Return which of `PARTS` a parameter belongs to, by its name in the plain (or PEFT-wrapped) model.
-
-    Example:
-        >>> part_of("hubert.feature_extractor.conv_layers.0.conv.weight", ARCHITECTURES["hubert"])
-        'feature_encoder'
-        >>> part_of("base_model.model.classifier.modules_to_save.default.bias", ARCHITECTURES["hubert"])
-        'head'
-        >>> part_of("hubert.encoder.layers.3.attention.q_proj.weight", ARCHITECTURES["hubert"])
-        'encoder'
-    """
-    plain = name.removeprefix("module.").removeprefix("base_model.model.")
-    for part, prefixes in architecture.prefixes.items():
-        if plain.startswith(prefixes):
-            return part
-    return "encoder"
-
-
-def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:
-    """Return whether a parameter is used only after the first `frozen_layers` transformer layers.
-
-    Example:
-        >>> from transformers import HubertConfig
-        >>> is_above("hubert.encoder.layers.3.attention.q_proj.weight", HubertConfig(), 3)
-        True
-        >>> is_above("hubert.encoder.layer_norm.weight", HubertConfig(do_stable_layer_norm=False), 3)
-        False
-    """
-    architecture = architecture_of(config)
-    part = part_of(name, architecture)
-    if part != "encoder":
-        return part in ("layer_weights", "head")
-    plain = name.removeprefix("module.").removeprefix("base_model.model.")
-    if plain.startswith(architecture.layers + "."):
-        return int(plain.removeprefix(architecture.layers + ".").partition(".")[0]) >= frozen_layers
-    # What is left is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
-    return not architecture.raw_waveform or bool(config.do_stable_layer_norm)
-
-
-def depends_on_padding(config: PretrainedConfig) -> bool:
-    """Return whether an encoder's output changes with padding even under an attention mask.
-
-    The feature encoder of the base models normalises each channel over the whole padded clip.
-
-    Example:
-        >>> from transformers import HubertConfig
-        >>> depends_on_padding(HubertConfig(feat_extract_norm="group"))
-        True
-    """
-    return getattr(config, "feat_extract_norm", "layer") == "group"
 
 
 def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConfig:
@@ -180,17 +47,51 @@ def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConf
         **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Raises:
-        InputError: It cannot be read, or its architecture is not supported.
+        InputError: It cannot be read, its architecture is not supported, or its values are out of bounds.
     """
     from transformers import AutoConfig
 
     snapshot = open_snapshot(source, weights=False, **options)
-    architecture = snapshot.read_json(CONFIG).get("model_type")
-    if architecture not in ARCHITECTURES:
-        raise InputError(f"model '{snapshot.name}': {_unsupported(architecture)}")
+    values = snapshot.read_json(CONFIG)
+    if values.get("model_type") not in ARCHITECTURES:
+        raise InputError(f"model '{snapshot.name}': {unsupported(values.get('model_type'))}")
+    for field, value in values.items():
+        _check_field(snapshot.name, field, value)
     config = read_pretrained("configuration", snapshot, AutoConfig.from_pretrained)
     config.name_or_path = snapshot.name
     return config
+
+
+_MOST_LAYERS, _MOST_LABELS = 256, 10_000
+_ATTENTION = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
+
+
+def _check_field(name: str, field: str, value: Any) -> None:
+    """Refuse what would take all memory before any weight is read, and kernels that are code from elsewhere."""
+    most = _MOST_LABELS if "label" in field else _MOST_LAYERS
+    size = len(value) if isinstance(value, list | dict) else value if field.endswith(("_layers", "num_labels")) else 0
+    if isinstance(size, int) and size > most:
+        raise InputError(f"model '{name}': {field} in its config.json is {size}; at most {most} are supported")
+    if field.endswith("attn_implementation") and value not in _ATTENTION:
+        raise InputError(f"model '{name}': {field} '{value}' in its config.json is not supported; remove that line")
+
+
+def labels_of(snapshot: Snapshot) -> list[str]:
+    """Return the labels that a snapshot's config.json names, in the order of their identifiers.
+
+    Raises:
+        InputError: It names none, or two alike, or leaves one out.
+    """
+    name, names = snapshot.name, snapshot.read_json(CONFIG).get("id2label")
+    if not names:
+        raise InputError(f"model '{name}': its config.json names no labels; it is not a fine-tuned classifier")
+    if not isinstance(names, dict) or set(names) != {str(index) for index in range(len(names))}:
+        raise InputError(f"model '{name}': id2label in its config.json does not count from 0; fix it")
+    labels = [names[str(index)] for index in range(len(names))]
+    wrong = [label for label in labels if not isinstance(label, str) or not label or labels.count(label) > 1]
+    if wrong:
+        raise InputError(f"model '{name}': id2label in its config.json has {wrong[0]!r} twice or as no name; fix it")
+    return labels
 
 
 def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
@@ -207,7 +108,7 @@ def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
 
 
 def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any:
-    """Read the preprocessor of a checkpoint: it alone decides how audio is normalised.
+    """Read the preprocessor of a checkpoint, which alone decides how audio is normalised.
 
     Args:
         source: A folder, a Hub id or a snapshot.
@@ -229,11 +130,12 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
         config: Of the model to make; None takes the snapshot's own.
 
     Raises:
-        InputError: The weights cannot be read, or are not of the configuration's architecture.
+        InputError: The weights cannot be read, are not of the configuration's architecture, or are no numbers.
     """
-    import torch
     from transformers import AutoModelForAudioClassification
 
+    config = open_config(snapshot) if config is None else config
+    _check_size(snapshot, config)
     with quiet_loading():
         model, report = read_pretrained(
             "weights",
@@ -249,10 +151,49 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
     # operands in memory, so that equal weights would give logits that differ in the last bit from file to file.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
-    # Whoever saves the model or wraps it by PEFT names its origin by these.
+    if "layer_weights" in report["missing_keys"]:
+        # transformers 5.23 leaves these uninitialised for wav2vec2 and WavLM, at times as NaN.
+        torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
+    check_values(f"model '{snapshot.name}'", model)
+    # Whoever saves the model or wraps it in PEFT names its origin by these.
     model.name_or_path = model.config.name_or_path = snapshot.name
-    model.config._commit_hash = snapshot.commit
     return model.eval(), report
+
+
+def _check_size(snapshot: Snapshot, config: PretrainedConfig) -> None:
+    """Refuse a configuration that asks for more weights than its files can hold, before memory is taken."""
+    from transformers import AutoModelForAudioClassification
+
+    def describe(folder: str, **options: Any) -> int:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
+            model = AutoModelForAudioClassification.from_config(config)
+        architecture = architecture_of(config)
+        return sum(
+            weight.numel() for name, weight in model.named_parameters() if part_of(name, architecture) != "head"
+        )
+
+    needed = read_pretrained("configuration", snapshot, describe)
+    held = sum(file.stat().st_size for file in snapshot.folder.glob("*.safetensors"))
+    if needed > held:
+        raise InputError(
+            f"model '{snapshot.name}': its config.json describes {needed:,} weights, and its files have {held:,} "
+            "bytes; name another revision, or have it saved again"
+        )
+
+
+def check_values(name: str, model: Any) -> None:
+    """Refuse weights that can give no meaningful score.
+
+    Raises:
+        InputError: A weight is not a finite number, or all are zero.
+    """
+    is_zero = True
+    for key, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise InputError(f"{name}: its weight {key} holds NaN or infinite values; train it again")
+        is_zero = is_zero and not (weight.dim() > 1 and bool(weight.any()))
+    if is_zero:
+        raise InputError(f"{name}: all its weights are zero; have it saved again")
 
 
 def open_encoder(
@@ -261,24 +202,26 @@ def open_encoder(
     *,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    reuse_head: bool = True,
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Open a checkpoint for sequence classification over `labels`.
 
-    A head that the checkpoint brings along is taken over by the names of its labels: the projector and the
-    classifier rows of the labels that both know are kept, whatever their places and abbreviations; the
-    other rows are newly initialised. Without such a head, projector and classifier are newly initialised.
+    An existing classification head is reused, matching labels by name: the projector and the classifier rows of the
+    labels that both know are kept, whatever their order and abbreviations; the other rows are newly initialised.
+    Without such a head, projector and classifier are newly initialised.
 
     Args:
         source: A folder, a Hub id or a snapshot.
         labels: The labels to classify, in the order of their identifiers.
         seed: Seed of the newly initialised weights.
         settings: Fields of the configuration to set before the model is made.
+        reuse_head: Whether an existing head is reused.
         **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
 
     Returns:
         The model (float32, in evaluation mode) and what became of the head:
-        ``{"head": "new" | "taken over", "kept_labels": [...]}``.
+        ``{"head": "new" | "reused", "kept_labels": [...]}``.
 
     Raises:
         InputError: The checkpoint cannot be read, its architecture is not supported, or it has no such setting.
@@ -289,70 +232,79 @@ def open_encoder(
         if not hasattr(config, field):
             raise InputError(f"model '{snapshot.name}': its configuration has no field '{field}' to set")
         setattr(config, field, value)
-    return open_classifier(snapshot, config, tuple(labels), seed=seed)
+    for field in ("layerdrop", "encoder_layerdrop"):
+        if getattr(config, "use_weighted_layer_sum", False) and getattr(config, field, 0.0):
+            # transformers 5 does not record the state of a dropped layer, so that the sum over the layers fails.
+            logger.warning("%s: %s is set to 0, since the weighted layer sum needs every layer", snapshot.name, field)
+            setattr(config, field, 0.0)
+    model, head = open_classifier(snapshot, config, tuple(labels), seed=seed, reuse_head=reuse_head)
+    normalize_each_clip(model)
+    return model, head
 
 
 def open_classifier(
-    snapshot: Snapshot, config: PretrainedConfig, labels: tuple[str, ...], *, seed: int = 0
+    snapshot: Snapshot, config: PretrainedConfig, labels: tuple[str, ...], *, seed: int = 0, reuse_head: bool = True
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Open an encoder's weights under a configuration of its architecture: see `open_encoder`.
 
     Args:
-        snapshot: Holds the encoder's weights, and a head or none.
+        snapshot: Holds the encoder's weights, and perhaps a head.
         config: Of the model to make; its labels are set here.
         labels: The labels to classify, in the order of their identifiers.
         seed: Seed of the newly initialised weights.
+        reuse_head: Whether an existing head is reused.
 
     Raises:
         InputError: The weights are not of such a model.
     """
-    import torch
-
-    brought = encoder_config(snapshot).id2label
-    old_labels = [canonical_emotion(str(brought[index])) for index in sorted(brought)]
+    existing = encoder_config(snapshot).id2label
+    old_labels = [canonical_emotion(str(existing[index])) for index in sorted(existing)]
     config.id2label, config.label2id = id2label(labels), label2id(labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = open_weights(snapshot, config)
-    missing = {str(key) for key in report["missing_keys"]}
-    if "layer_weights" in missing:
-        # transformers 5.23 leaves it as whatever lies in memory for wav2vec2 and WavLM, a NaN at times.
-        torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
-    resized = {str(entry[0]) for entry in report["mismatched_keys"]}
-    outside_head = sorted(key for key in missing | resized if part_of(key, architecture_of(config)) != "head")
-    outside_head = [key for key in outside_head if key != "layer_weights" and "masked_spec_embed" not in key]
+        missing = {str(key) for key in report["missing_keys"]}
+        resized = {str(entry[0]) for entry in report["mismatched_keys"]}
+        _require_encoder(snapshot, missing | resized, config)
+        has_head = not any(key.startswith("projector.") for key in missing | resized)
+        has_head = has_head and not any(key.startswith("classifier.") for key in missing)
+        kept = [label for label in labels if canonical_emotion(label) in old_labels] if has_head and reuse_head else []
+        if has_head:
+            torch.manual_seed(seed)
+            _initialize(model.classifier, config)
+            if not kept:
+                _initialize(model.projector, config)
+        if kept:
+            _keep_rows(model, snapshot, labels, old_labels)
+            logger.info("reusing the head of %s for the labels %s", snapshot.name, ", ".join(kept))
+    return model, {"head": "reused" if kept else "new", "kept_labels": kept}
+
+
+def _require_encoder(snapshot: Snapshot, unfit: set[str], config: PretrainedConfig) -> None:
+    outside_head = sorted(
+        key
+        for key in unfit
+        if part_of(key, architecture_of(config)) not in ("head", "layer_weights") and "masked_spec_embed" not in key
+    )
     if outside_head:
         raise InputError(
             f"model '{snapshot.name}': its weights lack {outside_head[0]} (and {len(outside_head) - 1} more); "
             "it does not hold a checkpoint of the architecture its config.json names"
         )
-    kept = (
-        []
-        if any(key.startswith("projector.") for key in missing | resized)
-        else [label for label in labels if canonical_emotion(label) in old_labels]
-    )
-    if kept and not any(key.startswith("classifier.") for key in missing):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            _keep_rows(model, snapshot, labels, old_labels)
-        logger.info("the head of %s is taken over by name: %s keep their rows", snapshot.name, ", ".join(kept))
-        return model, {"head": "taken over", "kept_labels": kept}
-    return model, {"head": "new", "kept_labels": []}
 
 
+def _initialize(layer: Any, config: PretrainedConfig) -> None:
+    """Initialise a layer of the head as `transformers` does."""
+    layer.weight.data.normal_(0.0, getattr(config, "initializer_range", getattr(config, "init_std", 0.02)))
+    layer.bias.data.zero_()
+
+
+@torch.no_grad()
 def _keep_rows(model: Any, snapshot: Snapshot, labels: tuple[str, ...], old_labels: list[str]) -> None:
-    import torch
-
     old, report = open_weights(snapshot)
     if report["mismatched_keys"]:
         raise InputError(f"model '{snapshot.name}': its weights do not fit its config.json; have it saved again")
-    with torch.no_grad():
-        if len(old_labels) == len(labels):
-            # The sizes agree, so every row was loaded by its place: start over before rows move by name.
-            model.classifier.reset_parameters()
-            model.classifier.weight.normal_(0.0, getattr(model.config, "initializer_range", 0.02))
-            model.classifier.bias.zero_()
-        for row, label in enumerate(map(canonical_emotion, labels)):
-            if label in old_labels:
-                model.classifier.weight[row] = old.classifier.weight[old_labels.index(label)]
-                model.classifier.bias[row] = old.classifier.bias[old_labels.index(label)]
+    for row, label in enumerate(map(canonical_emotion, labels)):
+        if label in old_labels:
+            model.classifier.weight[row] = old.classifier.weight[old_labels.index(label)]
+            model.classifier.bias[row] = old.classifier.bias[old_labels.index(label)]

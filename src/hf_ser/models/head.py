@@ -1,14 +1,14 @@
-"""The head: normalised in training, plain at saving.
+"""The classification head: standardised features in training, plain linear layers when it is saved.
 
-The head of `HubertForSequenceClassification` is linear on the pooled frames, so standardising its input is an
-affine map that folds into the projector exactly. In training the standardisation is a forward hook; nothing in
-the model's class, module names or state dict changes.
+Projector and classifier are linear, with mean pooling between them and no activation. So standardising the pooled
+features is an affine map that folds into the projector exactly, and projector and pooling may change places:
+``projector(mean(frames)) == mean(projector(frames))``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,27 @@ import torch
 from torch import nn
 
 from hf_ser.errors import InputError
+from hf_ser.models.architectures import architecture_of, plain_model
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FeatureStatistics", "attach", "fold", "folded", "pooled_inputs", "start_head"]
+__all__ = [
+    "HEAD",
+    "FeatureStatistics",
+    "attach",
+    "head_logits",
+    "plain_head",
+    "plain_model",
+    "pooled_inputs",
+    "start_head",
+    "statistics_of",
+]
 
-_STATE = "_hf_ser_head"
+HEAD = ("projector", "classifier")
+"""Names of the head's two layers, in every supported architecture."""
+
+_STATISTICS = "hf_ser_statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +68,40 @@ class FeatureStatistics:
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Standardise features `(..., hidden)`."""
-        mean = self.mean.to(features.device)
-        std = self.std.to(features.device)
-        return ((features.float() - mean) / std).to(features.dtype)
+        exact = features.to(torch.promote_types(features.dtype, torch.float32))
+        return ((exact - self.mean.to(exact)) / self.std.to(exact)).to(features.dtype)
 
+    @torch.no_grad()
+    def fold(self, layer: nn.Linear) -> None:
+        """Change a layer that takes standardised features into one that takes plain features and gives the same.
 
-def plain_model(model: Any) -> Any:
-    """Return the `transformers` model inside a PEFT wrapper, or the model itself."""
-    # Not by `peft_config`: PEFT leaves that attribute on the model that it wraps, too.
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+        W ((x - mean) / std) + b = (W / std) x + (b - (W / std) mean), computed in float64.
+        """
+        mean, std = (values.to(layer.weight.device, torch.float64) for values in (self.mean, self.std))
+        layer.weight.copy_(layer.weight.double() / std)
+        # The bias takes the mean through the weight as it is stored, so that rounding does not shift the logits.
+        layer.bias.copy_(layer.bias.double() - layer.weight.double() @ mean)
+
+    @torch.no_grad()
+    def unfold(self, layer: nn.Linear) -> None:
+        """Change a layer that takes plain features into one that takes standardised features and gives the same."""
+        mean, std = (values.to(layer.weight.device, torch.float64) for values in (self.mean, self.std))
+        layer.bias.copy_(layer.bias.double() + layer.weight.double() @ mean)
+        layer.weight.copy_(layer.weight.double() * std)
 
 
 def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.0) -> None:
-    """Standardise what enters the projector, and in training drop channels of it, from now on.
+    """Standardise what enters the projector and, in training mode, drop channels of it, by a forward hook.
 
-    A channel is dropped for all frames of a clip at once, which is dropout on the clip's pooled features: masks
-    of their own for every frame would average out in the pooling.
+    A channel is dropped for all frames of a clip at once, which is dropout on the clip's pooled features; a separate
+    mask for every frame would average out in the pooling. The state dict does not change.
 
     Args:
         model: The (adapted) model.
         statistics: Of the pooled features; None leaves them as they are.
-        dropout: Probability that a channel is dropped; in training mode only.
+        dropout: Probability that a channel is dropped.
     """
     base = plain_model(model)
-    if getattr(base, _STATE, None) is not None:
-        raise RuntimeError("the head is standardised already: fold it first")
 
     def before_projector(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         features = arguments[0] if statistics is None else statistics(arguments[0])
@@ -87,116 +110,96 @@ def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.
             features = features * nn.functional.dropout(features.new_ones(shape), dropout)
         return (features, *arguments[1:])
 
-    handle = base.projector.register_forward_pre_hook(before_projector)
-    object.__setattr__(base, _STATE, (statistics, handle))
+    if hasattr(base, _STATISTICS):
+        raise RuntimeError("the features are standardised already")
+    base.projector.register_forward_pre_hook(before_projector)
+    setattr(base, _STATISTICS, statistics)
 
 
 def statistics_of(model: Any) -> FeatureStatistics | None:
     """Return the statistics that `attach` put before the projector, or None."""
-    state = getattr(plain_model(model), _STATE, None)
-    return None if state is None else state[0]
+    found: FeatureStatistics | None = getattr(plain_model(model), _STATISTICS, None)
+    return found
 
 
-def _linear(module: Any) -> nn.Linear:
-    """Return the linear layer that PEFT's wrappers around a head layer compute with."""
-    if hasattr(module, "modules_to_save"):
-        return _linear(module.modules_to_save["default"])
-    if hasattr(module, "base_layer"):
-        return _linear(module.base_layer)
-    if not isinstance(module, nn.Linear):
-        raise TypeError(f"the head holds a {type(module).__name__} where a linear layer belongs")
-    return module
+def plain_head(model: Any) -> dict[str, nn.Linear]:
+    """Return copies of the head's layers as they are saved: adapters merged, standardisation folded in.
 
+    The model is not changed. Adapters are merged first, since the magnitudes of DoRA depend on the unfolded weight.
 
-def head_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors of the head that the standardisation folds into, by short names."""
-    base = plain_model(model)
-    linear = _linear(base.projector)
-    tensors = {"projector.weight": linear.weight, "projector.bias": linear.bias}
-    if hasattr(base.projector, "lora_A"):
-        tensors["projector.lora_A"] = base.projector.lora_A["default"].weight
-    return tensors
-
-
-@torch.no_grad()
-def fold_statistics(model: Any, statistics: FeatureStatistics) -> None:
-    """W ((x - mean) / std) + b  =  (W / std) x + (b - (W / std) mean), and the same for LoRA's A."""
-    base = plain_model(model)
-    tensors = head_tensors(model)
-    device = tensors["projector.weight"].device
-    mean, std = statistics.mean.double().to(device), statistics.std.double().to(device)
-    weight = tensors["projector.weight"].double() / std
-    # The bias absorbs the mean through the weight as stored, so that rounding does not shift the logits.
-    tensors["projector.weight"].copy_(weight)
-    shift = tensors["projector.weight"].double() @ mean
-    if "projector.lora_A" in tensors:
-        tensors["projector.lora_A"].copy_(tensors["projector.lora_A"].double() / std)
-        lora_b = base.projector.lora_B["default"].weight.double()
-        scaling = float(base.projector.scaling["default"])
-        shift = shift + scaling * (lora_b @ (tensors["projector.lora_A"].double() @ mean))
-    tensors["projector.bias"].copy_(tensors["projector.bias"].double() - shift)
-
-
-@torch.no_grad()
-def unfold_weights(model: Any, statistics: FeatureStatistics) -> None:
-    """Rewrite a plain projector so that it gives the same logits behind the standardisation."""
-    tensors = head_tensors(model)
-    weight = tensors["projector.weight"].double()
-    mean, std = statistics.mean.double().to(weight.device), statistics.std.double().to(weight.device)
-    tensors["projector.bias"].copy_(tensors["projector.bias"].double() + weight @ mean)
-    tensors["projector.weight"].copy_(weight * std)
-
-
-def fold(model: Any) -> None:
-    """Fold the standardisation into the projector for good and remove the hooks: the model is plain again."""
-    base = plain_model(model)
-    state = getattr(base, _STATE, None)
-    if state is None:
-        return
-    statistics, handle = state
-    handle.remove()
-    if statistics is not None:
-        fold_statistics(model, statistics)
-    object.__setattr__(base, _STATE, None)
-
-
-@contextmanager
-def folded(model: Any) -> Iterator[Any]:
-    """Fold for the time of a save; afterwards training goes on with the very same bits."""
-    statistics = statistics_of(model)
-    if statistics is None:
-        yield model
-        return
-    raw = {name: tensor.detach().clone() for name, tensor in head_tensors(model).items()}
-    fold_statistics(model, statistics)
-    try:
-        yield model
-    finally:
-        with torch.no_grad():
-            for name, tensor in head_tensors(model).items():
-                tensor.copy_(raw[name])
-
-
-@contextmanager
-def pooled_inputs(model: Any) -> Iterator[None]:
-    """Let the model's `logits` be the pooled features `(clips, hidden)` that enter its head.
-
-    Projector and pooling are linear with nothing between them, so they commute:
-    ``projector(mean(frames)) == mean(projector(frames))``.
+    Args:
+        model: A `*ForSequenceClassification` model or a PEFT model around one.
     """
     base = plain_model(model)
-    projector, classifier = base.projector, base.classifier
-    base.projector, base.classifier = nn.Identity(), nn.Identity()
-    try:
-        yield
-    finally:
-        base.projector, base.classifier = projector, classifier
+    head = {name: _merged(getattr(base, name)) for name in HEAD}
+    statistics = statistics_of(model)
+    if statistics is not None:
+        statistics.fold(head["projector"])
+    return head
 
 
-def head_logits(model: Any, features: torch.Tensor) -> torch.Tensor:
-    """Apply the head, hooks and adapters included, to pooled features `(clips, hidden)`."""
+def _merged(module: Any) -> nn.Linear:
+    if hasattr(module, "modules_to_save"):
+        return _merged(module.modules_to_save[module.active_adapters[0]])
+    if hasattr(module, "get_base_layer"):
+        module = copy.deepcopy(module)
+        # An older form of adapter keeps a trained copy of the layer within the LoRA layer.
+        if hasattr(module.base_layer, "modules_to_save"):
+            module.base_layer = module.base_layer.modules_to_save[module.active_adapters[0]]
+        module.merge()
+        module = module.get_base_layer()
+    layer = nn.Linear(module.in_features, module.out_features, device=module.weight.device, dtype=module.weight.dtype)
+    layer.load_state_dict({"weight": module.weight.detach(), "bias": module.bias.detach()})
+    return layer.requires_grad_(False)
+
+
+def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool = False) -> torch.Tensor:
+    """Return the features that enter the head, averaged over each clip's own frames, `(clips, hidden)`.
+
+    Args:
+        model: A `*ForSequenceClassification` model or a PEFT model around one.
+        batch: `input_values` and `attention_mask` `(clips, samples)`, or `input_features`.
+        layers: Whether to return the features of every layer, `(clips, layers + 1, hidden)`, instead of their
+            weighted sum or the last layer's.
+    """
     base = plain_model(model)
-    logits: torch.Tensor = base.classifier(base.projector(features))
+    weighted = hasattr(base, "layer_weights")
+    output = base.get_submodule(architecture_of(base.config).base)(**batch, output_hidden_states=layers or weighted)
+    if layers or weighted:
+        hidden = torch.stack(output.hidden_states, dim=1)
+        if not layers:
+            hidden = _weighted(base.layer_weights, hidden)
+    else:
+        hidden = output.last_hidden_state
+    if "attention_mask" not in batch:
+        return hidden.mean(dim=-2)
+    frames = batch["attention_mask"].sum(dim=-1)
+    for kernel, stride in zip(base.config.conv_kernel, base.config.conv_stride, strict=True):
+        frames = (frames - kernel) // stride + 1
+    frames = frames.view(-1, *(1,) * (hidden.dim() - 1))
+    valid = torch.arange(hidden.shape[-2], device=hidden.device)[:, None] < frames
+    return torch.where(valid, hidden, 0.0).sum(dim=-2) / frames.squeeze(-1)
+
+
+def _weighted(weights: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    shape = (-1, *(1,) * (states.dim() - 2))
+    return (states * nn.functional.softmax(weights, dim=-1).view(shape)).sum(dim=1)
+
+
+def head_logits(model: Any, states: torch.Tensor) -> torch.Tensor:
+    """Apply the head, with its hooks and adapters, to pooled features.
+
+    Args:
+        model: A `*ForSequenceClassification` model, a PEFT model around one, or a `HeadOnly`.
+        states: `(clips, hidden)`, or `(clips, layers + 1, hidden)` for a model that weighs its layers.
+
+    Returns:
+        `(clips, labels)`.
+    """
+    base = plain_model(model)
+    if states.dim() == 3:
+        states = _weighted(base.layer_weights, states)
+    logits: torch.Tensor = base.classifier(base.projector(states))
     return logits
 
 

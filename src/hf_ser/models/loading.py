@@ -1,12 +1,11 @@
-"""Calling the loaders of `transformers` and `peft` quietly, and saying what fails in one line."""
+"""Calling the loaders of `transformers` and `peft` quietly, with errors of one line."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hf_ser.errors import InputError
-from hf_ser.remote import hub_reason
+from hf_ser.errors import InputError, hub_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +17,7 @@ __all__ = ["quiet_loading", "read_pretrained"]
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silence the report on newly initialised weights: what happens to the head is said in our own words."""
+    """Silence the report on newly initialised weights; what became of the head is logged separately."""
     import warnings
 
     from transformers.utils import logging as transformers_logging
@@ -41,12 +40,10 @@ def quiet_loading() -> Iterator[None]:
 
 
 def read_pretrained(what: str, snapshot: Snapshot, read: Any, **options: Any) -> Any:
-    """Call a `from_pretrained` on a snapshot's folder, turning its many failures into one line that names the model."""
-    from safetensors import SafetensorError
-
+    """Call a `from_pretrained` on a snapshot's folder; whatever fails becomes one line that names the model."""
     try:
         return read(str(snapshot.folder), trust_remote_code=False, **options)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         reason = hub_reason(error).replace(str(snapshot.folder), snapshot.name)
         raise InputError(
             f"model '{snapshot.name}': cannot read its {what}: {reason}; name another revision, or have it saved again"

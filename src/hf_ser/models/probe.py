@@ -1,11 +1,12 @@
-"""A probe that tells two models apart: two made-up clips, and what a model answers to them.
+"""A probe that distinguishes two models: their logits for two synthetic clips.
 
-The answers are computed in float64 on the processor, so that neither an accelerator nor the number of threads nor
-another machine changes more than their last digits: what differs is the model.
+The logits are computed in float64 on the processor, so that neither an accelerator nor the number of threads nor
+another machine changes more than their last digits.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 __all__ = ["PROBE", "probe_clips", "probe_difference", "probe_logits"]
 
 PROBE = "two chirps, 1"
-"""Names the clips: answers to other clips are not to be compared."""
+"""Identifies the clips; logits for other clips cannot be compared."""
 
 _SECONDS = (2.0, 0.6)
 
@@ -43,16 +44,15 @@ def probe_logits(model: Any, feature_extractor: Any) -> list[list[float]]:
     """Return a model's logits for the probe, a row for each clip.
 
     Args:
-        model: A `*ForSequenceClassification` model, or a PEFT model around one. It is left in float64 on the
-            processor: give a copy of what is needed afterwards.
+        model: A `*ForSequenceClassification` model, or a PEFT model around one. A copy is computed with.
         feature_extractor: The encoder's preprocessor.
     """
     import torch
 
     from hf_ser.audio.collate import Collator
-    from hf_ser.models.head import plain_model
+    from hf_ser.models.architectures import plain_model
 
-    model.eval().to("cpu", torch.float64)
+    model = copy.deepcopy(model).eval().to("cpu", torch.float64)
     collate = Collator(feature_extractor, plain_model(model).config, training=False)
     rows = []
     with torch.inference_mode():
@@ -64,9 +64,9 @@ def probe_logits(model: Any, feature_extractor: Any) -> list[list[float]]:
 
 
 def probe_difference(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> float:
-    """Return the largest difference of two models' answers, relative to the larger of 1 and the largest logit.
+    """Return the largest difference of two models' logits, relative to the larger of 1 and the largest logit.
 
-    Answers of another shape, or that are no numbers, are infinitely far apart.
+    Logits that have another shape or are not finite differ infinitely.
 
     Example:
         >>> round(probe_difference([[0.0, 4.0]], [[0.0, 4.002]]), 9)

@@ -8,46 +8,62 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import PARTS, architecture_of, is_above, part_of
+from hf_ser.models.architectures import PARTS, architecture_of, is_above, part_of, plain_model
+from hf_ser.models.head import HEAD
 from hf_ser.models.loading import quiet_loading
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
-__all__ = ["RECIPES", "Recipe", "adapt", "learning_rate_groups", "recipe", "trainable_parameters"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "adapt",
+    "freeze_unused",
+    "learning_rate_groups",
+    "paper_recipe",
+    "prove_adapter_alive",
+    "recipe",
+    "register_recipe",
+    "trainable_parameters",
+]
+
+_HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
+_MERGED = ("lora", "learning_rate_scale", "encoder_settings")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to fine-tune an encoder, declared in full.
+    """One way to fine-tune an encoder, declared in full. Lists, as JSON has them, become tuples.
 
     Attributes:
-        name: `full`, `lora_qkv` or `lora_classifier`.
+        name: Such as `full`, `lora_qkv` or `lora_classifier`.
         summary: One sentence on it.
         trains: The parts of the base model (see `hf_ser.models.encoders.PARTS`) that train.
         lora: Arguments of `peft.LoraConfig`; empty for a recipe without an adapter.
-        learning_rate: The rate that `TrainingArguments` starts from.
-        learning_rate_scale: Part to the factor on that rate; 1 where it is silent. LoRA weights count
-            with the part that they adapt.
+        learning_rate: Learning rate of `TrainingArguments`.
+        learning_rate_scale: Factor on the learning rate by part, 1 by default. LoRA weights count as the part that
+            they adapt.
         epochs: Passes over the training clips.
-        batch_size: Clips a step, over all processes' accumulation.
-        warmup: Share of the steps over which the rate rises.
+        batch_size: Clips per step, accumulation included.
+        warmup: Share of the steps over which the learning rate rises.
         weight_decay: Decoupled weight decay (AdamW).
-        normalize_features: Whether the pooled features are standardised by their statistics over the
-            training clips; folded into the projector when the model is saved.
-        head_start: `logistic_regression` sets a new head by logistic regression on the pooled features of
-            the training clips (a head taken over by name is kept); `checkpoint` leaves the head as it was
-            opened.
-        head_dropout: Dropout probability on the pooled, standardised features, in training.
+        segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
+        patience: Evaluations without a better validation UAR after which training stops; None never stops early.
+        normalize_features: Whether the pooled features are standardised by their statistics over the training
+            clips; this is folded into the projector when the model is saved.
+        head_start: `logistic_regression` fits a new head to the pooled features of the training clips, and reuses an
+            existing head whose labels match by name; `checkpoint` leaves the head as it was opened; `noise`
+            initialises projector and classifier as `transformers` does.
+        head_dropout: Dropout probability on the pooled features, in training.
         balance_labels: Whether the loss weighs each label by the inverse of its share of the training clips, as
-            UAR does; else rare labels (calm: 1 clip in 70) are learned last.
-        freeze_feature_encoder: Keeps the convolutional feature encoder as it is, though `trains` names it.
+            UAR does; otherwise rare labels (calm: 1 clip in 70) are learned last.
+        freeze_feature_encoder: Keeps the convolutional feature encoder as it is, even if `trains` names it.
         trained_layers: Number of the upper transformer layers that train; everything below them is frozen, whatever
-            `trains` says, and runs without dropout, LayerDrop and SpecAugment. None trains what `trains` says.
+            `trains` says. None trains what `trains` says.
         encoder_settings: Fields of the encoder's configuration to set, such as `hidden_dropout`,
-            `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`; what is not
-            named stays as the checkpoint has it.
+            `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`.
 
     Example:
         >>> recipe("full", freeze_feature_encoder=True).freeze_feature_encoder
@@ -64,6 +80,8 @@ class Recipe:
     batch_size: int = 16
     warmup: float = 0.1
     weight_decay: float = 0.01
+    segment_seconds: float = 10.0
+    patience: int | None = 5
     normalize_features: bool = True
     head_start: str = "logistic_regression"
     head_dropout: float = 0.0
@@ -73,10 +91,19 @@ class Recipe:
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.head_start not in ("logistic_regression", "checkpoint"):
-            raise InputError(f"head_start '{self.head_start}' is unknown; choose logistic_regression or checkpoint")
+        """Turn lists into tuples and refuse values that cannot be meant."""
+        lora = {key: tuple(value) if isinstance(value, list) else value for key, value in self.lora.items()}
+        object.__setattr__(self, "trains", tuple(self.trains))
+        object.__setattr__(self, "lora", lora)
+        _check_lora(self.name, lora)
+        if self.head_start not in _HEAD_STARTS:
+            raise InputError(f"head_start '{self.head_start}' is unknown; choose {', '.join(_HEAD_STARTS)}")
         if not 0.0 <= self.head_dropout < 1.0:
             raise InputError(f"head_dropout {self.head_dropout} is outside [0, 1)")
+        if not self.segment_seconds > 0:
+            raise InputError(f"segment_seconds is {self.segment_seconds}; give a length above 0")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience is {self.patience}; give at least 1, or null to never stop early")
         if self.trained_layers is not None and (self.trained_layers < 1 or self.encoder_is_frozen):
             raise InputError(
                 f"recipe '{self.name}' with trained_layers {self.trained_layers} trains no layer; "
@@ -87,7 +114,7 @@ class Recipe:
 
     @property
     def trained_parts(self) -> tuple[str, ...]:
-        """The parts whose own weights train, with what is frozen left out."""
+        """The parts whose own weights train, without those that are frozen."""
         frozen = {"feature_encoder"} if self.freeze_feature_encoder else set()
         if self.trained_layers is not None:
             frozen = {"feature_encoder", "feature_projection"}
@@ -95,11 +122,8 @@ class Recipe:
 
     @property
     def encoder_is_frozen(self) -> bool:
-        """Whether nothing before the head trains, so that each clip needs to pass the encoder only once."""
-        return not set(self.trains) - {"head", "layer_weights"} and self.lora.get("target_modules") in (
-            None,
-            ("projector", "classifier"),
-        )
+        """Whether nothing before the head trains, so that each clip is encoded only once."""
+        return not set(self.trains) - {"head", "layer_weights"} and set(self.lora.get("target_modules", ())) <= set(HEAD)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as JSON-ready values."""
@@ -109,76 +133,136 @@ class Recipe:
         return values
 
 
-RECIPES: Mapping[str, Recipe] = {
-    "full": Recipe(
+def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
+    if not lora:
+        return
+    from importlib.util import find_spec
+
+    if isinstance(lora.get("target_modules", ()), str) or not lora.get("target_modules"):
+        raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
+    if find_spec("peft") is None:
+        return
+    from peft import LoraConfig
+
+    fields = {entry.name for entry in dataclasses.fields(LoraConfig)}
+    if unknown := sorted(set(lora) - fields):
+        raise InputError(f"recipe '{name}': lora has no field '{unknown[0]}'; see peft.LoraConfig")
+
+
+RECIPES: dict[str, Recipe] = {}
+"""The recipes by name."""
+
+
+def register_recipe(new: Recipe) -> None:
+    """Add a recipe, so that it can be named like those of this library.
+
+    Raises:
+        InputError: There is another recipe of that name.
+
+    Example:
+        >>> register_recipe(dataclasses.replace(recipe("full"), name="head", trains=("head",)))
+        >>> recipe("head").encoder_is_frozen
+        True
+        >>> del RECIPES["head"]
+    """
+    if RECIPES.get(new.name, new) != new:
+        raise InputError(f"there is another recipe '{new.name}'; choose another name")
+    RECIPES[new.name] = new
+
+
+_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
+
+for _recipe in (
+    Recipe(
         name="full",
         summary="Everything trains, the convolutional feature encoder too.",
-        trains=("feature_encoder", "feature_projection", "encoder", "layer_weights", "head"),
+        trains=PARTS,
         learning_rate=1e-4,
         learning_rate_scale={"feature_encoder": 0.02, "feature_projection": 0.02, "encoder": 0.2},
-        epochs=10,
     ),
-    "lora_qkv": Recipe(
+    Recipe(
         name="lora_qkv",
         summary="LoRA on the query, key and value projections; the head trains and is saved with the adapter.",
         trains=("head",),
-        lora={
-            "r": 16,
-            "lora_alpha": 32,
-            "lora_dropout": 0.0,
-            "target_modules": ("q_proj", "k_proj", "v_proj"),
-            "modules_to_save": ("projector", "classifier"),
-        },
+        lora={**_LORA, "target_modules": ("q_proj", "k_proj", "v_proj"), "modules_to_save": HEAD},
         learning_rate=5e-4,
         learning_rate_scale={"head": 0.2},
-        epochs=10,
     ),
-    "lora_classifier": Recipe(
+    Recipe(
         name="lora_classifier",
-        summary="LoRA on the head's two layers; encoder and base head are frozen, the base head is saved too.",
+        summary="LoRA on the head's two layers; the encoder is frozen, and the head is saved with LoRA merged.",
         trains=(),
-        lora={
-            "r": 16,
-            "lora_alpha": 32,
-            "lora_dropout": 0.0,
-            "target_modules": ("projector", "classifier"),
-            "modules_to_save": ("projector.base_layer", "classifier.base_layer"),
-        },
+        lora={**_LORA, "target_modules": HEAD},
         learning_rate=3e-4,
-        epochs=10,
         batch_size=64,
         head_dropout=0.3,
         balance_labels=True,
     ),
-}
+):
+    register_recipe(_recipe)
 
 
 def recipe(name: str | Recipe, **overrides: Any) -> Recipe:
     """Return a recipe by name, with some of its fields replaced.
 
+    Mappings given for `lora`, `learning_rate_scale` and `encoder_settings` are merged into the recipe's own.
+
     Raises:
-        InputError: The name or a field is unknown.
+        InputError: The name, a field or a value is unknown.
 
     Example:
-        >>> recipe("lora_qkv", head_dropout=0.1).lora["r"]
-        16
+        >>> recipe("lora_qkv", lora={"r": 8}).lora["lora_alpha"]
+        32
         >>> recipe("lora_kqv")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv or lora_classifier
+        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv, lora_classifier
     """
     if isinstance(name, str):
         if name not in RECIPES:
-            raise InputError(f"recipe '{name}' is unknown; choose full, lora_qkv or lora_classifier")
+            raise InputError(f"recipe '{name}' is unknown; choose {', '.join(RECIPES)}")
         name = RECIPES[name]
-    fields = {entry.name for entry in dataclasses.fields(Recipe)}
-    if unknown := sorted(set(overrides) - fields):
-        raise InputError(f"recipe '{name.name}' has no field '{unknown[0]}'; fields are {', '.join(sorted(fields))}")
+    fields = [entry.name for entry in dataclasses.fields(Recipe)]
+    for key, value in overrides.items():
+        if key not in fields:
+            raise InputError(f"recipe '{name.name}' has no field '{key}'; fields are {', '.join(sorted(fields))}")
+        if key in _MERGED:
+            if not isinstance(value, Mapping):
+                raise InputError(f"recipe '{name.name}': {key} must be a mapping, not {value!r}")
+            overrides[key] = {**getattr(name, key), **value} if value else {}
     return dataclasses.replace(name, **overrides)
 
 
+def paper_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
+    """Return a recipe as the paper trains it: the stock head from noise, plain cross-entropy, Adam at 1e-5, 50 epochs.
+
+    Args:
+        name: A recipe or its name.
+        **overrides: Fields to replace afterwards, as for `recipe`.
+
+    Example:
+        >>> paper = paper_recipe("lora_classifier")
+        >>> paper.learning_rate, paper.epochs, paper.head_start
+        (1e-05, 50, 'noise')
+    """
+    paper = dataclasses.replace(
+        recipe(name),
+        learning_rate=1e-5,
+        learning_rate_scale={},
+        epochs=50,
+        warmup=0.0,
+        weight_decay=0.0,
+        patience=None,
+        normalize_features=False,
+        head_start="noise",
+        head_dropout=0.0,
+        balance_labels=False,
+    )
+    return recipe(paper, **overrides)
+
+
 def adapt(model: Any, chosen: Recipe) -> Any:
-    """Make exactly what the recipe names trainable; wrap the model by PEFT where it has an adapter.
+    """Make exactly what the recipe names trainable; wrap the model in PEFT where the recipe has an adapter.
 
     Args:
         model: A `*ForSequenceClassification` model of `transformers`.
@@ -327,3 +411,41 @@ def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) ->
             "use recipe full or lora_classifier for this encoder"
         )
     return alive
+
+
+def freeze_unused(model: Any) -> list[str]:
+    """Freeze the weights that do not influence the logits, and return their names; several processes need this.
+
+    The embedding of masked frames is unused without SpecAugment, and so is the last layer norm where a weighted sum
+    takes the states before it. They get no gradient, which distributed training would search for at every step.
+
+    Example:
+        >>> from transformers import HubertConfig, HubertForSequenceClassification
+        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
+        >>> small |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+        >>> freeze_unused(HubertForSequenceClassification(HubertConfig(**small, apply_spec_augment=False)))
+        ['hubert.masked_spec_embed']
+    """
+    config, unused = plain_model(model).config, []
+    if not (getattr(config, "apply_spec_augment", False) and config.mask_time_prob > 0):
+        unused.append(".masked_spec_embed")
+    if getattr(config, "do_stable_layer_norm", False) and config.use_weighted_layer_sum:
+        unused += [".encoder.layer_norm.weight", ".encoder.layer_norm.bias"]
+    frozen = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and name.endswith(tuple(unused)):
+            parameter.requires_grad_(False)
+            frozen.append(name)
+    return frozen
+
+
+def drops_layers(model: Any) -> bool:
+    """Return whether LayerDrop may leave trained weights without a gradient in some step."""
+    base = plain_model(model)
+    layers = base.get_submodule(architecture_of(base.config).layers)
+    return layer_drop(base.config) > 0.0 and any(parameter.requires_grad for parameter in layers.parameters())
+
+
+def layer_drop(config: Any) -> float:
+    """Return the LayerDrop rate of a configuration, under the name that its architecture gives it."""
+    return float(getattr(config, "layerdrop", 0.0) or getattr(config, "encoder_layerdrop", 0.0) or 0.0)

@@ -20,7 +20,8 @@ from torch import nn
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.models.encoders import architecture_of, open_config
+from hf_ser.models.architectures import architecture_of
+from hf_ser.models.encoders import open_config
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.recipes import RECIPES, Recipe, adapt, trainable_parameters
 from hf_ser.models.recipes import recipe as find_recipe

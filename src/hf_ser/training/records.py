@@ -1,4 +1,4 @@
-"""What a run records of itself and of the machine, so that its card states facts."""
+"""What a run records about itself and the machine, so that its card states facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from hf_ser import processes
 from hf_ser._version import __version__
 
 if TYPE_CHECKING:
@@ -57,18 +56,19 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the processor, its threads in use, the accelerators of this machine and the processes of the run.
+    """Return the platform, the threads in use, the accelerators of this machine and the processes of the run.
 
     Example:
         >>> hardware()["threads"] > 0
         True
     """
     import torch
+    from accelerate import PartialState
 
     found: dict[str, Any] = {
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        "processes": PartialState().num_processes,
     }
     if torch.cuda.is_available():
         found["accelerator"] = torch.cuda.get_device_name()
@@ -77,7 +77,7 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> dict[str, int]:
-    """Return the most memory that this process held: resident on the host, allocated on the device.
+    """Return the peak memory of this process: resident on the host, allocated on the device.
 
     Example:
         >>> peak_memory_bytes()["host"] > 1_000_000
@@ -94,14 +94,7 @@ def peak_memory_bytes() -> dict[str, int]:
 
 
 def emissions(callbacks: Iterable[Any], *, resumed: bool) -> dict[str, Any] | None:
-    """Return what CodeCarbon measured of the training, None where it did not run.
-
-    Args:
-        callbacks: Those of the Trainer; `TrainingArguments(report_to="codecarbon")` puts CodeCarbon's there.
-        resumed: Whether the run went on from a checkpoint, so that what came before it is not in the figure.
-
-    Returns:
-        `grams` of CO2 equivalents, `kilowatt_hours`, `country` where it is known, `source` and `covers`.
+    """Return what CodeCarbon (`report_to="codecarbon"`) measured of the training, None where it did not run.
 
     Example:
         >>> emissions([], resumed=False) is None
@@ -109,16 +102,15 @@ def emissions(callbacks: Iterable[Any], *, resumed: bool) -> dict[str, Any] | No
     """
     for callback in callbacks:
         measured: Any = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
-        if type(callback).__name__ != "CodeCarbonCallback" or measured is None or measured.emissions is None:
-            continue
-        found = {
-            "grams": 1000 * float(measured.emissions),
-            "kilowatt_hours": float(measured.energy_consumed),
-            "country": measured.country_name or None,
-            "source": f"CodeCarbon {measured.codecarbon_version}",
-            "covers": "training since it was resumed" if resumed else "training",
-        }
-        return {key: value for key, value in found.items() if value is not None}
+        if type(callback).__name__ == "CodeCarbonCallback" and measured is not None and measured.emissions is not None:
+            found = {
+                "grams": 1000 * float(measured.emissions),
+                "kilowatt_hours": float(measured.energy_consumed),
+                "country": measured.country_name or None,
+                "source": f"CodeCarbon {measured.codecarbon_version}",
+                "covers": "training since it was resumed" if resumed else "training",
+            }
+            return {key: value for key, value in found.items() if value is not None}
     return None
 
 
@@ -133,7 +125,7 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
     from transformers import TrainingArguments
 
     values, defaults = arguments.to_dict(), TrainingArguments(output_dir="", use_cpu=True).to_dict()
-    left_out = {"output_dir", "hub_token", "push_to_hub_token", "logging_dir", "run_name"}
+    left_out = {"output_dir", "logging_dir", "run_name", "ddp_timeout", "logging_nan_inf_filter"}
     return {
         key: value
         for key, value in sorted(values.items())
@@ -142,7 +134,7 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
 
 
 def describe_parts(source: Source) -> dict[str, Any]:
-    """Return clips, speakers and counts by corpus and label of each part of a data set."""
+    """Return the clips, speakers, and counts by corpus and label of each part of a data set."""
     described = {}
     for part, rows in source.parts.items():
         counts: dict[str, dict[str, int]] = {}

@@ -1,7 +1,7 @@
-"""Metrics as self-contained `evaluate` modules, one folder each; their formulas stand in those files alone.
+"""Metrics as `evaluate` modules, one file each; their formulas are in those files, in numpy.
 
-`load_metric("eer")` gives the `evaluate` module; `from hf_ser.evaluation.metrics.eer import equal_error_rate`
-gives the function, in numpy and without importing `evaluate` (seconds).
+`load_metric("eer")` gives the `evaluate` module; `from hf_ser.evaluation.metrics.eer import equal_error_rate` gives
+the function without importing `evaluate`, which takes seconds.
 """
 
 from pathlib import Path
@@ -9,24 +9,24 @@ from typing import Any
 
 from hf_ser.errors import InputError
 
-__all__ = ["METRICS", "load_metric", "require_metric"]
+__all__ = ["METRICS", "load_metric", "metric_files", "require_metric"]
 
 METRICS: tuple[str, ...] = ("accuracy", "uar", "f1", "eer", "paper_eer", "confusion")
-"""The names of the metrics, each a folder beside this file that `evaluate.load` takes."""
+"""Names of the metrics: NAME.py beside this file is the `evaluate` module, NAME.md its card."""
 
 
 def load_metric(name: str, **settings: Any) -> Any:
-    """Return one of this package's metrics as an `evaluate` module; never asks the network.
+    """Return a metric of this package as an `evaluate` module; works offline.
 
     Args:
         name: One of `METRICS`.
-        **settings: Handed to `evaluate.load`, such as `experiment_id`, `num_process` and `process_id`.
+        **settings: Arguments of `evaluate.load`, such as `experiment_id`, `num_process` and `process_id`.
 
     Returns:
         An `evaluate.Metric` with `compute`, `add` and `add_batch`.
 
     Raises:
-        InputError: There is no metric of that name.
+        InputError: The name is unknown.
 
     Example:
         >>> load_metric("wer")
@@ -34,17 +34,34 @@ def load_metric(name: str, **settings: Any) -> Any:
         ...
         hf_ser.errors.InputError: metric 'wer' is unknown; choose accuracy, uar, f1, eer, ... or confusion
     """
-    require_metric(name)
+    file = metric_files(name)[f"{name}.py"]
     import evaluate
 
-    return evaluate.load(str(Path(__file__).parent / name), **settings)
+    return evaluate.load(str(file), **settings)
+
+
+def metric_files(name: str) -> dict[str, Path]:
+    """Return the files of a metric by their names in a folder (or a Space) that `evaluate.load` can load.
+
+    `evaluate` looks for a module with the name of that folder: rename `NAME.py` if the folder's name differs.
+
+    Raises:
+        InputError: The name is unknown.
+
+    Example:
+        >>> list(metric_files("eer"))
+        ['README.md', 'eer.py', 'counts.py']
+    """
+    require_metric(name)
+    here = Path(__file__).parent
+    return {"README.md": here / f"{name}.md", f"{name}.py": here / f"{name}.py", "counts.py": here / "counts.py"}
 
 
 def require_metric(name: str) -> None:
-    """Refuse a name that is no metric of this package.
+    """Raise an error if the name is not one of `METRICS`.
 
     Raises:
-        InputError: There is no metric of that name.
+        InputError: The name is unknown.
 
     Example:
         >>> require_metric("eer")

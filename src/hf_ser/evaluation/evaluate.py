@@ -1,0 +1,271 @@
+"""Evaluate any model on any data set: its figures, the prediction for every clip, and a report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_ser._version import __version__
+from hf_ser.dataset.source import PARTS, Source, open_dataset
+from hf_ser.dataset.splits import PROTOCOLS
+from hf_ser.errors import InputError
+from hf_ser.evaluation.plots import plot_confusion
+from hf_ser.evaluation.report import render_report
+from hf_ser.evaluation.scores import evaluate_scores
+from hf_ser.files import write_json, write_text
+from hf_ser.inference.classifier import Classifier, load, part_scores
+from hf_ser.labels import canonical_emotion
+from hf_ser.text import csv_cell, percent, percent_range
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Evaluation", "evaluate", "versions"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        results: The content of `metrics.json`: `labels`, and for the part `pooled`, `corpora` and `mean_over_corpora`.
+        predictions: A `pandas.DataFrame` with a row for each clip: `clip_id`, `corpus`, `speaker`, `emotion`,
+            `predicted`, and the probability of each label.
+        facts: Model, data set, protocol, part, labels, what was heard in training, versions and seed.
+    """
+
+    results: Mapping[str, Any]
+    predictions: pd.DataFrame
+    facts: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The figures of all clips pooled: `uar`, `accuracy`, `f1`, `eer`, `intervals` and others."""
+        found: dict[str, Any] = self.results[self.facts["part"]]["pooled"]
+        return found
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """Numbers of clips; rows are references, columns predictions."""
+        import pandas as pd
+
+        labels = self.results["labels"]
+        return pd.DataFrame(self.metrics["confusion"], index=labels, columns=labels)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `metrics.json`, `predictions.csv`, `report.md`, `confusion.png` and `evaluation.json` (the facts).
+
+        Args:
+            folder: Created if it does not exist; files of these names are replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: The folder cannot be written, or contains a run, whose results would be replaced.
+        """
+        folder = Path(folder)
+        if (folder / "run.json").exists():
+            raise InputError(f"folder '{folder}' contains a run; choose another one for the evaluation")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"folder '{folder}' cannot be created ({error.strerror}); choose another one") from error
+        table = self.predictions.rename(columns=csv_cell).map(csv_cell)
+        write_text(folder / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
+        title = f"{self.facts['model']['name']}, {self.facts['protocol']}, {self.facts['part']} part"
+        plot_confusion(self.metrics["confusion"], self.results["labels"], folder / "confusion.png", title)
+        write_text(folder / "report.md", render_report(self.facts, self.results))
+        write_json(folder / "metrics.json", self.results)
+        write_json(folder / "evaluation.json", self.facts)
+        return folder
+
+    def __repr__(self) -> str:
+        """Return two lines: what was evaluated, and the figures."""
+        facts, metrics = self.facts, self.metrics
+        bounds = metrics["intervals"]["uar"]
+        interval = f" (95 % interval {percent_range(bounds)})" if bounds else ""
+        return (
+            f"Evaluation of {facts['model']['name']} on {facts['dataset']['name']}, {facts['protocol']}, "
+            f"{facts['part']} part: {metrics['clips']:,} clips\n"
+            f"UAR {percent(metrics['uar'])} %{interval}, accuracy {percent(metrics['accuracy'])} %, "
+            f"labels {', '.join(facts['labels'])}"
+        )
+
+
+def evaluate(
+    model: Any,
+    dataset: Any,
+    *,
+    protocol: str | None = None,
+    part: str = "test",
+    revision: str | None = None,
+    base: str | Path | None = None,
+    device: Any = None,
+    seed: int = 42,
+) -> Evaluation:
+    """Evaluate a model on a part of a data set.
+
+    Only the labels that both the model and the data set have are scored: the model's probabilities are restricted to
+    them and normalised, and clips with other labels are left out and counted in `facts`.
+
+    Args:
+        model: The output folder of `finetune`, a Hub id, a `Classifier`, a `transformers` model (its preprocessor is
+            read from its `name_or_path`), or the names of a base model and an adapter: `(base, adapter)`.
+        dataset: What `finetune` takes: a folder, a Hub id, a `Dataset`, a `DatasetDict` or an opened `Source`.
+        protocol: How the data set is split; None takes the protocol that the model's `run.json` records, or
+            `speaker_independent`. A `Source` keeps its own.
+        part: `train`, `validation`, `test` or `all`.
+        revision: Branch, tag or commit of a model on the Hub.
+        base: Folder or Hub id of the base model of an adapter; None takes the one that the adapter names.
+        device: Such as "cpu" or "cuda:1"; None is a GPU if there is one.
+        seed: Seed of the bootstrap that gives the intervals.
+
+    Raises:
+        InputError: The model or the data set cannot be opened, they have no label in common, or the model returns a
+            score that is not a number.
+
+    Example:
+        >>> evaluate("no/such/folder", "corpora")
+        Traceback (most recent call last):
+        ...
+        hf_ser.errors.InputError: model 'no/such/folder': ...
+    """
+    if part not in (*PARTS, "all"):
+        raise InputError(f"part '{part}' is unknown; choose {', '.join(PARTS)} or all")
+    classifier = _opened(model, revision=revision, base=base, device=device)
+    if protocol is None:
+        recorded = classifier.record.get("protocol")
+        protocol = recorded if recorded in PROTOCOLS else "speaker_independent"
+    source = open_dataset(dataset, protocol)
+    rows = _rows(source, part)
+    labels, kept = _common_labels(classifier, source, rows)
+    left_out = len(rows) - len(kept)
+    rows = rows.select(kept) if left_out else rows
+    scores = _restricted(part_scores(classifier, rows), classifier.labels, labels)
+    columns = {name: list(rows[name]) for name in ("clip_id", "corpus", "speaker")}
+    broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"clip '{columns['clip_id'][broken[0]]}': the model returns scores that are not finite numbers "
+            f"({len(broken):,} of {len(scores):,} clips); check the audio and the weights of the model"
+        )
+    emotions = [source.labels[index] for index in rows["emotion"]]
+    references = [labels.index(emotion) for emotion in emotions]
+    measured = evaluate_scores(scores, references, labels, columns["corpus"], columns["speaker"], seed=seed)
+    import pandas as pd
+
+    predicted = [labels[index] for index in scores.argmax(axis=1)]
+    shares = {label: scores[:, index] for index, label in enumerate(labels)}
+    predictions = pd.DataFrame({**columns, "emotion": emotions, "predicted": predicted, **shares})
+    facts = {
+        "hf_ser": __version__,
+        "model": {"name": _shown(classifier.name), "labels": list(classifier.labels)},
+        "dataset": {"name": source.name, "fingerprint": source.fingerprint, "synthetic": source.synthetic},
+        "protocol": source.protocol,
+        "speaker_disjoint": source.proof.speaker_disjoint,
+        "part": part,
+        "labels": list(labels),
+        "clips_with_other_labels": left_out,
+        "heard_in_training": _heard(classifier.record, source, part, set(columns["speaker"])),
+        "seed": seed,
+        "versions": versions(),
+    }
+    return Evaluation({"labels": list(labels), part: measured}, predictions, facts)
+
+
+def _opened(model: Any, **options: Any) -> Classifier:
+    if isinstance(model, tuple) and len(model) == 2:
+        options["base"], model = model
+    if isinstance(model, str | Path):
+        return load(model, **options)
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]} is for a model that is given by name; leave it out for a model in memory")
+    if isinstance(model, Classifier):
+        return model
+    name = getattr(getattr(model, "config", None), "name_or_path", None) or ""
+    if not name:
+        raise InputError(
+            f"a {type(model).__name__} without name_or_path has no preprocessor; give a folder, a Hub id, or "
+            "Classifier(model, feature_extractor)"
+        )
+    return Classifier(model, open_feature_extractor(open_snapshot(name, weights=False)))
+
+
+def _rows(source: Source, part: str) -> Any:
+    if part != "all":
+        return source.parts[part]
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([source.parts[name] for name in PARTS])
+
+
+def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[tuple[str, ...], list[int]]:
+    """Return the labels that model and data share, in the data's order, and the rows that have them."""
+    known = {canonical_emotion(label) for label in classifier.labels}
+    labels = tuple(label for label in source.labels if label in known)
+    kept = [row for row, emotion in enumerate(rows["emotion"]) if source.labels[emotion] in known]
+    if len(labels) < 2 or not kept:
+        raise InputError(
+            f"the model knows {', '.join(classifier.labels)}, the data set {', '.join(source.labels)}: scoring needs "
+            "two common labels and clips that have them; choose another model or data set"
+        )
+    return labels, kept
+
+
+def _restricted(
+    scores: NDArray[np.float64], model_labels: Sequence[str], labels: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return probabilities `(clips, labels)`; labels of the model that are synonyms are added up."""
+    names = [canonical_emotion(label) for label in model_labels]
+    columns = [scores[:, [name == label for name in names]].sum(axis=1) for label in labels]
+    restricted = np.stack(columns, axis=1)
+    return restricted if set(names) == set(labels) else restricted / restricted.sum(axis=1, keepdims=True)
+
+
+def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[str]) -> dict[str, Any]:
+    """Return which evaluated speakers, and how many evaluated clips, the model knows; None where nothing tells.
+
+    The validation part counts as heard, since it chose the checkpoint.
+    """
+    others = [other for other in ("train", "validation") if other != part or part == "train"]
+    listed = [_entry(record, "dataset", "parts", other, "speakers") for other in others]
+    known = {str(speaker) for names in listed if isinstance(names, list) for speaker in names}
+    copies = None
+    if (_entry(record, "dataset", "fingerprint"), record.get("protocol")) == (source.fingerprint, source.protocol):
+        overlaps = [found for names, found in source.proof.overlaps.items() if part in names and {*names} & {*others}]
+        pairs = [overlap.identical_samples for overlap in overlaps]
+        copies = None if None in pairs else sum(len(found or ()) for found in pairs)
+    return {"speakers": sorted(speakers & known) if known else None, "identical_clips": copies}
+
+
+def _entry(mapping: Any, *path: str) -> Any:
+    for key in path:
+        mapping = mapping.get(key) if isinstance(mapping, Mapping) else None
+    return mapping
+
+
+def _shown(name: str) -> str:
+    """Return the last part of a folder's path, or a Hub id as it is."""
+    return Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this library, Python and the packages that influence results.
+
+    Example:
+        >>> versions()["hf_ser"] == __version__
+        True
+    """
+    packages = ("accelerate", "audiomentations", "datasets", "evaluate", "huggingface_hub", "numpy", "peft",
+                "scikit-learn", "soundfile", "soxr", "torch", "transformers")  # fmt: skip
+    found = {name: metadata.version(name) for name in packages}
+    return {"hf_ser": __version__, "python": platform.python_version(), **found}

@@ -1,0 +1,69 @@
+"""The figure that the HuBERT fine-tuning paper calls EER: an `evaluate` module with counts.py beside it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .counts import DECISIONS, confusion_counts, evaluate_metric
+
+__all__ = ["paper_equal_error_rate"]
+
+_DESCRIPTION = """
+The "EER" of "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels":
+the mean over classes of (FPR + FNR) / 2 of the arg-max decisions. It has its own name, and is only for
+comparison with Table 3 of that paper. It is not an equal error rate, since no threshold is varied until the two
+rates are equal; it equals 1 minus the mean one-vs-rest balanced accuracy. For the real EER see eer.
+"""
+
+_RETURNS = """
+Returns:
+    paper_eer: float from 0 to 1, or None where no class has both positive and negative clips.
+"""
+
+_CITATION = """
+@unpublished{hubert_ser_multiple_labels,
+  title  = {Efficient Fine-Tuning Approaches on {HuBERT} for Speech Emotion Recognition on Multiple Labels},
+  author = {{Anonymous}},
+  note   = {{ACL} submission}
+}
+"""
+
+
+def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
+    """Return the "EER" of the paper: the mean over classes of (FPR + FNR) / 2 of hard decisions.
+
+    With TP, FP, FN and TN of a class against all others, FPR = FP / (FP + TN) and FNR = FN / (FN + TP). An equal
+    error rate varies a threshold until the two rates are equal; here both come from the arg-max decisions, where
+    they differ (FNR is mostly many times FPR), and are averaged. The formula was found by recomputing the paper's
+    Table 3 from its confusion matrices: it gives 0.07137, 0.16478 and 0.28707 where 0.0713, 0.164 and 0.287 are
+    printed.
+
+    Args:
+        counts: Confusion counts, shape `(..., classes, classes)`, rows are references.
+
+    Returns:
+        The mean over the classes that have both positive and negative clips, shape `(...)`; NaN without any.
+
+    Example:
+        >>> float(paper_equal_error_rate([[3, 1], [0, 2]]))  # FPR 0 and FNR 1/4, then FPR 1/4 and FNR 0
+        0.125
+    """
+    cells = np.asarray(counts, dtype=np.float64)
+    hits = np.diagonal(cells, axis1=-2, axis2=-1)
+    predicted, support = cells.sum(axis=-2), cells.sum(axis=-1)
+    others = support.sum(axis=-1, keepdims=True) - support
+    usable = (support > 0) & (others > 0)
+    with np.errstate(invalid="ignore"):
+        mean_rate = ((predicted - hits) / others + (support - hits) / support) / 2
+        return np.asarray(np.where(usable, mean_rate, 0).sum(axis=-1) / usable.sum(axis=-1))
+
+
+def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | None = None) -> dict[str, Any]:
+    value = float(paper_equal_error_rate(confusion_counts(predictions, references, num_classes)))
+    return {"paper_eer": None if np.isnan(value) else value}
+
+
+# evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
+if not __name__.startswith("hf_ser."):
+    PaperEER = evaluate_metric("PaperEER", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

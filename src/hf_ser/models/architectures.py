@@ -1,0 +1,170 @@
+"""What each supported architecture calls its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hf_ser.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+__all__ = ["ARCHITECTURES", "PARTS", "Architecture", "architecture_of", "encoder_weights", "is_above", "part_of", "plain_model", "unsupported"]
+
+PARTS: tuple[str, ...] = ("feature_encoder", "feature_projection", "encoder", "layer_weights", "head")
+"""The parts of a model that a recipe trains or freezes, and gives a learning rate of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Where one architecture of `transformers` keeps the parts that a recipe speaks of.
+
+    Attributes:
+        model_type: The `model_type` of its configuration.
+        prefixes: Part to the prefixes of its parameters' names; everything else is the encoder.
+        base: Path of the encoder, without the head.
+        layers: Path of the list of transformer layers.
+        attention_projections: Names of the query, key and value projections in a layer.
+        raw_waveform: Whether the input is the waveform (else log-mel features).
+        attention_bypasses_modules: Whether attention reads the projections' weights past their modules,
+            which makes LoRA on them train nothing.
+    """
+
+    model_type: str
+    prefixes: Mapping[str, tuple[str, ...]]
+    base: str
+    layers: str
+    attention_projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    raw_waveform: bool = True
+    attention_bypasses_modules: bool = False
+
+
+def _waveform_architecture(model_type: str, base: str, *, attention_bypasses_modules: bool = False) -> Architecture:
+    return Architecture(
+        model_type=model_type,
+        prefixes={
+            "feature_encoder": (f"{base}.feature_extractor.",),
+            "feature_projection": (
+                f"{base}.feature_projection.",
+                f"{base}.encoder.pos_conv_embed.",
+                f"{base}.masked_spec_embed",
+            ),
+            "layer_weights": ("layer_weights",),
+            "head": ("projector.", "classifier."),
+        },
+        base=base,
+        layers=f"{base}.encoder.layers",
+        attention_bypasses_modules=attention_bypasses_modules,
+    )
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    architecture.model_type: architecture
+    for architecture in (
+        _waveform_architecture("hubert", "hubert"),
+        _waveform_architecture("wav2vec2", "wav2vec2"),
+        _waveform_architecture("wavlm", "wavlm", attention_bypasses_modules=True),
+        Architecture(
+            model_type="whisper",
+            prefixes={
+                "feature_encoder": ("encoder.conv1.", "encoder.conv2."),
+                "feature_projection": ("encoder.embed_positions.",),
+                "layer_weights": ("layer_weights",),
+                "head": ("projector.", "classifier."),
+            },
+            base="encoder",
+            layers="encoder.layers",
+            raw_waveform=False,
+        ),
+    )
+}
+
+
+def architecture_of(config: PretrainedConfig) -> Architecture:
+    """Return the description of a configuration's architecture.
+
+    Raises:
+        InputError: The architecture is not one of `ARCHITECTURES`.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> architecture_of(HubertConfig()).layers
+        'hubert.encoder.layers'
+    """
+    try:
+        return ARCHITECTURES[config.model_type]
+    except KeyError:
+        raise InputError(unsupported(config.model_type)) from None
+
+
+def unsupported(architecture: object) -> str:
+    return f"architecture '{architecture}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
+
+
+def part_of(name: str, architecture: Architecture) -> str:
+    """Return which of `PARTS` a parameter belongs to, by its name in the plain (or PEFT-wrapped) model.
+
+    Example:
+        >>> part_of("hubert.feature_extractor.conv_layers.0.conv.weight", ARCHITECTURES["hubert"])
+        'feature_encoder'
+        >>> part_of("base_model.model.classifier.modules_to_save.default.bias", ARCHITECTURES["hubert"])
+        'head'
+        >>> part_of("hubert.encoder.layers.3.attention.q_proj.weight", ARCHITECTURES["hubert"])
+        'encoder'
+    """
+    plain = name.removeprefix("module.").removeprefix("base_model.model.")
+    for part, prefixes in architecture.prefixes.items():
+        if plain.startswith(prefixes):
+            return part
+    return "encoder"
+
+
+def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:
+    """Return whether a parameter is used only after the first `frozen_layers` transformer layers.
+
+    Example:
+        >>> from transformers import HubertConfig
+        >>> is_above("hubert.encoder.layers.3.attention.q_proj.weight", HubertConfig(), 3)
+        True
+        >>> is_above("hubert.encoder.layer_norm.weight", HubertConfig(do_stable_layer_norm=False), 3)
+        False
+    """
+    architecture = architecture_of(config)
+    part = part_of(name, architecture)
+    if part != "encoder":
+        return part in ("layer_weights", "head")
+    plain = name.removeprefix("module.").removeprefix("base_model.model.")
+    if plain.startswith(architecture.layers + "."):
+        return int(plain.removeprefix(architecture.layers + ".").partition(".")[0]) >= frozen_layers
+    # What is left is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
+    return not architecture.raw_waveform or bool(config.do_stable_layer_norm)
+
+
+def encoder_weights(
+    model: Any, *, adapters: bool = True, layer_weights: bool = True
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the names and values of everything that comes before the head, without PEFT's additions to the names.
+
+    Args:
+        model: A `*ForSequenceClassification` model, or the one inside a PEFT model.
+        adapters: Whether LoRA weights are included; pairs that add nothing, since their B is all zero, never are.
+        layer_weights: Whether the weights of the sum over the layers are included.
+    """
+    base = plain_model(model)
+    state = base.state_dict()
+    for name, tensor in state.items():
+        part = part_of(name, architecture_of(base.config))
+        if part == "head" or (part == "layer_weights" and not layer_weights):
+            continue
+        if ".lora_" in name and not (adapters and bool(state[name.replace(".lora_A.", ".lora_B.")].any())):
+            continue
+        yield name.replace(".base_layer.", "."), tensor
+
+
+def plain_model(model: Any) -> Any:
+    """Return the `transformers` model inside a PEFT wrapper, or the model itself."""
+    # Not by `peft_config`: PEFT leaves that attribute on the model that it wraps, too.
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
