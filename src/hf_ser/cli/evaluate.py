@@ -43,6 +43,7 @@ def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
         return
     from hf_ser.evaluation.tables import render_table
 
-    yield render_table({str(evaluation.facts["model"]): evaluation.results}, options.part)
+    yield repr(evaluation)
+    yield render_table({evaluation.facts["model"]["name"]: {"test": evaluation.results[options.part]}})
     if options.output_dir:
         yield f"metrics, predictions, report and plot: {options.output_dir}"

@@ -107,9 +107,10 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     fields = {} if options.paper else training_fields(more, options.parser)
     result = finetune(
         options.model,
-        _opened(options),
+        _dataset(options),
         output_dir=options.output_dir,
         recipe=chosen,
+        protocol=options.protocol,
         args=None if options.paper else training_arguments(chosen, options.output_dir, **fields),
         paper=options.paper,
         augmentation=Augmentation(views=options.augment_views) if options.augment else None,
@@ -127,10 +128,10 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     yield f"model, report and card: {result.output_dir}"
     if result.pushed is not None:
         yield pushed_line(result.pushed)
-    yield f"next: hf-ser predict {result.output_dir} FILE"
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    """Return the recipe that the options ask for."""
     from hf_ser.models.recipes import recipe
 
     fields = dict(_recipe_option(text) for text in options.recipe_option)
@@ -153,17 +154,16 @@ def _recipe_option(text: str) -> tuple[str, Any]:
         return field, value
 
 
-def _opened(options: argparse.Namespace) -> Source:
+def _dataset(options: argparse.Namespace) -> str | Source:
+    """Return the name of the data set, or the data set opened where `finetune` has no parameter for an option."""
+    given = {"name": options.dataset_name, "language": options.language, "licence": options.licence}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given and not options.allow_speaker_overlap:
+        return str(options.dataset)
     from hf_ser.dataset.source import open_dataset
 
-    return open_dataset(
-        options.dataset,
-        options.protocol or ("paper" if options.paper else "speaker_independent"),
-        allow_speaker_overlap=options.allow_speaker_overlap,
-        name=options.dataset_name,
-        language=options.language,
-        licence=options.licence,
-    )
+    protocol = options.protocol or ("paper" if options.paper else "speaker_independent")
+    return open_dataset(options.dataset, protocol, allow_speaker_overlap=options.allow_speaker_overlap, **given)
 
 
 def _refuse(more: Sequence[str]) -> None:

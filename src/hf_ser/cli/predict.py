@@ -16,6 +16,7 @@ from hf_ser.cli.command import add_command, add_options, printable, report_error
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
+from hf_ser.text import csv_cell
 
 __all__ = ["add_predict"]
 
@@ -80,10 +81,5 @@ def _audio_files(given: str) -> list[str]:
 
 def _csv_line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([_cell(cell) for cell in cells])
+    csv.writer(text, lineterminator="").writerow([printable(csv_cell(cell)) for cell in cells])
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    # A spreadsheet computes a cell that begins so.
-    return f"'{printable(text)}" if text.startswith(("=", "+", "-", "@")) else printable(text)
