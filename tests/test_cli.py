@@ -78,7 +78,7 @@ BAD = {
     "unreadable file": ("--dataset {tmp}/noise", "OAF_back_angry.wav"),
     "LFS pointer": ("--dataset {tmp}/pointer", "git lfs pull"),
     "one corpus that cannot be split": ("--dataset {tmp}/corpora", "corpora"),
-    "unknown recipe": ("--recipe lora_kqv", "choose full, lora_qkv or lora_classifier"),
+    "unknown recipe": ("--recipe lora_kqv", "choose full, lora_qkv"),
     "unknown protocol": ("--protocol random", "speaker_independent"),
     "output in use": ("--output-dir {tmp}/songs", "songs"),
     "missing model": ("--model {tmp}/no-model", "no-model"),

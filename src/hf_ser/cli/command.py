@@ -48,14 +48,7 @@ def add_command(commands: Any, name: str, run: Run, description: str, **options:
 
 
 def add_options(command: argparse.ArgumentParser, described: Mapping[str, str], **settings: Any) -> None:
-    """Add options by what they are called and their help: `--name` is a switch, `--name VALUE` takes a value.
-
-    Example:
-        >>> parser = Parser("hf-ser predict")
-        >>> add_options(parser, {"--json": "print JSON", "--batch-size N": "segments per batch"})
-        >>> parser.parse_args(["--batch-size", "4"])
-        Namespace(json=False, batch_size=4)
-    """
+    """Add options by name and help: `--name` is a switch, `--name VALUE` takes a value."""
     for option, text in described.items():
         name, _, value = option.partition(" ")
         if value:
@@ -65,17 +58,7 @@ def add_options(command: argparse.ArgumentParser, described: Mapping[str, str], 
 
 
 def require_dataset(name: str) -> None:
-    """Refuse a data set that is neither a folder nor a Hub id, before anything heavy is imported.
-
-    Raises:
-        InputError: There is no such folder.
-
-    Example:
-        >>> require_dataset("no/such/corpora")
-        Traceback (most recent call last):
-        ...
-        hf_ser.errors.InputError: data set 'no/such/corpora': there is no such folder; give a folder that holds ...
-    """
+    """Refuse what is neither a folder nor a Hub id, before the imports that take seconds."""
     is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     if not Path(name).exists() and not is_hub_id:
         raise InputError(
@@ -123,20 +106,12 @@ def _rank_mark() -> str:
 
 
 def unknown_option(word: str, parser: argparse.ArgumentParser, fields: Iterable[str] = ()) -> str:
-    """Return the message for a word that no option took; the nearest option, or of `fields`, is named.
-
-    Example:
-        >>> parser = Parser("hf-ser predict")
-        >>> add_options(parser, {"--batch-size N": "segments per batch"})
-        >>> unknown_option("--batchsize", parser)
-        "unknown option '--batchsize'; did you mean --batch-size?"
-    """
+    """Return the message for a word that no option took; it names the nearest option, or field, that exists."""
     option = word.partition("=")[0]
     if not option.startswith("-"):
         return f"unexpected argument '{word}'; see {parser.prog} --help"
     known = [*re.findall(r"--[a-z][\w-]+", parser.format_help()), *(f"--{field}" for field in fields)]
     spelled = {name.replace("-", "_"): name for name in known}
     near = get_close_matches(option.replace("-", "_"), spelled, n=1, cutoff=0.7)
-    return f"unknown option '{option}'; " + (
-        f"did you mean {spelled[near[0]]}?" if near else f"see {parser.prog} --help"
-    )
+    suggestion = f"did you mean {spelled[near[0]]}?" if near else f"see {parser.prog} --help"
+    return f"unknown option '{option}'; {suggestion}"

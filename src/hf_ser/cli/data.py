@@ -1,7 +1,5 @@
 """The subcommands on data sets: `splits` and `build`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -104,20 +104,14 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     from hf_ser.training.arguments import training_arguments
     from hf_ser.training.finetune import finetune
 
-    fields = {} if options.paper else training_fields(more, options.parser)
+    arguments = None
+    if not options.paper:
+        arguments = training_arguments(chosen, options.output_dir, **training_fields(more, options.parser))
+    augmentation = Augmentation(views=options.augment_views) if options.augment else None
+    same = ("output_dir", "protocol", "paper", "resume", "overwrite", "revision", "push_to")
+    settings = {name: getattr(options, name) for name in same}
     result = finetune(
-        options.model,
-        _dataset(options),
-        output_dir=options.output_dir,
-        recipe=chosen,
-        protocol=options.protocol,
-        args=None if options.paper else training_arguments(chosen, options.output_dir, **fields),
-        paper=options.paper,
-        augmentation=Augmentation(views=options.augment_views) if options.augment else None,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        revision=options.revision,
-        push_to=options.push_to,
+        options.model, _dataset(options), recipe=chosen, args=arguments, augmentation=augmentation, **settings
     )
     if options.json:
         yield json.dumps(result.metrics["test"])
@@ -134,14 +128,11 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     """Return the recipe that the options ask for."""
     from hf_ser.models.recipes import recipe
 
-    fields = dict(_recipe_option(text) for text in options.recipe_option)
-    if options.segment_seconds is not None:
-        fields["segment_seconds"] = options.segment_seconds
-    if options.patience is not None:
-        fields["patience"] = options.patience
+    fields = {name: getattr(options, name) for name in ("segment_seconds", "patience")}
+    fields = {name: value for name, value in fields.items() if value is not None}
     if options.no_early_stopping:
         fields["patience"] = None
-    return recipe(recipe(options.recipe), **fields)
+    return recipe(options.recipe, **{**dict(map(_recipe_option, options.recipe_option)), **fields})
 
 
 def _recipe_option(text: str) -> tuple[str, Any]:

@@ -1,7 +1,5 @@
 """The subcommands that upload to the Hub: `push` and `push-metric`."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The parser of `hf-ser`, and how a subcommand runs, prints and fails."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging
@@ -26,12 +24,7 @@ _SIGPIPE_EXIT = 141
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line.
-
-    Example:
-        >>> build_parser().parse_args(["summary", "encoder"]).labels
-        8
-    """
+    """Return the parser of the whole command line."""
     parser = Parser(prog="hf-ser", description="Fine-tune speech encoders to recognise emotion.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"hf-ser {__version__}")
     parser.add_argument("--debug", action="store_true", help="show an error's traceback")

@@ -1,7 +1,5 @@
 """The `predict` subcommand: files and folders of speech, one line for each file."""
 
-from __future__ import annotations
-
 import argparse
 import csv
 import io

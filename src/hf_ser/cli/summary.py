@@ -1,7 +1,5 @@
 """The subcommands `summary` and `quickstart`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator, Sequence
