@@ -87,7 +87,7 @@ def test_card_names_licences_citations_and_faults(built):
     assert "1076_MTI_SAD_XX" in card
     assert "TESS and SAVEE do not allow" in card
     assert "`paper` shares speakers" in card
-    assert f"here are {len(published_names())} of their 12,162 clips" in card
+    assert f"contains {len(published_names())} of their 12,162 clips" in card
 
 
 def test_split_proof_is_of_every_protocol(built):
@@ -168,7 +168,7 @@ def test_a_damaged_zip_member_is_listed_and_a_damaged_zip_refused(savee, tmp_pat
     report = build_dataset(out=tmp_path / "out", savee=archive).report
     assert [(entry["file"], entry["reason"]) for entry in report["rejected"]] == [("DC_a01.wav", "unreadable")]
     archive.write_bytes(bytes(damaged[:-100]))
-    with pytest.raises(InputError, match="not a zip file, or cut off"):
+    with pytest.raises(InputError, match="not a zip file, or truncated"):
         build_dataset(out=tmp_path / "other", savee=archive)
     assert not (tmp_path / "other").exists()
 
@@ -186,7 +186,7 @@ def test_strict_makes_any_finding_an_error(savee, tmp_path):
     [
         ({}, "no corpus is given"),
         ({"savee": "in", "label_scheme": "vote"}, "label_scheme 'vote' is unknown"),
-        ({"savee": "in", "label_scheme": "voice_vote"}, "CREMA-D's"),
+        ({"savee": "in", "label_scheme": "voice_vote"}, "need CREMA-D"),
         ({"savee": "in", "num_proc": 0}, "num_proc is 0"),
         ({"savee": "absent"}, "does not exist"),
         ({"tess": "in"}, "holds no clip of tess"),
@@ -201,10 +201,15 @@ def test_bad_arguments_are_one_line_and_write_nothing(savee, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_no_utf_8_is_reported(savee, tmp_path):
-    (savee / os.fsdecode(b"caf\xe9\n|.wav")).touch()
-    (finding,) = build_dataset(out=tmp_path / "out", savee=savee).report["rejected"]
-    assert (finding["file"], finding["reason"]) == ("caf\\udce9\n|.wav", "not_a_clip")
+def test_odd_file_names_are_shown_escaped(savee, tmp_path):
+    (savee / os.fsdecode(b"caf\xe9\n|\x1b[2J.wav")).touch()
+    shown = r"caf\udce9\n|\x1b[2J.wav"
+    result = build_dataset(out=tmp_path / "out", savee=savee)
+    (finding,) = result.report["rejected"]
+    assert (finding["file"], finding["reason"]) == (shown, "not_a_clip")
+    assert shown.replace("|", r"\|") in (result.folder / "build_report.md").read_text()
+    with pytest.raises(InputError, match=r"savee/caf\\udce9\\n\|\\x1b\[2J.wav: not_a_clip"):
+        build_dataset(out=tmp_path / "strict", savee=savee, strict=True)
 
 
 def test_votes_are_found_beside_the_audio_and_make_labels(tmp_path):
@@ -287,6 +292,6 @@ def test_command_line_builds_prints_and_fails_in_one_line(savee, tmp_path, capsy
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "out"), "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"] == 4
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "out")]) == 2
-    assert "holds an earlier build" in capsys.readouterr().err
+    assert "contains an earlier build" in capsys.readouterr().err
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "x"), "--public"]) == 2
     assert "--push-to" in capsys.readouterr().err

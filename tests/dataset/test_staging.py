@@ -55,11 +55,11 @@ def test_the_output_folder_is_never_overwritten_by_accident(savee, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         build_dataset(out=out, savee=savee, overwrite=True)
     (out / "thesis.tex").unlink()
     first = build_dataset(out=out, savee=savee)
-    with pytest.raises(InputError, match="holds an earlier build"):
+    with pytest.raises(InputError, match="contains an earlier build"):
         build_dataset(out=out, savee=savee)
     write_wav(savee / "DC/d01.wav", noise(9))
     second = build_dataset(out=out, savee=savee, overwrite=True)
@@ -121,7 +121,7 @@ def test_an_earlier_build_that_a_killed_one_moved_aside_comes_back(savee, tmp_pa
     next(steps)
     next(steps)
     assert not out.exists()
-    with pytest.raises(InputError, match="holds an earlier build"):
+    with pytest.raises(InputError, match="contains an earlier build"):
         build_dataset(out=out, savee=savee)
     assert contents(out) == before
     assert hidden(tmp_path) == []
