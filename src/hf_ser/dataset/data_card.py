@@ -7,8 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from hf_ser.corpora import CORPORA, Corpus
-from hf_ser.corpora.licences import licence_table
+from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.layout import Configuration, Layout
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
