@@ -8,7 +8,7 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.models.checkpoint import merge, open_model, save_model
+from hf_ser.models.checkpoint import base_digest, merge, open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach
 from hf_ser.models.recipes import RECIPES, adapt, recipe
@@ -112,7 +112,7 @@ def test_an_adapter_survives_the_standard_calls_of_peft(architecture, name, chan
 
     torch.manual_seed(99)
     base = AutoModelForAudioClassification.from_pretrained(
-        str(folder), config=AutoConfig.from_pretrained(str(tmp_path / "a"))
+        str(folder), config=AutoConfig.from_pretrained(str(tmp_path / "a")), ignore_mismatched_sizes=True
     )
     plain = PeftModel.from_pretrained(base, str(tmp_path / "a"))
     assert (logits_of(plain, values) - expected).abs().max() < 1e-5 * scale
@@ -145,13 +145,42 @@ def test_what_is_no_classifier_is_refused(encoder, tmp_path):
         open_model(tmp_path / "absent")
 
 
-def test_an_adapter_whose_base_is_gone_says_so(encoder, tmp_path):
-    base = tmp_path / "base"
+def test_an_adapter_of_a_local_base_opens_on_that_base_alone(encoder, tmp_path, monkeypatch):
+    """The Hub may have somebody else's model under the very name of the folder."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **b: pytest.fail("asked the Hub"))
+    base, elsewhere = tmp_path / "here" / "alice" / "enc", tmp_path / "elsewhere"
     shutil.copytree(encoder(), base)
-    save_model(trained(base, "lora_qkv"), tmp_path / "a", open_feature_extractor(str(base)))
-    shutil.rmtree(base)
-    with pytest.raises(InputError, match="base"):
-        open_model(tmp_path / "a")
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("lora_qkv", "lora_classifier"):
+        model, folder = trained("alice/enc", name), tmp_path / name
+        save_model(model, folder, open_feature_extractor("alice/enc"), "alice/enc")
+        expected = logits_of(model, example(model))
+        assert (logits_of(open_model(folder)[0], example(model)) - expected).abs().max() < 1e-5
+        monkeypatch.chdir(elsewhere)
+        assert "was trained on the local folder 'alice/enc', and there is no such folder here" in refusal(folder)
+        assert (logits_of(open_model(folder, base=base)[0], example(model)) - expected).abs().max() < 1e-5
+        torch.manual_seed(4)
+        other = open_encoder(str(base))[0]
+        torch.nn.init.normal_(other.hubert.encoder.layers[0].attention.k_proj.weight)
+        other.save_pretrained(str(elsewhere / "alice" / "enc"))
+        open_feature_extractor(str(base)).save_pretrained(str(elsewhere / "alice" / "enc"))
+        assert "it was trained on other weights" in refusal(folder)
+        shutil.rmtree(elsewhere / "alice")
+        monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="is a checkpoint, not an adapter; leave its base model out"):
+        open_model(encoder(labels=["sad", "angry"]), base=base)
+
+
+def test_a_base_is_the_same_however_it_is_stored(encoder, tmp_path):
+    model = open_encoder(str(encoder()))[0]
+    model.save_pretrained(str(tmp_path), max_shard_size="50KB")
+    open_feature_extractor(str(encoder())).save_pretrained(str(tmp_path))
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert base_digest(open_encoder(str(tmp_path))[0]) == base_digest(model)
+    assert base_digest(trained(encoder(), "lora_qkv", use_dora=True)) == base_digest(model)
 
 
 def test_an_adapter_that_does_not_fit_its_base_says_so(encoder, tmp_path):
@@ -207,7 +236,10 @@ def test_a_checkpoint_that_is_none_of_ours_says_what_it_is(encoder, tmp_path):
     assert "id2label in its config.json does not count from 0" in refusal(gaps)
     torn = rewritten(tmp_path / "torn", full)
     (torn / "model.safetensors").write_bytes((full / "model.safetensors").read_bytes()[:5000])
-    assert f"model '{torn}': cannot read its weights: " in refusal(torn)
+    assert f"model '{torn}': its config.json describes 38,608 weights, and its files have 5,000 bytes" in refusal(torn)
+    cut = rewritten(tmp_path / "cut", full)
+    (cut / "model.safetensors").write_bytes((full / "model.safetensors").read_bytes()[:-5000])
+    assert f"model '{cut}': cannot read its weights: " in refusal(cut)
     text = rewritten(tmp_path / "text", full, model_type="bert")
     assert "architecture 'bert' is not supported" in refusal(text)
     silent = rewritten(tmp_path / "silent", full)
@@ -240,7 +272,7 @@ def test_an_adapter_that_cannot_be_whole_says_so(encoder, tmp_path):
     assert "does not fit its base model" in refusal(strange)
     orphan = changed("orphan", lambda key: True, base_model_name_or_path=None)
     assert "names no base model" in refusal(orphan)
-    lost = refusal(changed("lost", lambda key: True, base_model_name_or_path="/no/such/base"))
+    lost = refusal(changed("lost", lambda key: True, base_model_name_or_path="/no/such/base", revision="main"))
     assert f"adapter '{tmp_path / 'lost'}' needs its base model '/no/such/base': there is no such folder" in lost
     of_whisper = refusal(changed("whisper", lambda key: True, base_model_name_or_path=str(encoder("whisper"))))
     assert "the adapter is made for hubert, and this is whisper" in of_whisper

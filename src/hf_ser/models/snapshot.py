@@ -24,6 +24,7 @@ INDEX = "model.safetensors.index.json"
 
 _SMALL = (CONFIG, "preprocessor_config.json", "processor_config.json", ADAPTER_CONFIG)
 _LARGE = (ADAPTER_WEIGHTS, WEIGHTS, INDEX, "model-*-of-*.safetensors")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
 _WAY_OUT = "give a folder with config.json and model.safetensors, or a Hub id"
 
@@ -138,17 +139,32 @@ def _require_hub_id(name: str) -> None:
 
 
 def _fetch(name: str, download: dict[str, Any], revision: str | None, patterns: tuple[str, ...]) -> Snapshot:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     options = {**download, "revision": revision, "allow_patterns": list(patterns)}
     with hub_errors(f"model '{name}'", revision):
         try:
-            folder = persistent(lambda: snapshot_download(**options))
+            if revision is None or not _COMMIT.fullmatch(revision):
+                # Without this call, `snapshot_download` would use an older commit from the cache without a warning.
+                timeout, api = constants.HF_HUB_ETAG_TIMEOUT, HfApi(token=download["token"])
+                persistent(lambda: api.model_info(name, revision=revision, timeout=timeout))
         except RepositoryNotFoundError as error:
-            raise InputError(
-                f"model '{name}': there is no such folder here, and on the Hub {hub_reason(error)}"
-            ) from error
+            reason = hub_reason(error)
+            raise InputError(f"model '{name}': there is no such folder here, and on the Hub: {reason}") from error
+        except Exception as error:
+            status = error.response.status_code if isinstance(error, HfHubHTTPError) else 500
+            try:
+                if status < 500 and status != 429:
+                    raise error
+                folder = snapshot_download(**options, local_files_only=True)
+            except OSError:
+                raise error from None
+            if not isinstance(error, OfflineModeIsEnabled):
+                commit = Path(folder).name
+                logger.warning("model '%s': %s; using commit %s from the cache", name, hub_reason(error), commit)
+        else:
+            folder = persistent(lambda: snapshot_download(**options))
     return Snapshot(name, Path(folder), Path(folder).name)
 
 
