@@ -188,11 +188,11 @@ def main():
     import numpy as np
     from datasets import DatasetDict, disable_progress_bars
 
-    from hf_ser.dataset.source import open_source
+    from hf_ser.dataset.source import open_dataset
     from hf_ser.training.records import versions
 
     disable_progress_bars()
-    parts = open_source(options.dataset).parts
+    parts = open_dataset(options.dataset).parts
     if options.manifest:
         with gzip.open(options.manifest, "rt", newline="") as file:
             seconds = [float(row["duration_s"]) for row in csv.DictReader(file)]

@@ -19,7 +19,7 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from hf_ser.audio.decode import decode
 from hf_ser.cache import CacheFolder
-from hf_ser.dataset.source import open_source
+from hf_ser.dataset.source import open_dataset
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.evaluation.tables import render_table
 from hf_ser.models.recipes import RECIPES
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--run", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    source = open_source(options.dataset, options.protocol)
+    source = open_dataset(options.dataset, options.protocol)
     rows = source.parts
     train_labels = np.asarray(rows["train"]["emotion"])
 

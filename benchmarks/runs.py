@@ -10,9 +10,9 @@ def real_parts(corpora, counts):
     """So many clips of each part of the default protocol, always the same ones, and the labels."""
     from datasets import DatasetDict
 
-    from hf_ser.dataset.source import open_source
+    from hf_ser.dataset.source import open_dataset
 
-    source = open_source(corpora, "speaker_independent")
+    source = open_dataset(corpora, "speaker_independent")
     chosen = {
         part: rows.remove_columns("audio_sha256").select(
             sorted(random.Random(0).sample(range(len(rows)), min(counts[part], len(rows))))

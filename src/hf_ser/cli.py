@@ -240,9 +240,9 @@ def _summary(options: argparse.Namespace, more: Sequence[str]) -> None:
 
 
 def _splits(options: argparse.Namespace, more: Sequence[str]) -> None:
-    from hf_ser.dataset.source import open_source
+    from hf_ser.dataset.source import open_dataset
 
-    source = open_source(options.dataset, options.protocol, allow_speaker_overlap=True)
+    source = open_dataset(options.dataset, options.protocol, allow_speaker_overlap=True)
     print(json.dumps(source.proof.as_dict()) if options.json else source.proof.render())
 
 

@@ -1,11 +1,11 @@
-"""The eight emotions, in the paper's order, and the names that other checkpoints give them."""
+"""The eight emotions, in the order of the paper, and their synonyms in other data sets and checkpoints."""
 
 from collections.abc import Mapping
 
 __all__ = ["EMOTIONS", "canonical_emotion", "id2label", "label2id"]
 
 EMOTIONS: tuple[str, ...] = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-"""The labels of the eight-emotions data set; a label's identifier is its place here."""
+"""The labels of the eight-emotions data set; the identifier of a label is its index."""
 
 _ALIASES: Mapping[str, str] = {
     "ang": "angry",
@@ -25,9 +25,9 @@ _ALIASES: Mapping[str, str] = {
 
 
 def canonical_emotion(name: str) -> str:
-    """Return the name used here for an emotion that another data set or checkpoint names its own way.
+    """Return the name used in this library for an emotion as another data set or checkpoint names it.
 
-    Names without a known synonym come back in lower case, so that labels outside the eight survive.
+    A name that is not a known synonym is returned in lower case, so labels outside the eight are kept.
 
     Example:
         >>> [canonical_emotion(name) for name in ("neu", "hap", "ang", "sad", "Surprised", "bored")]
@@ -38,7 +38,7 @@ def canonical_emotion(name: str) -> str:
 
 
 def id2label(labels: tuple[str, ...] = EMOTIONS) -> dict[int, str]:
-    """Return the mapping from identifier to label that a `transformers` configuration holds.
+    """Return the `id2label` of a `transformers` configuration.
 
     Example:
         >>> id2label()[0], id2label()[7]
@@ -48,7 +48,7 @@ def id2label(labels: tuple[str, ...] = EMOTIONS) -> dict[int, str]:
 
 
 def label2id(labels: tuple[str, ...] = EMOTIONS) -> dict[str, int]:
-    """Return the mapping from label to identifier that a `transformers` configuration holds.
+    """Return the `label2id` of a `transformers` configuration.
 
     Example:
         >>> label2id()["calm"]

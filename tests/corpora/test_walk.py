@@ -27,14 +27,18 @@ def make(tmp_path):
 
 
 def relative(discovery):
-    """The three lists of a discovery with paths relative to its root."""
-    root = discovery.root
+    """What was found, ignored, and the further copies as (path, first copy, clip), relative to the root."""
+
+    def name(path):
+        return path.relative_to(discovery.root).as_posix()
+
     return (
-        [(path.relative_to(root).as_posix(), clip.clip_id) for path, clip in discovery.found],
-        {path.relative_to(root).as_posix(): reason for path, reason in discovery.ignored},
+        [(name(path), clip.clip_id) for path, clip in discovery.found],
+        {name(path): reason for path, reason in discovery.ignored},
         [
-            (path.relative_to(root).as_posix(), kept.relative_to(root).as_posix(), clip_id)
-            for path, kept, clip_id in discovery.duplicates
+            (name(path), name(copies[0].path), clip_id)
+            for clip_id, copies in discovery.copies.items()
+            for path, _ in copies[1:]
         ],
     )
 

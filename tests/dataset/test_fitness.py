@@ -7,7 +7,7 @@ import pytest
 
 from dataset_files import noise, write_wav
 from hf_ser.dataset.build import build_dataset
-from hf_ser.dataset.source import open_source
+from hf_ser.dataset.source import open_dataset
 from hf_ser.dataset.splits import PROTOCOLS, split
 
 
@@ -32,7 +32,7 @@ def faulty_build(faulty, tmp_path_factory):
 
 
 def test_training_leaves_flagged_clips_out_and_says_how_many(faulty_build, caplog):
-    source = open_source(faulty_build)
+    source = open_dataset(faulty_build)
     assert source.left_out == {"all_zeros": 1, "identical_samples_two_labels": 2, "near_silent": 1}
     assert "4 clips are left out of training" in caplog.text
     kept = {part: set(rows["clip_id"]) for part, rows in source.parts.items()}
@@ -43,7 +43,7 @@ def test_training_leaves_flagged_clips_out_and_says_how_many(faulty_build, caplo
 
 
 def test_a_plain_folder_loses_equal_files_with_two_labels(faulty):
-    source = open_source(faulty)
+    source = open_dataset(faulty)
     assert source.left_out == {"identical_samples_two_labels": 2}
 
 
@@ -54,13 +54,13 @@ def test_published_faults_are_known_without_decoding_all(shared, faulty, tmp_pat
     shutil.copy(published / "1076_MTI_SAD_XX.wav", root)
     shutil.copy(published / "1017_IWW_ANG_XX.wav", root)
     write_wav(root / "1006_TIE_HAP_XX.wav", noise(3))
-    left_out = open_source(root, "leave_out_tess").left_out
+    left_out = open_dataset(root, "leave_out_tess").left_out
     assert left_out == {"all_zeros": 1, "identical_samples_two_labels": 1}
 
 
 @pytest.mark.parametrize("protocol", ["speaker_independent", "fold_2", "leave_out_savee"])
 def test_a_built_data_set_is_split_as_its_corpora_are(built, small_corpora, protocol):
-    from_folder, from_corpora = open_source(built, protocol), open_source(small_corpora, protocol)
+    from_folder, from_corpora = open_dataset(built, protocol), open_dataset(small_corpora, protocol)
     assert from_folder.protocol == from_corpora.protocol == protocol
     for part in ("train", "validation", "test"):
         assert sorted(from_folder.parts[part]["clip_id"]) == sorted(from_corpora.parts[part]["clip_id"])
@@ -74,7 +74,7 @@ def test_without_a_configuration_the_whole_is_split_or_the_protocol_is_not_claim
     copy = shutil.copytree(built, tmp_path / "copy")
     card = (copy / "README.md").read_text()
     (copy / "README.md").write_text(card.replace("config_name: fold_2", "config_name: another"))
-    source = open_source(copy, "fold_2")
+    source = open_dataset(copy, "fold_2")
     whole = pandas.concat([pandas.DataFrame(rows.remove_columns("audio")) for rows in source.parts.values()])
     parts = split({name: list(whole[name]) for name in ("corpus", "speaker", "clip_id")}, "fold_2")
     assert source.protocol == "fold_2"
@@ -85,5 +85,5 @@ def test_without_a_configuration_the_whole_is_split_or_the_protocol_is_not_claim
     for part, file in (("train", "train"), ("validation", "validation"), ("test", "test")):
         path = next(path for path in (built / "data").glob(f"crema_d-{part}-*"))
         shutil.copy(path, foreign / f"{file}-00000-of-00001.parquet")
-    assert open_source(foreign.parent, "fold_2").protocol == "given"
+    assert open_dataset(foreign.parent, "fold_2").protocol == "given"
     assert "fold_2" in PROTOCOLS

@@ -6,7 +6,7 @@ CODE = """
 import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from hf_ser import InputError
-from hf_ser.dataset.source import open_source
+from hf_ser.dataset.source import open_dataset
 
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(min(seconds, 0.02))
@@ -14,7 +14,7 @@ time.sleep = lambda seconds: sleep(min(seconds, 0.02))
 def answer(case):
     name, options = case
     try:
-        return sorted(open_source(name, **options).parts)
+        return sorted(open_dataset(name, **options).parts)
     except InputError as error:
         return str(error)
 

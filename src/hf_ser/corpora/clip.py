@@ -1,50 +1,38 @@
-"""What is known of a clip, a speaker, a licence and a corpus: plain data without audio."""
+"""Plain data about a clip, a speaker, a licence and a corpus; no audio is read here."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-__all__ = ["AUDIO_EXTENSIONS", "LFS_POINTER", "Clip", "Corpus", "Licence", "Speaker"]
+__all__ = ["AUDIO_EXTENSIONS", "LFS_POINTER", "LOSSY_EXTENSIONS", "Clip", "Corpus", "Licence", "NameReader", "Speaker"]
 
 LFS_POINTER = b"version https://git-lfs"
-"""How the text file begins that Git LFS leaves where audio should be."""
+"""First bytes of the text file that Git LFS leaves in place of a file that was not downloaded."""
 
-# `.au` and `.snd` are left out although soundfile reads them: for these two names libsndfile takes any bytes,
-# a Git LFS pointer's too, for headerless audio.
-AUDIO_EXTENSIONS: frozenset[str] = frozenset(
-    {
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".caf",
-        ".flac",
-        ".mp3",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".rf64",
-        ".w64",
-        ".wav",
-        ".wave",
-    }
-)
+LOSSY_EXTENSIONS: frozenset[str] = frozenset({".mp3", ".oga", ".ogg", ".opus"})
+
+# soundfile also reads `.au` and `.snd`, but under these two names libsndfile accepts any bytes (such as those of a
+# Git LFS pointer) as headerless audio.
+AUDIO_EXTENSIONS: frozenset[str] = LOSSY_EXTENSIONS | {
+    *(".aif", ".aifc", ".aiff", ".caf", ".flac", ".rf64", ".w64", ".wav", ".wave")
+}
 """Extensions, in lower case, of the files that count as audio; soundfile reads each of these formats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What the name of an audio file says about it.
+    """What the file name of a clip says about it.
 
     Attributes:
-        corpus: `ravdess`, `crema_d`, `tess` or `savee`.
+        corpus: A key of `CORPORA`, such as `ravdess`.
         clip_id: Corpus and published file name without extension, such as `crema_d/1001_DFA_ANG_XX`; the same
-            for every copy of the clip, whatever its folder, its extension or the quirks of its name.
-        speaker: Identifier that no other corpus uses, such as `crema_d_1001`.
+            for every copy of the clip, in any folder and format.
+        speaker: Identifier, unique across corpora, such as `crema_d_1001`.
         sex: `female` or `male`, as published.
         age: Years at the time of recording; None where it is not published for each speaker.
-        emotion: The emotion that the speaker was asked to act, one of `hf_ser.labels.EMOTIONS`.
-        sentence: A key of `Corpus.sentences`; it identifies the spoken text within its corpus only.
+        emotion: The emotion that the speaker was asked to act, such as one of `hf_ser.labels.EMOTIONS`.
+        sentence: A key of `Corpus.sentences`; it identifies the spoken text within the corpus.
         intensity: `normal` or `strong` (RAVDESS), `low`, `medium`, `high` or `unspecified` (CREMA-D),
             `unspecified` (TESS and SAVEE).
     """
@@ -79,8 +67,8 @@ class Licence:
     Attributes:
         id: The Hub's identifier of the licence; `other` where there is none.
         name: The licence in words.
-        url: Where its text lies; None where no text is published.
-        redistribution: Whether the terms let others publish the audio again, under conditions or without.
+        url: Address of its text; None where no text is published.
+        redistribution: Whether the terms allow others to publish the audio, with or without conditions.
         non_commercial: Whether the terms forbid commercial use.
     """
 
@@ -91,49 +79,60 @@ class Licence:
     non_commercial: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+NameReader = Callable[[str, str], Clip | str | None]
+"""Reads a file's stem and the name of its folder; see `Corpus.classify` for the result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Corpus:
-    """What is published about a corpus, and how to read its file names.
+    """Everything that is known about a corpus, and the function that reads its file names.
 
     Attributes:
         name: Identifier used in this library, such as `crema_d`.
-        title: Name in full.
-        speakers: Every speaker by `Clip.speaker`.
-        counts: Clips of each emotion that the complete corpus holds (Table 2 of the paper).
-        sentences: The words behind each `Clip.sentence`; None where they are not published.
+        title: Full name, with the usual abbreviation in brackets at its end where there is one.
+        read_name: Reads a file name; see `classify`.
+        language: BCP-47 code of the spoken language.
         licence: The terms of the audio.
         citation: BibTeX entry.
-        homepage: Where the corpus is described and asked for.
+        homepage: Where the corpus is described and can be obtained.
+        speakers: Every speaker by `Clip.speaker`.
+        counts: Clips of each emotion in the complete corpus (for the four built-in corpora, Table 2 of the paper).
+        sentences: The spoken words by `Clip.sentence`; None where they are not published.
+        faults: Published clips that training leaves out: `clip_id` to `all_zeros` or `identical_samples_two_labels`.
+        held_out: Number of speakers of each sex in the test and in the validation part of the default protocol, at
+            most a fifth of them each. None assigns the speakers by a hash of their names.
+        examples: Published file names, for messages.
         doi: Identifier of the data (not of the paper); None where it has none.
         archive_url: A public archive of exactly these clips; None where none is known.
-        examples: Published names that a folder is expected to hold, for messages.
-        read_name: Reads a file's stem and its folder's name; see `classify` for what it returns.
     """
 
     name: str
     title: str
-    speakers: Mapping[str, Speaker] = field(repr=False)
-    counts: Mapping[str, int]
-    sentences: Mapping[str, str | None] = field(repr=False)
+    read_name: NameReader = field(repr=False)
+    language: str
     licence: Licence
     citation: str = field(repr=False)
     homepage: str
-    doi: str | None
-    archive_url: str | None
-    examples: tuple[str, ...]
-    read_name: Callable[[str, str], Clip | str | None] = field(repr=False)
+    speakers: Mapping[str, Speaker] = field(default_factory=dict, repr=False)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sentences: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    faults: Mapping[str, str] = field(default_factory=dict, repr=False)
+    held_out: tuple[Mapping[str, int], Mapping[str, int]] | None = None
+    examples: tuple[str, ...] = ()
+    doi: str | None = None
+    archive_url: str | None = None
 
     @property
     def short_title(self) -> str:
-        """The corpus's usual name, such as `CREMA-D`."""
-        return self.title[self.title.rindex("(") + 1 : -1]
+        """The usual name, such as `CREMA-D`."""
+        return self.title.rpartition("(")[2].rstrip(")")
 
     def classify(self, path: str | os.PathLike[str]) -> Clip | str | None:
-        """Return what the name of a file says, whatever its extension.
+        """Return what a file name says, for any extension.
 
         Returns:
-            The clip; a sentence that says why a name in this corpus's scheme is none of its clips (a song, an
-            unknown speaker); or None where the name follows another scheme.
+            The clip; the reason why a name in this corpus's scheme is not one of its clips (a song, an unknown
+            speaker); or None where the name follows another scheme.
 
         Example:
             >>> from hf_ser.corpora import CORPORA
@@ -144,9 +143,9 @@ class Corpus:
         return self.read_name(pure.stem, pure.parent.name)
 
     def parse(self, path: str | os.PathLike[str]) -> Clip | None:
-        """Return the clip that an audio file's name stands for, or None where it is no clip of this corpus.
+        """Return the clip that an audio file's name stands for; None if it is not a clip of this corpus.
 
-        The file itself is not opened; of the path, only the last two parts are read.
+        The file is not opened; only the last two parts of the path are read.
 
         Example:
             >>> from hf_ser.corpora import CORPORA

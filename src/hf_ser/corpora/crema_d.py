@@ -1,7 +1,7 @@
 """CREMA-D: 91 actors, twelve sentences, six emotions.
 
-A name is speaker_sentence_emotion_level (https://github.com/CheyneyComputerScience/CREMA-D). Some copies hold
-`1040_ITH_SAD_X`, cut short of its last letter. Sex and age come from the corpus's `VideoDemographics.csv`.
+A name is speaker_sentence_emotion_level (https://github.com/CheyneyComputerScience/CREMA-D). Some copies contain
+`1040_ITH_SAD_X`, without its last letter. Sex and age come from the corpus's `VideoDemographics.csv`.
 """
 
 import re
@@ -48,7 +48,7 @@ _SPEAKERS = {
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -82,6 +82,17 @@ CREMA_D = Corpus(
     speakers=_SPEAKERS,
     counts={"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "neutral": 1087, "sad": 1271},
     sentences=_SENTENCES,
+    # One silent file, and three pairs of files with the same samples under two emotions.
+    faults={"crema_d/1076_MTI_SAD_XX": "all_zeros"}
+    | dict.fromkeys(
+        (
+            *("crema_d/1006_TIE_HAP_XX", "crema_d/1006_TIE_NEU_XX", "crema_d/1013_WSI_DIS_XX"),
+            *("crema_d/1013_WSI_SAD_XX", "crema_d/1017_IWW_ANG_XX", "crema_d/1017_IWW_FEA_XX"),
+        ),
+        "identical_samples_two_labels",
+    ),
+    held_out=({"female": 9, "male": 9}, {"female": 4, "male": 5}),
+    language="en",
     licence=Licence(
         id="odbl",
         name="Open Database License 1.0, contents under the Database Contents License 1.0",
@@ -102,9 +113,7 @@ CREMA_D = Corpus(
   doi     = {10.1109/TAFFC.2014.2336244}
 }""",
     homepage="https://github.com/CheyneyComputerScience/CREMA-D",
-    doi=None,
-    # The repository's own zip file holds Git LFS pointers instead of audio.
-    archive_url=None,
+    # No archive_url: the repository's own zip file contains Git LFS pointers instead of audio.
     examples=("1001_DFA_ANG_XX.wav",),
     read_name=_read_name,
 )

@@ -1,8 +1,8 @@
-"""RAVDESS: 24 actors, two sentences, eight emotions; the part of it that is speech without video.
+"""RAVDESS: 24 actors, two sentences, eight emotions; its audio-only speech recordings.
 
 A name is seven two-digit fields, modality-channel-emotion-intensity-statement-repetition-actor, as its
-publication defines them (https://doi.org/10.5281/zenodo.1188976). Copies in the wild append the emotion
-(`03-01-02-01-01-01-01_calm.wav`) and mix in songs and videos; augmented copies append anything else.
+publication defines them (https://doi.org/10.5281/zenodo.1188976). Some copies append the emotion
+(`03-01-02-01-01-01-01_calm.wav`) and include songs and videos; augmented copies append other words.
 """
 
 import re
@@ -30,17 +30,17 @@ _SENTENCES: dict[str, str | None] = {
 }
 _REPETITIONS = ("01", "02")
 _ACTORS = tuple(f"{number:02d}" for number in range(1, 25))
-# The ages of the single actors are not published, only their range of 21 to 33 years.
+# Ages are published as a range only, 21 to 33 years.
 _SPEAKERS = {f"ravdess_{actor}": Speaker("male" if int(actor) % 2 else "female", None) for actor in _ACTORS}
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
     modality, channel, emotion, intensity, statement, repetition, actor, suffix = named.groups()
-    # The sound track of a video is the audio-only clip once more: taking both would double the corpus.
+    # The sound track of a video is the same recording as the audio-only clip.
     if modality in ("01", "02"):
         return f"RAVDESS video recording (modality {modality}), not an audio-only one"
     if channel == "02":
@@ -88,6 +88,8 @@ RAVDESS = Corpus(
         "surprise": 192,
     },
     sentences=_SENTENCES,
+    held_out=({"female": 2, "male": 2}, {"female": 2, "male": 2}),
+    language="en",
     licence=Licence(
         id="cc-by-nc-sa-4.0",
         name="Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International",

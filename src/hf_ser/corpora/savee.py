@@ -1,12 +1,11 @@
 """SAVEE: four male speakers, seven emotions.
 
-The official layout is `AudioData/DC/a01.wav`: emotion letters and sentence number, the speaker told by the
-folder alone (http://kahlan.eps.surrey.ac.uk/savee/). Repacked copies are flat: `DC_a01.wav`. The letters are
-those of the official Info.txt, where `a` is anger and `sa` and `su` are sadness and surprise.
+The official layout is `AudioData/DC/a01.wav`: the folder is the speaker, the name is emotion letters and sentence
+number (http://kahlan.eps.surrey.ac.uk/savee/). Repacked copies are flat: `DC_a01.wav`. The letters are those of the
+official Info.txt: `a` is anger, `sa` sadness and `su` surprise.
 
-Of the 15 sentences of each emotion, 3 are common to all emotions and 2 come again among the 30 neutral ones.
-Which number holds which words is not published, so a code stands for one emotion's numbered sentence, and two
-codes can be the same words.
+Of the 15 sentences of each emotion, 3 are common to all emotions and 2 are also among the 30 neutral ones. The words
+of each number are not published, so two sentence codes can stand for the same words.
 """
 
 import re
@@ -15,7 +14,7 @@ from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 
 __all__ = ["SAVEE"]
 
-# Letters and digits in one pattern: read by its first letter alone, `sa01` could be sad or surprised.
+# The whole code in one pattern: the first letter alone does not distinguish sad from surprise.
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)([0-9]{2})", re.ASCII | re.IGNORECASE)
 _EMOTIONS = {
     "a": "angry",
@@ -29,12 +28,12 @@ _EMOTIONS = {
 _SENTENCES: dict[str, str | None] = {
     f"{code}{number:02d}": None for code in _EMOTIONS for number in range(1, 31 if code == "n" else 16)
 }
-# The ages of the single speakers are not published, only their range of 27 to 31 years.
+# Ages are published as a range only, 27 to 31 years.
 _SPEAKERS = {f"savee_{initials}": Speaker("male", None) for initials in ("DC", "JE", "JK", "KL")}
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -72,9 +71,11 @@ SAVEE = Corpus(
         "surprise": 60,
     },
     sentences=_SENTENCES,
+    held_out=({"male": 1}, {"male": 1}),
+    language="en",
     licence=Licence(
         id="other",
-        name="No licence text; given by the University of Surrey to registered users for research",
+        name="No licence text; the University of Surrey provides it to registered users for research",
         url=None,
         redistribution=False,
         non_commercial=True,
@@ -90,8 +91,6 @@ SAVEE = Corpus(
   year      = {2010}
 }""",
     homepage="http://kahlan.eps.surrey.ac.uk/savee/",
-    doi=None,
-    archive_url=None,
     examples=("DC_a01.wav", "DC/a01.wav"),
     read_name=_read_name,
 )

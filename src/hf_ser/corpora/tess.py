@@ -1,8 +1,8 @@
 """TESS: two talkers, "Say the word ..." with 200 words, seven emotions.
 
 A name is talker_word_emotion (https://doi.org/10.5683/SP2/E8H2MF), with `ps` for pleasant surprise. The
-folders spell the emotions in several ways and mix capitals; the file names do not. One published file is
-called `OA_bite_neutral.wav` and is talker OAF's.
+folders spell the emotions in several ways; the file names do not. One published file is called
+`OA_bite_neutral.wav`; it belongs to talker OAF.
 """
 
 import re
@@ -21,7 +21,7 @@ _EMOTIONS = {
     "ps": "surprise",
     "sad": "sad",
 }
-# Copies with tidied names spell the emotion out, as the published folders do.
+# Renamed copies spell the emotion as the published folders do.
 _SURPRISES = ("pleasant_surprise", "pleasant_surprised", "surprise", "surprised")
 _WORDS = """
     back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain chair chalk chat
@@ -41,7 +41,7 @@ _SPEAKERS = {"tess_OAF": Speaker("female", 64), "tess_YAF": Speaker("female", 26
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is none, or None for a name of another scheme (see `Corpus`)."""
+    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -80,11 +80,14 @@ TESS = Corpus(
         "surprise": 400,
     },
     sentences=_SENTENCES,
+    # OAF trains by default, YAF is tested; two talkers are too few for a validation part.
+    held_out=({"female": 1}, {}),
+    language="en",
     licence=Licence(
         id="cc-by-nc-nd-4.0",
         name="Creative Commons Attribution-NonCommercial-NoDerivatives 4.0 International",
         url="https://creativecommons.org/licenses/by-nc-nd/4.0/",
-        # The whole may be passed on unchanged; a selection of it inside another data set is a derivative.
+        # Only the unchanged whole may be redistributed; a selection inside another data set is a derivative.
         redistribution=False,
         non_commercial=True,
     ),
@@ -98,7 +101,6 @@ TESS = Corpus(
 }""",
     homepage="https://doi.org/10.5683/SP2/E8H2MF",
     doi="10.5683/SP2/E8H2MF",
-    archive_url=None,
     examples=("OAF_back_angry.wav",),
     read_name=_read_name,
 )

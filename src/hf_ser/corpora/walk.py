@@ -1,75 +1,69 @@
-"""Finding the clips below a folder, each once, in an order that the file system has no part in."""
+"""Finding the clips below a folder, in an order that does not depend on the file system."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from hf_ser.corpora.clip import AUDIO_EXTENSIONS, Clip
+from hf_ser.corpora.clip import AUDIO_EXTENSIONS, LOSSY_EXTENSIONS, Clip
 from hf_ser.corpora.registry import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["Discovery", "discover", "visible_files"]
+__all__ = ["OTHER_RECORDINGS", "Discovery", "discover", "visible_files"]
 
-# Recordings in formats that are not read here: worth a word when they bear a clip's name.
 OTHER_RECORDINGS = frozenset(
     {".aac", ".amr", ".au", ".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp4", ".snd", ".webm", ".wma"}
 )
+"""Extensions of recordings that are not read here; such a file is reported if it has a clip's name."""
 
 
 class Found(NamedTuple):
-    """A clip and the file that holds it."""
+    """A file and the clip that its name stands for."""
 
     path: Path
     clip: Clip
 
 
 class Ignored(NamedTuple):
-    """A recording that is no clip of the corpora, and why."""
+    """An entry that is not a clip of a known corpus, and why."""
 
     path: Path
     reason: str
 
 
-class Duplicate(NamedTuple):
-    """A further file with a clip that was found already at `kept`."""
-
-    path: Path
-    kept: Path
-    clip_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What lies below a folder; all paths are absolute.
+    """The clips below a folder; all paths are absolute.
 
     Attributes:
         root: The folder.
-        found: `(path, clip)` for every clip, once, sorted by `clip_id`.
-        ignored: `(path, reason)` for every recording that is no clip of the corpora, sorted by path.
-        duplicates: `(path, kept, clip_id)` for every further file with the same clip, sorted by `clip_id`.
+        copies: Every file of each clip by `clip_id`, sorted: lossless formats first, then the fewest folders deep,
+            then the order of paths.
+        ignored: `(path, reason)` for every recording that is not a clip and every broken link, sorted by path.
     """
 
     root: Path
-    found: tuple[Found, ...]
-    ignored: tuple[Ignored, ...]
-    duplicates: tuple[Duplicate, ...]
+    copies: Mapping[str, tuple[Found, ...]] = field(repr=False)
+    ignored: tuple[Ignored, ...] = field(repr=False)
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        """The first file of every clip, sorted by `clip_id`."""
+        return tuple(copies[0] for copies in self.copies.values())
 
 
 def discover(root: str | os.PathLike[str]) -> Discovery:
-    """Find every clip of the four corpora below a folder.
+    """Find every clip of the known corpora below a folder, by the names of the files alone.
 
-    Files are told by their names and not opened. Where several bear the same clip, as in a nested second copy
-    of a corpus, the one fewest folders deep is kept, and among equals the first in the order of their paths.
-    Links to folders are followed, each real folder once. Hidden files and folders (a leading dot) and
-    `__MACOSX` are passed over, and so are files that are no recordings.
+    Links to folders are followed, each real folder once. Hidden files and folders (a leading dot) and `__MACOSX` are
+    skipped, and so are files that are not recordings.
 
     Args:
-        root: Folder that holds one or more corpora, in any layout.
+        root: Folder that contains one or more corpora, in any layout.
 
     Raises:
-        InputError: If `root` is missing or no folder, or a folder below it cannot be read.
+        InputError: `root` is missing or not a folder, or a folder below it cannot be read.
 
     Example:
         >>> import tempfile
@@ -82,48 +76,46 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
         >>> [reason for path, reason in discovery.ignored]
         ['RAVDESS song (vocal channel 02), not speech']
     """
-    # Absolute before anything is read: SAVEE's folder counts even where the caller stands in it.
+    # Absolute, because SAVEE's speaker is the name of a folder, which may be the working directory.
     top = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps '..', which names no speaker)
     if not top.exists():
         raise InputError(f"folder {top} does not exist; give the folder that holds the corpora")
     if not top.is_dir():
         raise InputError(f"{top} is a file, not a folder; unpack it and give the folder that holds the corpora")
-    found: dict[str, Found] = {}
+    copies: dict[str, list[Found]] = {}
     ignored: list[Ignored] = []
-    duplicates: list[Duplicate] = []
     for path in visible_files(top):
         outcome = _classify(path)
         if isinstance(outcome, str):
             ignored.append(Ignored(path, outcome))
         elif outcome is not None:
-            kept = found.setdefault(outcome.clip_id, Found(path, outcome))
-            if kept.path is not path:
-                duplicates.append(Duplicate(path, kept.path, outcome.clip_id))
+            copies.setdefault(outcome.clip_id, []).append(Found(path, outcome))
+    for files in copies.values():
+        files.sort(key=lambda file: file.path.suffix.lower() in LOSSY_EXTENSIONS)
     return Discovery(
         root=top,
-        found=tuple(found[clip_id] for clip_id in sorted(found)),
+        copies={clip_id: tuple(copies[clip_id]) for clip_id in sorted(copies)},
         ignored=tuple(sorted(ignored, key=lambda entry: entry.path.as_posix())),
-        duplicates=tuple(sorted(duplicates, key=lambda entry: (entry.clip_id, entry.path.as_posix()))),
     )
 
 
 def _classify(path: Path) -> Clip | str | None:
-    """Return the clip of a file, the reason why a recording is none, or None for what is no recording."""
+    """Return the clip of a file, the reason why an entry is not a clip, or None where it needs no mention."""
     extension = path.suffix.lower()
     if extension not in AUDIO_EXTENSIONS and extension not in OTHER_RECORDINGS:
-        return None
+        return "a link that leads nowhere" if path.is_symlink() and not path.exists() else None
     stem, folder = path.stem, path.parent.name
     outcomes = (corpus.read_name(stem, folder) for corpus in CORPORA.values())
     outcome = next((outcome for outcome in outcomes if outcome is not None), None)
     if extension in AUDIO_EXTENSIONS:
-        return "the name is that of no clip of the four corpora" if outcome is None else outcome
+        return "the name is not that of a clip of a known corpus" if outcome is None else outcome
     if isinstance(outcome, Clip):
         return f"{extension} is not read; the clip is taken from audio such as .wav or .flac"
     return outcome
 
 
 def visible_files(top: Path) -> Iterator[Path]:
-    """Yield every file, the least deep first and those of one depth in the order of their paths."""
+    """Yield every visible file, fewest folders deep first, files of equal depth in the order of their paths."""
     level, seen = [top], {top.resolve()}
     while level:
         files: list[Path] = []
@@ -141,11 +133,11 @@ def visible_files(top: Path) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """Return each visible entry of a folder and whether it is a folder itself, links followed."""
+    """Return each visible entry of a folder and whether it is a folder, following links."""
     try:
         with os.scandir(folder) as entries:
             return [
-                (Path(entry.path), entry.is_dir())
+                (Path(entry.path), _is_folder(entry))
                 for entry in entries
                 if not entry.name.startswith(".") and entry.name != "__MACOSX"
             ]
@@ -153,3 +145,11 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
         raise InputError(
             f"folder {folder} cannot be read ({error.strerror}); change its permissions or move it out"
         ) from error
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself: whoever opens it reports it by name.
+        return False

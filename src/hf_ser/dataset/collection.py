@@ -1,4 +1,4 @@
-"""The clips of the corpora that a user has, each once, with all that was found on the way to them."""
+"""The clips of a folder of corpora, each once, and a list of everything that was found wrong with its files."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hf_ser.corpora import CORPORA, Clip, discover, parse
-from hf_ser.corpora.walk import Discovery
+from hf_ser.corpora import CORPORA, Clip, Discovery, discover, parse
+from hf_ser.corpora.clip import LOSSY_EXTENSIONS
+from hf_ser.corpora.walk import Found
 from hf_ser.dataset.hygiene import Fault, Inspection, repeated_samples, samples_digest
 from hf_ser.dataset.inspections import Inspections
 from hf_ser.dataset.originals import originals
 from hf_ser.dataset.votes import LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 
-__all__ = ["CollectedClip", "Collection", "Finding", "collect"]
+__all__ = ["CollectedClip", "Collection", "Finding", "best_copy", "collect"]
 
 # The list of the published files holds levels to one decimal.
 _LEVEL_ROUNDING: Final = 0.1
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
 
     Attributes:
         corpus: The corpus that the file was given as.
-        file: Path of the file from the folder or zip file that was given, with forward slashes.
+        file: Path of the file relative to the given folder or zip file, with forward slashes.
         clip_id: The clip that its name stands for; None where it stands for none.
         reason: One of the reasons of `hf_ser.dataset.report.REASONS`.
         detail: What was found, in words.
@@ -47,10 +48,10 @@ class CollectedClip:
     Attributes:
         clip: What the file's name says.
         path: The file.
-        file: Path of the file from the folder that was given, with forward slashes.
+        file: Path of the file relative to the given folder, with forward slashes.
         emotion: The label under the label scheme, one of `hf_ser.labels.EMOTIONS`.
-        inspection: What the file holds; its flags include those that come of comparing clips.
-        votes: What people heard and saw in the clip; None where this is not known.
+        inspection: What the file contains; its flags include those from comparing clips with each other.
+        votes: What people perceived in the clip; None where this is not known.
     """
 
     clip: Clip
@@ -63,10 +64,10 @@ class CollectedClip:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The clips of a data set and what was found on the way to them.
+    """The clips of a data set and everything that was found wrong.
 
     Attributes:
-        corpora: Names of the corpora that were given, in the order of `CORPORA`.
+        corpora: Names of the given corpora, in the order of `CORPORA`.
         clips: Each clip once, sorted by `clip_id`.
         rejected: Files that are not in the data set.
         label_scheme: Where CREMA-D's labels come from.
@@ -79,12 +80,28 @@ class Collection:
 
     @property
     def flagged(self) -> tuple[Finding, ...]:
-        """What was found of the clips that are in the data set."""
+        """What was found wrong with the clips that are in the data set."""
         return tuple(
             Finding(entry.clip.corpus, entry.file, entry.clip.clip_id, flag, detail)
             for entry in self.clips
             for flag, detail in entry.inspection.flags.items()
         )
+
+
+def best_copy(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault]) -> Found | None:
+    """Return the file to use for a clip; None if no file can be read.
+
+    A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
+    unknown origin; among equals the first one (see `Discovery.copies`). A copy without an inspection does not count.
+    """
+
+    def rank(copy: Found) -> tuple[int, bool, int]:
+        inspection = inspections[copy.path]
+        origin = _PROVENANCE_ORDER.index(inspection.provenance) if isinstance(inspection, Inspection) else 0
+        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
+
+    readable = [copy for copy in copies if isinstance(inspections.get(copy.path), Inspection)]
+    return min(readable, key=rank, default=None)
 
 
 def collect(
@@ -95,121 +112,113 @@ def collect(
     num_proc: int | None = None,
     already_rejected: Iterable[Finding] = (),
 ) -> Collection:
-    """Find the clips below folders, read each file once, and keep the best copy of each clip.
-
-    Of several files with one clip, a published file comes before a re-encoded one, that before one of unknown
-    origin, and among equals the one fewest folders deep is kept.
+    """Find the clips below folders, read each file once, and keep the best copy of each clip (see `best_copy`).
 
     Args:
-        folders: Folder of each corpus, by name; several corpora may lie in one folder.
+        folders: Folder of each corpus, by name; several corpora may share a folder.
         label_scheme: Where CREMA-D's labels come from; see `build_dataset`.
         votes: CREMA-D's votes by `clip_id`.
-        num_proc: Files that are read at a time; None takes the number of processors.
-        already_rejected: Findings of an earlier step, such as the members of a zip file that cannot be read.
+        num_proc: Number of files read in parallel; None takes the number of processors.
+        already_rejected: Findings of an earlier step, such as unreadable members of a zip file.
 
     Raises:
-        InputError: A folder is missing or holds no clip of its corpus.
+        InputError: A folder is missing or contains no clip of its corpus.
     """
-    candidates: dict[str, list[tuple[Path, str, Clip]]] = {}
+    given = [name for name in CORPORA if name in folders]
+    discoveries: dict[Path, Discovery] = {}
     rejected = list(already_rejected)
+    clips: list[CollectedClip] = []
     with Inspections(num_proc) as inspections:
-        discoveries: dict[Path, Discovery] = {}
-        for name in CORPORA:
-            if name in folders:
-                folder = _real(folders[name])
-                if folder not in discoveries:
-                    discoveries[folder] = discover(folders[name])
-                found, passed_over = _of_corpus(discoveries[folder], name, folders)
-                # The files of one corpus are read while the next one's are found.
-                inspections.begin(found)
-                rejected += passed_over
-                for path, file, clip in found:
-                    candidates.setdefault(clip.clip_id, []).append((path, file, clip))
+        for name in given:
+            # The files of one corpus are read while the next corpus is searched.
+            real = Path(folders[name]).resolve()
+            if real not in discoveries:
+                discoveries[real] = found = discover(folders[name])
+                shared = [other for other in given if Path(folders[other]).resolve() == real]
+                rejected += _not_of_these(found, shared)
+            copies = [copy for files in discoveries[real].copies.values() for copy in files if copy.clip.corpus == name]
+            if not copies:
+                raise InputError(no_clips(discoveries[real], [name]))
+            inspections.begin([(path, "", clip) for path, clip in copies])
         inspected = inspections.finish()
-        clips = []
-        for _, copies in sorted(candidates.items()):
-            kept, dropped = _choose(copies, inspected)
-            rejected += dropped
-            if kept is not None:
-                clips.append(kept)
+        for name in given:
+            discovery = discoveries[Path(folders[name]).resolve()]
+            for files in discovery.copies.values():
+                if files[0].clip.corpus == name:
+                    kept, dropped = _choose(discovery, files, inspected)
+                    rejected += dropped
+                    clips += kept
+        clips.sort(key=lambda entry: entry.clip.clip_id)
         clips, without_label = _label(clips, label_scheme, votes or {})
         compared = _compare(clips, label_scheme, inspections.pool)
     return Collection(
-        corpora=tuple(name for name in CORPORA if name in folders),
+        corpora=tuple(given),
         clips=tuple(compared),
         rejected=tuple(sorted(rejected + without_label, key=lambda entry: (entry.corpus, entry.file, entry.reason))),
         label_scheme=label_scheme,
     )
 
 
-def _real(folder: str | os.PathLike[str]) -> Path:
-    return Path(folder).resolve()
+def no_clips(discovery: Discovery, missing: Iterable[str]) -> str:
+    """Return the message for a folder without clips of the named corpora."""
+    examples = ", ".join(
+        f"{' or '.join(CORPORA[name].examples)} ({name})" for name in missing if CORPORA[name].examples
+    )
+    ignored = ""
+    if discovery.ignored:
+        path, reason = discovery.ignored[0]
+        ignored = f" ({len(discovery.ignored)} files ignored, such as {path.name}: {reason})"
+    return (
+        f"folder {discovery.root} holds no clip of {', '.join(missing)}{ignored}; files must keep their published "
+        f"names, such as {examples}"
+    )
 
 
-def _of_corpus(
-    discovery: Discovery, corpus: str, folders: Mapping[str, str | os.PathLike[str]]
-) -> tuple[list[tuple[Path, str, Clip]], list[Finding]]:
-    """Return the files of one corpus, the best placed first, and the recordings that are no clips of it."""
+def _relative(discovery: Discovery, path: Path) -> str:
     top = f"{discovery.root.as_posix().rstrip('/')}/"
+    # File names that are not UTF-8 are escaped: the report could not be written otherwise.
+    return path.as_posix().removeprefix(top).encode("utf-8", "backslashreplace").decode()
 
-    def relative(path: Path) -> str:
-        # A name in an encoding of long ago would not go into the report as it is.
-        return path.as_posix().removeprefix(top).encode("utf-8", "backslashreplace").decode()
 
-    shared = [name for name in CORPORA if name in folders and _real(folders[name]) == _real(folders[corpus])]
-    found, rejected = [], []
+def _not_of_these(discovery: Discovery, corpora: Sequence[str]) -> list[Finding]:
+    """Return the recordings in a folder that are not clips of the corpora it was given for."""
+    rejected = []
     for path, clip in discovery.found:
-        if clip.corpus == corpus:
-            found.append((path, relative(path), clip))
-        elif clip.corpus not in shared and corpus == shared[0]:
-            detail = f"a clip of {clip.corpus} in a folder given for {', '.join(shared)}"
-            rejected.append(Finding(corpus, relative(path), clip.clip_id, "other_corpus", detail))
-    for path, _, clip_id in discovery.duplicates:
-        if clip_id.startswith(f"{corpus}/"):
-            copy = parse(path)
-            if copy is not None:
-                found.append((path, relative(path), copy))
-    if corpus == shared[0]:
-        # Said once of a folder, whatever the number of corpora that it was given for.
-        for path, reason in discovery.ignored:
-            kind = "song_or_video" if "song" in reason or "video" in reason else "not_a_clip"
-            rejected.append(Finding(corpus, relative(path), None, kind, reason))
-    if not found:
-        examples = " or ".join(CORPORA[corpus].examples)
-        raise InputError(
-            f"folder {discovery.root} holds no clip of {corpus}; its files must keep their published names, "
-            f"such as {examples}"
-        )
-    return found, rejected
+        if clip.corpus not in corpora:
+            detail = f"a clip of {clip.corpus} in a folder given for {', '.join(corpora)}"
+            rejected.append(Finding(corpora[0], _relative(discovery, path), clip.clip_id, "other_corpus", detail))
+    for path, reason in discovery.ignored:
+        kind = "song_or_video" if "song" in reason or "video" in reason else "not_a_clip"
+        rejected.append(Finding(corpora[0], _relative(discovery, path), None, kind, reason))
+    return rejected
 
 
 def _choose(
-    copies: Sequence[tuple[Path, str, Clip]], inspections: Mapping[Path, Inspection | Fault]
-) -> tuple[CollectedClip | None, list[Finding]]:
-    """Return the best copy of a clip, if any can be read, and what is said of the others."""
-    rejected = []
-    readable: list[CollectedClip] = []
-    for path, file, clip in copies:
-        inspection = inspections[path]
+    discovery: Discovery, copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault]
+) -> tuple[list[CollectedClip], list[Finding]]:
+    """Return the best copy of a clip, if any can be read, and findings about the others."""
+    best = best_copy(copies, inspections)
+    kept, rejected = [], []
+    for copy in copies:
+        path, clip = copy
+        file, inspection = _relative(discovery, path), inspections[path]
         if isinstance(inspection, Fault):
             rejected.append(Finding(clip.corpus, file, clip.clip_id, inspection.reason, inspection.detail))
-        else:
-            readable.append(CollectedClip(clip, path, file, clip.emotion, inspection, None))
-    if not readable:
-        return None, rejected
-    kept = min(readable, key=lambda entry: _PROVENANCE_ORDER.index(entry.inspection.provenance))
-    for entry in readable:
-        if entry is not kept:
-            same = "the same bytes" if entry.inspection.sha256 == kept.inspection.sha256 else "other bytes"
-            detail = f"a second copy of {entry.clip.clip_id} ({same}); kept: {kept.file}"
-            rejected.append(Finding(entry.clip.corpus, entry.file, entry.clip.clip_id, "second_copy", detail))
+        elif copy is best:
+            kept.append(CollectedClip(clip, path, file, clip.emotion, inspection, None))
+        elif best is not None:
+            other = inspections[best.path]
+            same = "the same" if isinstance(other, Inspection) and other.sha256 == inspection.sha256 else "other"
+            kept_file = _relative(discovery, best.path)
+            detail = f"a second copy of {clip.clip_id} ({same} bytes); kept: {kept_file}"
+            rejected.append(Finding(clip.corpus, file, clip.clip_id, "second_copy", detail))
     return kept, rejected
 
 
 def _label(
     clips: Iterable[CollectedClip], label_scheme: LabelScheme, votes: Mapping[str, Votes]
 ) -> tuple[list[CollectedClip], list[Finding]]:
-    """Give each clip its votes, and the CREMA-D clips the label of the scheme."""
+    """Return the clips with their votes and, for CREMA-D, the label of the scheme; and the clips without a label."""
     labelled, rejected = [], []
     for entry in clips:
         clip, heard = entry.clip, votes.get(entry.clip.clip_id)
@@ -230,7 +239,7 @@ def _label(
 
 
 def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme, pool: Executor) -> list[CollectedClip]:
-    """Flag the clips whose samples come again, and find the digests that this takes."""
+    """Flag the clips whose samples another clip has too, and add the digests computed for this."""
     digests = _digests(clips, pool)
     entries = [
         (clip_id, digests[clip_id], entry.emotion) for entry in clips if (clip_id := entry.clip.clip_id) in digests
@@ -250,7 +259,7 @@ def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme, pool: Ex
 
 
 def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
-    """Return the digests of the samples that may come again, by `clip_id`: those of one length and one level."""
+    """Return the digests, by `clip_id`, of the clips whose length and level another clip has too."""
     twins = [twin for group in originals().by_sha256.values() if len(group) > 1 for twin in group]
     lengths: dict[int, list[tuple[float, CollectedClip | None]]] = {}
     for entry in clips:
@@ -264,7 +273,7 @@ def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
             neighbours = members[max(position - 1, 0) : position] + members[position + 1 : position + 2]
             if member is not None and any(abs(rms - other) <= _LEVEL_ROUNDING for other, _ in neighbours):
                 alike.append(member)
-    # Files of the same bytes are decoded once.
+    # Files with the same bytes are decoded once.
     unknown = {entry.inspection.sha256: entry.path for entry in alike if entry.inspection.pcm_sha1 is None}
     found = dict(zip(unknown, pool.map(samples_digest, unknown.values()), strict=True))
     return {
@@ -274,13 +283,13 @@ def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
 
 
 def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[str, str, str]]:
-    """Return the published clips with the samples of a clip at hand that are not at hand themselves.
+    """Return the missing published clips that have the same samples as a given clip.
 
-    A clip whose published twin has another label is contradictory wherever that twin may be.
+    A clip whose published twin has another label is contradictory even if the twin is missing.
 
     Args:
-        digests: `pcm_sha1` of clips at hand by `clip_id`.
-        present: `clip_id` of all clips at hand.
+        digests: `pcm_sha1` of the given clips by `clip_id`.
+        present: `clip_id` of all given clips.
 
     Returns:
         `clip_id`, `pcm_sha1` and intended emotion of each.

@@ -9,8 +9,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from hf_ser.corpora import CORPORA, Corpus
-from hf_ser.corpora.licences import licence_table
+from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.layout import Configuration, Layout

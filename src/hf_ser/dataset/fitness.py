@@ -1,17 +1,20 @@
-"""The clips that no model should learn from: silence, and samples that bear two labels."""
+"""The clips that no model should learn from: silence, and samples that have two labels."""
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_ser.corpora import parse
-from hf_ser.dataset.hygiene import UNFIT_FOR_TRAINING, Fault, inspect_bytes, repeated_samples
-from hf_ser.dataset.originals import originals
+import numpy as np
+import soundfile
+
+from hf_ser.corpora import CORPORA
+from hf_ser.dataset.hygiene import UNFIT_FOR_TRAINING, repeated_samples
+from hf_ser.dataset.originals import level, originals
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[str, int]]:
-    """Leave the unfit clips out of a training part, and say in the log which.
+    """Leave the unfit clips out of a training part, and log which.
 
     Args:
         rows: Columns `audio` (`Audio(decode=False)`), `emotion` (identifiers), `clip_id` and `audio_sha256`, and
@@ -45,50 +48,37 @@ def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[s
 
 
 def unfit_clips(rows: Dataset, labels: Sequence[str]) -> dict[int, str]:
-    """Return the reason (one of `UNFIT_FOR_TRAINING`) by row, for the rows that training leaves out.
+    """Return why training leaves a row out (one of `UNFIT_FOR_TRAINING`), for the rows that it leaves out.
 
-    The column `flags` tells them. Without it, equal files with two labels are found by their digests, and the few
-    published clips that are silent or contradictory are looked at.
+    The column `flags` says so where there is one. Otherwise these are equal files with two labels, and copies of the
+    published clips in `Corpus.faults`.
     """
     if "flags" in rows.column_names:
-        flagged = {
-            row: [flag for flag in UNFIT_FOR_TRAINING if flag in flags] for row, flags in enumerate(rows["flags"])
-        }
-        return {row: found[0] for row, found in flagged.items() if found}
-    clip_ids = list(rows["clip_id"])
-    names = [labels[identifier] for identifier in rows["emotion"]]
-    unfit = {}
-    repeated = repeated_samples([str(row) for row in range(len(clip_ids))], list(rows["audio_sha256"]), names)
-    suspects = _published_suspects()
-    for row, clip_id in enumerate(clip_ids):
-        found = {*repeated.get(str(row), {}), *(_look(rows[row], clip_id, suspects) if clip_id in suspects else ())}
-        reason = next((flag for flag in UNFIT_FOR_TRAINING if flag in found), None)
-        if reason:
-            unfit[row] = reason
-    return unfit
-
-
-@cache
-def _published_suspects() -> Mapping[str, tuple[str, ...]]:
-    """Return the flags of the published clips that are silent or contradictory, by `clip_id`."""
-    known = list(originals().by_clip_id.values())
-    emotions = [clip.emotion if (clip := parse(f"{entry.clip_id}.wav")) else "" for entry in known]
-    repeated = repeated_samples([entry.clip_id for entry in known], [entry.pcm_sha1 for entry in known], emotions)
-    flags = {clip_id: tuple(found) for clip_id, found in repeated.items()}
-    flags |= {entry.clip_id: ("all_zeros",) for entry in known if entry.rms == 0.0}
-    return {clip_id: found for clip_id, found in flags.items() if set(found) & set(UNFIT_FOR_TRAINING)}
-
-
-def _look(row: Mapping[str, Any], clip_id: str, suspects: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the flags of a clip that bears the name of a suspect: another recording under that name is none."""
-    clip, audio = parse(f"{clip_id}.wav"), row["audio"]
-    if clip is None:
-        return ()
-    if audio["bytes"] is None:
-        content, name = Path(audio["path"]).read_bytes(), audio["path"]
+        found: dict[int, Sequence[str]] = dict(enumerate(rows["flags"]))
     else:
-        content, name = audio["bytes"], audio["path"] or clip_id
-    inspection = inspect_bytes(content, name, clip)
-    if isinstance(inspection, Fault):
-        return ()
-    return (*inspection.flags, *(suspects[clip_id] if inspection.provenance != "unknown" else ()))
+        names = [labels[identifier] for identifier in rows["emotion"]]
+        repeated = repeated_samples([str(row) for row in range(len(rows))], list(rows["audio_sha256"]), names)
+        found = {int(row): list(flags) for row, flags in repeated.items()}
+        faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
+        for row, clip_id in enumerate(rows["clip_id"]):
+            if clip_id in faults and _is_published(rows[row]):
+                found[row] = [*found.get(row, ()), faults[clip_id]]
+    reasons = {row: next((flag for flag in UNFIT_FOR_TRAINING if flag in found[row]), None) for row in sorted(found)}
+    return {row: reason for row, reason in reasons.items() if reason}
+
+
+def _is_published(row: Mapping[str, Any]) -> bool:
+    """Return whether a clip is the published recording of its name, in any format, and not another recording."""
+    known, audio = originals(), row["audio"]
+    if row["clip_id"] not in known.by_clip_id:
+        # Of a registered corpus, of which only the names are known.
+        return True
+    if any(original.clip_id == row["clip_id"] for original in known.with_digest(row["audio_sha256"])):
+        return True
+    try:
+        samples, rate = soundfile.read(audio["path"] if audio["bytes"] is None else io.BytesIO(audio["bytes"]))
+    except (soundfile.LibsndfileError, OSError):
+        return False
+    # As 16-bit integers: a lossy copy of silence is not exactly zero.
+    rms = math.sqrt(float(np.mean(np.square(np.rint(32768 * samples))))) if samples.size else 0.0
+    return known.is_copy(row["clip_id"], duration=len(samples) / rate, level_db=level(rms))

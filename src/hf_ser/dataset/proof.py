@@ -1,4 +1,4 @@
-"""What the parts of a split share: speakers, sentences and identical samples, and what each part holds."""
+"""What the parts of a split contain, and what they share: speakers, sentences and recordings."""
 
 import itertools
 from collections import Counter
@@ -14,18 +14,21 @@ from hf_ser.text import aligned
 __all__ = ["PAPER_WARNING", "Overlap", "Part", "SplitProof", "prove"]
 
 PAPER_WARNING = (
-    "The 'paper' protocol draws single clips at random, as the paper did: training, validation and test share "
-    "all speakers and nearly all sentences, so its scores say how well known speakers are recognised, not new "
-    "ones. Use it to compare with the paper's tables only; report 'speaker_independent' otherwise."
+    "The 'paper' protocol assigns single clips at random, as the paper did: training, validation and test share all "
+    "speakers and nearly all sentences, so its scores measure recognition of known speakers, not of new ones. Use it "
+    "only to compare with the paper's tables; report 'speaker_independent' otherwise."
 )
 
 Columns = Mapping[str, Sequence[Any]]
 """Columns by name: a dictionary of lists, or a `datasets.Dataset`."""
 
+Pairs = tuple[tuple[str, str], ...]
+"""Pairs of `clip_id`, one clip from each of two parts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a split holds.
+    """What one part of a split contains.
 
     Attributes:
         clips: Number of clips.
@@ -52,27 +55,32 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What two parts of a split share.
+    """What two parts of a split share; None where nothing was compared.
 
     Attributes:
         speakers: Speakers with clips in both parts, sorted.
-        sentences: Sentences spoken in both parts, as `corpus/sentence`, sorted; `None` where no column of
-            sentences was given, so that nothing was compared.
-        identical_samples: Pairs of clips, one from each part, whose audio is the same to the last sample;
-            `None` where no column of digests was given, so that nothing was compared.
+        sentences: Sentences spoken in both parts, as `corpus/sentence`, sorted.
+        identical_samples: Pairs of clips, one from each part, with the same samples.
+        near_identical: Further pairs that are the same recording (see `hf_ser.dataset.recordings`).
     """
 
     speakers: tuple[str, ...]
     sentences: tuple[str, ...] | None
-    identical_samples: tuple[tuple[str, str], ...] | None
+    identical_samples: Pairs | None
+    near_identical: Pairs | None = None
+
+    @property
+    def recordings(self) -> Pairs:
+        """Pairs of clips that are the same recording."""
+        return (*(self.identical_samples or ()), *(self.near_identical or ()))
 
 
 @dataclass(frozen=True, slots=True)
 class SplitProof:
-    """The proof of what a split shares between its parts.
+    """The proof of what the parts of a split share.
 
     Attributes:
-        parts: What each part holds, by name.
+        parts: What each part contains, by name.
         overlaps: What every pair of parts shares, by the two names.
     """
 
@@ -81,19 +89,19 @@ class SplitProof:
 
     @property
     def speaker_disjoint(self) -> bool:
-        """Whether no speaker has clips in two parts."""
-        return not any(overlap.speakers for overlap in self.overlaps.values())
+        """Whether no speaker is in two parts, neither by name nor by a recording under another speaker's name."""
+        return not any(overlap.speakers or overlap.recordings for overlap in self.overlaps.values())
 
     @property
     def untrained_labels(self) -> tuple[str, ...]:
-        """Labels that another part holds and the training part does not: no model can learn them."""
+        """Labels of another part that the training part lacks: no model can learn them."""
         if "train" not in self.parts:
             return ()
         held = {label for part in self.parts.values() for label in part.labels}
         return tuple(sorted(held - set(self.parts["train"].labels)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the proof in types that JSON knows.
+        """Return the proof in types that JSON has.
 
         Example:
             >>> columns = {"corpus": ["tess"] * 2, "speaker": ["tess_OAF", "tess_YAF"], "clip_id": ["a", "b"]}
@@ -118,9 +126,8 @@ class SplitProof:
                 f"{first}/{second}": {
                     "speakers": list(overlap.speakers),
                     "sentences": None if overlap.sentences is None else list(overlap.sentences),
-                    "identical_samples": None
-                    if overlap.identical_samples is None
-                    else [list(pair) for pair in overlap.identical_samples],
+                    "identical_samples": _lists(overlap.identical_samples),
+                    "near_identical": _lists(overlap.near_identical),
                 }
                 for (first, second), overlap in self.overlaps.items()
             },
@@ -134,8 +141,8 @@ class SplitProof:
             >>> print(prove(columns, {"train": [0], "test": [1]}).render())
             No speaker is in two parts.
             <BLANKLINE>
-            shared        speakers  sentences  identical samples
-            train / test         0  not compared       not compared
+            shared        speakers     sentences  identical samples  same recording
+            train / test         0  not compared       not compared    not compared
             <BLANKLINE>
                        train  test
             clips          1     1
@@ -143,12 +150,16 @@ class SplitProof:
             corpora
               tess         1     1
         """
-        head = "No speaker is in two parts." if self.speaker_disjoint else "The parts share speakers."
+        if self.speaker_disjoint:
+            head = "No speaker is in two parts."
+        else:
+            named = any(overlap.speakers for overlap in self.overlaps.values())
+            head = f"The parts share {'speakers' if named else 'recordings, under different names'}."
         if self.untrained_labels:
             head += f"\nNot in training, so never recognised: {', '.join(self.untrained_labels)}."
-        shared = [["shared", "speakers", "sentences", "identical samples"]]
+        shared = [["shared", "speakers", "sentences", "identical samples", "same recording"]]
         for (first, second), overlap in self.overlaps.items():
-            compared = (overlap.speakers, overlap.sentences, overlap.identical_samples)
+            compared = (overlap.speakers, overlap.sentences, overlap.identical_samples, overlap.near_identical)
             counts = ["not compared" if found is None else f"{len(found):,}" for found in compared]
             shared.append([f"{first} / {second}", *counts])
         parts = list(self.parts.values())
@@ -167,8 +178,12 @@ class SplitProof:
         return "\n\n".join([head, aligned(shared), aligned(held)])
 
 
-def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
-    """Count what the parts of a split hold and what every two of them share.
+def prove(
+    columns: Columns,
+    parts: Mapping[str, Sequence[int]],
+    recordings: Mapping[tuple[str, str], Pairs] | None = None,
+) -> SplitProof:
+    """Count what the parts of a split contain and what every two of them share.
 
     Sentences are compared within their corpus. Identical samples are found by the column `pcm_sha1` (a digest
     of the decoded samples) or else `sha256` (a digest of the file), where one is given.
@@ -177,9 +192,10 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
         columns: Columns `corpus`, `speaker` and `clip_id`, and where known `emotion`, `sex`, `sentence` and
             `pcm_sha1` or `sha256`: a dictionary of sequences or a `datasets.Dataset`.
         parts: Row indices by part, as `split` returns them.
+        recordings: Pairs of clips that are the same recording, by the names of two parts; None if not compared.
 
     Raises:
-        InputError: A column is missing, or an index lies outside the data set.
+        InputError: A column is missing, or an index is outside the data set.
 
     Example:
         >>> columns = {"corpus": ["savee"] * 3, "speaker": ["savee_DC", "savee_DC", "savee_JE"],
@@ -222,19 +238,22 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]]) -> SplitProof:
     repeated = _rows_with_twins(digests, parts) if digests else {}
     overlaps = {}
     for first, second in itertools.combinations(parts, 2):
+        identical = _identical(clip_ids, digests, repeated[first], repeated[second]) if digests else None
+        same = None if recordings is None else recordings.get((first, second), ())
         overlaps[first, second] = Overlap(
             speakers=tuple(sorted(set(summaries[first].speakers) & set(summaries[second].speakers))),
             sentences=tuple(sorted(f"{corpus}/{sentence}" for corpus, sentence in spoken[first] & spoken[second]))
             if sentences is not None
             else None,
-            identical_samples=_identical(clip_ids, digests, repeated[first], repeated[second]) if digests else None,
+            identical_samples=identical,
+            near_identical=None if same is None else tuple(pair for pair in same if pair not in set(identical or ())),
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
 
 
 def column_names(columns: Columns) -> list[str]:
     """Return the names of the columns of a dictionary of sequences or of a `datasets.Dataset`."""
-    # A Dataset iterates over its rows, so its names must be asked for.
+    # Iterating over a Dataset gives its rows.
     names = getattr(columns, "column_names", None)
     return list(columns) if names is None else list(names)
 
@@ -248,9 +267,9 @@ def column(columns: Columns, name: str) -> list[Any]:
 
 
 def label_column(columns: Columns) -> list[str] | None:
-    """Return the names of the labels in column `emotion`, or `None` where there is no such column.
+    """Return the names of the labels in column `emotion`; None without such a column.
 
-    Integers are named by the column's `ClassLabel` where the data set has one, else by `EMOTIONS`.
+    Integers are indices into the column's `ClassLabel` where it has one, else into `EMOTIONS`.
 
     Raises:
         InputError: A clip has no label, such as None or -1.
@@ -267,10 +286,14 @@ def label_column(columns: Columns) -> list[str] | None:
             labels.append(names[int(value)])
         else:
             raise InputError(
-                f"row {row} of column 'emotion' holds {value!r}, which is no label (one of {', '.join(names)}); "
+                f"row {row} of column 'emotion' holds {value!r}, which is not a label (one of {', '.join(names)}); "
                 "label the clip or leave it out"
             )
     return labels
+
+
+def _lists(pairs: Pairs | None) -> list[list[str]] | None:
+    return None if pairs is None else [list(pair) for pair in pairs]
 
 
 def _tally(values: Iterable[str]) -> dict[str, int]:
@@ -278,16 +301,13 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
 
 
 def _rows_with_twins(digests: Sequence[Any], parts: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Return the rows of each part whose audio comes more than once: few, so that pairs of parts compare quickly."""
+    """Return the rows of each part whose audio occurs more than once: few, so that comparing parts is fast."""
     count = Counter(digest for digest in digests if digest)
     return {name: [row for row in rows if digests[row] and count[digests[row]] > 1] for name, rows in parts.items()}
 
 
-def _identical(
-    clip_ids: Sequence[str], digests: Sequence[Any], first: Iterable[int], second: Iterable[int]
-) -> tuple[tuple[str, str], ...]:
+def _identical(clip_ids: Sequence[str], digests: Sequence[Any], first: Iterable[int], second: Iterable[int]) -> Pairs:
     by_digest: dict[Any, list[str]] = {}
     for row in first:
         by_digest.setdefault(digests[row], []).append(clip_ids[row])
-    pairs = [(other, clip_ids[row]) for row in second for other in by_digest.get(digests[row], ())]
-    return tuple(sorted(pairs))
+    return tuple(sorted((other, clip_ids[row]) for row in second for other in by_digest.get(digests[row], ())))

@@ -8,8 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from hf_ser.corpora import CORPORA, Corpus
-from hf_ser.corpora.licences import licence_table
+from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.errors import InputError
 from hf_ser.hub import statements
 from hf_ser.hub.facts import SEGMENT_SECONDS, Facts, code, entry, read_facts, shareable_record
