@@ -1,4 +1,4 @@
-"""A real client in a process of its own: it pushes what it is told to, sleeps for nobody and logs all it does."""
+"""A Hub client in its own process: it runs jobs that are sent as JSON, without waiting, and logs everything."""
 
 from __future__ import annotations
 
@@ -10,60 +10,64 @@ from typing import Any
 
 from hub_server.hub import Hub
 
-CODE = """
+_LOOP = """
 import json, logging, sys, time
 
 slept = []
 time.sleep = slept.append
 logging.basicConfig(level=logging.DEBUG)
 from hf_ser.errors import InputError
-from hf_ser.hub.commits import push_files
 
 for line in sys.stdin:
-    repo_id, files, stale, options = json.loads(line)
+    job = json.loads(line)
     slept.clear()
-    content = {path: text.encode() if isinstance(text, str) else bytes(text) for path, text in files.items()}
     try:
-        done = push_files(repo_id, content, stale=lambda path: path in stale, **{"message": "Push", **options})
-        told = [done.url, done.commit, done.pull_request, sorted(done.uploaded), list(done.deleted)]
-    except InputError as error:
-        told = str(error)
-    print("TOLD", json.dumps([told, slept]), flush=True)
-"""
-
-PUSH_MODELS = """
-import dataclasses, json, logging, sys, time
-
-slept = []
-time.sleep = slept.append
-logging.basicConfig(level=logging.INFO)
-from hf_ser import InputError, load, push_to_hub
-from hf_ser.hub import proof
-
-fresh = proof._ask
-for line in sys.stdin:
-    source, repo_id, in_a_fresh_process, options = json.loads(line)
-    slept.clear()
-    # Most tests ask other things than whether a process is fresh, and one takes seconds to start.
-    proof._ask = fresh if in_a_fresh_process else proof.answer
-    try:
-        model = load(source[1]) if isinstance(source, list) else source
-        told = dataclasses.asdict(push_to_hub(model, repo_id, **options))
+        told = run(*job)
     except InputError as error:
         told = str(error)
     print("TOLD", json.dumps(told), flush=True)
 """
-"""Takes a source (a folder, or `["load", folder]`), a repository, whether to prove in a fresh process, and options."""
+CODE = (
+    """
+from hf_ser.hub.commits import push_files
+
+def run(repo_id, files, stale, options):
+    content = {path: text.encode() if isinstance(text, str) else bytes(text) for path, text in files.items()}
+    done = push_files(repo_id, content, stale=lambda path: path in stale, **{"message": "Push", **options})
+    return [done.url, done.commit, done.pull_request, sorted(done.uploaded), list(done.deleted)]
+"""
+    + _LOOP
+)
+PUSH_MODELS = (
+    """
+import dataclasses
+from hf_ser import load, push_to_hub
+from hf_ser.hub import proof
+from hf_ser.hub.push import push_checkpoint
+
+fresh = proof._ask
+
+def run(source, repo_id, in_a_fresh_process, options):
+    # Starting a process takes seconds, so only some tests do.
+    proof._ask = fresh if in_a_fresh_process else proof.answer
+    if "progress" in options:
+        return dataclasses.asdict(push_checkpoint(source, repo_id, **options))
+    model = load(source[1]) if isinstance(source, list) else source
+    return dataclasses.asdict(push_to_hub(model, repo_id, **options))
+"""
+    + _LOOP
+)
+"""Jobs of a source (a folder, or `["load", folder]`), a repository, whether to use a fresh process, and options."""
 
 
 class Pusher:
-    """The process, for as long as the `with` block.
+    """The process, for the `with` block.
 
     Args:
         hub: The Hub.
-        token: Of the account that pushes; None for nobody's.
-        code: What the process runs.
-        env: Further variables of its environment.
+        token: Of the account that pushes; None for an anonymous client.
+        code: Program of the process.
+        env: More environment variables.
     """
 
     def __init__(self, hub: Hub, token: str | None, code: str = CODE, **env: str | None) -> None:
@@ -91,12 +95,12 @@ class Pusher:
         assert not [token for token in self._tokens if token in said], said
 
     def log(self) -> str:
-        """Return all that was written, to stdout and stderr."""
+        """Return everything written to stdout and stderr."""
         self._log.seek(0)
         return "".join(self._printed) + self._log.read()
 
     def ask(self, job: Any) -> Any:
-        """Send one line of JSON and return what is told in answer."""
+        """Send a job as one line of JSON and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -104,13 +108,11 @@ class Pusher:
         for line in self._process.stdout:
             self._printed.append(line)
             if line.startswith("TOLD "):
-                return json.loads(line.removeprefix("TOLD "))
+                told = json.loads(line.removeprefix("TOLD "))
+                assert not isinstance(told, str) or "\n" not in told
+                return told
         raise AssertionError(f"the client ended: {self.log()}")
 
-    def push(
-        self, repo_id: str, files: dict[str, str | list[int]], stale: tuple[str, ...] = (), **options: Any
-    ) -> tuple[Any, list[float]]:
-        """Push files; return what came back, or the one line of the error, and the waits in seconds."""
-        told, slept = self.ask([repo_id, files, stale, options])
-        assert isinstance(told, list) or "\n" not in told
-        return told, slept
+    def push(self, repo_id: str, files: dict[str, str | list[int]], stale: tuple[str, ...] = (), **options: Any) -> Any:
+        """Push files and return the result, or the line of the error."""
+        return self.ask([repo_id, files, stale, options])

@@ -1,19 +1,79 @@
-"""A set of files as one commit to a repository of any kind, or none: the card merged, what broke tried again."""
+"""One push: a set of files as one commit on top of a known commit, with the card's block replaced."""
 
+from __future__ import annotations
+
+import json
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from hf_ser.errors import InputError
-from hf_ser.hub.card_merge import GENERATED_CARD, merge_card
-from hf_ser.hub.repository import Content, HubRepository, Pushed, open_hub, refusals, same_content
+from hf_ser.errors import HubError, InputError, hub_errors, hub_reason, persistent
+from hf_ser.hub.blocks import combine
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import CommitInfo
 
-__all__ = ["CARD", "Content", "Pushed", "push_files"]
+__all__ = ["CARD", "Content", "Pushed", "open_hub", "push_files", "read_card"]
 
 CARD: Final = "README.md"
+
+Content: TypeAlias = Path | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The result of a push.
+
+    Attributes:
+        url: Page of the repository, or of the pull request.
+        commit: Id of the commit; None if nothing had changed.
+        pull_request: Git reference such as `refs/pr/3`.
+        uploaded: Paths of the files; those that had not changed were not sent.
+        deleted: Paths that the commit removed.
+    """
+
+    url: str
+    commit: str | None
+    pull_request: str | None = None
+    uploaded: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+
+def open_hub(repo_id: str, token: str | None = None) -> HfApi:
+    """Return a client for a push.
+
+    Args:
+        repo_id: `USER/NAME`.
+        token: Hub token; None uses the one that is logged in.
+
+    Raises:
+        InputError: `repo_id` is not valid.
+        HubError: There is no token, or offline mode is on.
+
+    Example:
+        >>> open_hub("no name")
+        Traceback (most recent call last):
+        ...
+        hf_ser.errors.InputError: repo_id 'no name' is not a valid repository id; give USER/NAME
+    """
+    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo_id)
+        valid = repo_id.count("/") == 1
+    except HFValidationError:
+        valid = False
+    if not valid:
+        raise InputError(f"repo_id '{repo_id}' is not a valid repository id; give USER/NAME")
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"nothing was pushed to '{repo_id}': offline mode is on; unset HF_HUB_OFFLINE")
+    if not (token or get_token()):
+        raise HubError(f"nothing was pushed to '{repo_id}': {hub_reason(LocalTokenNotFoundError())}")
+    return HfApi(token=token)
 
 
 def push_files(
@@ -27,81 +87,153 @@ def push_files(
     create_pr: bool = False,
     token: str | None = None,
     space_sdk: str | None = None,
-    owned_front_matter: Collection[str] = (),
+    owned: Collection[str] = (),
     stale: Callable[[str], bool] = lambda path: False,
     approve: Callable[[bool], None] = lambda public: None,
 ) -> Pushed:
-    """Put files on the Hub as one commit, made after every large file is uploaded: a reader meets all or nothing.
+    """Push files as one commit on top of the newest one: readers see the old version or the new one.
 
-    What a human wrote into the card there stays. Files that are there already are not sent again, and where
-    nothing differs there is no commit. Requests that fail for a passing reason are made again, the commit too:
-    it names the commit that it follows, so that it can land once at most.
+    What people wrote into the card there is kept, see `combine`. If somebody else pushes meanwhile, nothing is
+    overwritten. Unchanged files are not sent again; if nothing has changed, there is no commit.
 
     Args:
-        repo_id: `USER/NAME`; the repository is made where it does not exist.
-        files: Path in the repository to a local file or to bytes. `README.md` is the card as it stands here; where
-            a human's edits are in it, `GENERATED_CARD` is the card without them.
+        repo_id: `USER/NAME`; the repository is created if it does not exist.
+        files: Path in the repository to a local file or to bytes; `README.md` is the card.
         repo_type: `model`, `dataset` or `space`.
-        message: Of the commit.
+        message: Title of the commit.
         private: Whether a new repository is private.
-        revision: Branch to commit to, made where it does not exist; None takes the main one.
-        create_pr: Propose the commit as a pull request instead.
-        token: Of the Hub; None takes the one that is logged in.
-        space_sdk: Of a new Space.
-        owned_front_matter: Keys of the card's front matter that no human's edit changes.
-        stale: Which paths of the repository that are not among `files` are deleted.
-        approve: Called, before anything is changed there, with whether the repository is public; it may raise.
+        revision: Branch to commit to, created if it does not exist; None is the main branch.
+        create_pr: Open a pull request instead.
+        token: Hub token; None uses the one that is logged in.
+        space_sdk: SDK of a new Space.
+        owned: Keys of the card's front matter that an earlier push set and this one removes unless it sets them.
+        stale: Which paths of the repository that are not in `files` are deleted.
+        approve: Called with whether the repository is public, before anything in it is changed; it may raise.
 
     Returns:
         The commit, or that none was needed.
 
     Raises:
-        InputError: The Hub refuses or cannot be reached, somebody else pushed meanwhile, or the card there cannot
-            be read. The version there is as before, unless the message says that nobody knows.
+        InputError: A path is not valid, or the card there cannot be read; nothing was pushed.
+        HubError: The Hub refuses or cannot be reached, or somebody else pushed meanwhile; nothing was pushed, unless
+            the message says that this is unknown.
 
     Example:
         >>> push_files("me/ser", {"../config.json": b"{}"}, message="Add a model")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: '../config.json' is no path in a repository; give one such as data/clips.parquet
+        hf_ser.errors.InputError: '../config.json' is not a path in a repository; give one such as data/clips.parquet
     """
     for path, content in files.items():
         if not path or any(part in ("", ".", "..", ".git") for part in path.split("/")):
-            raise InputError(f"'{path}' is no path in a repository; give one such as data/clips.parquet")
-        if isinstance(content, Path) and not content.is_file():
-            raise InputError(f"{content} is not there to be pushed; write it again")
-    repository = HubRepository(open_hub(repo_id, token), repo_id, repo_type, revision, create_pr)
-    with refusals(repo_id, revision):
-        repository.make(private, space_sdk, approve)
-        head = repository.head()
-        there = repository.tree(head)
+            raise InputError(f"'{path}' is not a path in a repository; give one such as data/clips.parquet")
+        if isinstance(content, Path) and (content.is_symlink() or not content.is_file()):
+            raise InputError(f"'{content}' is missing, or is not a regular file; put the file itself there")
+    api = open_hub(repo_id, token)
+    at: dict[str, Any] = {"repo_id": repo_id, "repo_type": repo_type}
+    with hub_errors(f"nothing was pushed to '{repo_id}'", revision):
+        if not persistent(lambda: api.repo_exists(**at)):
+            persistent(lambda: api.create_repo(**at, private=private, exist_ok=True, space_sdk=space_sdk))
+        # A repository that exists may be public, whatever is asked for a new one.
+        approve(not persistent(lambda: api.repo_info(**at)).private)
+        if revision is not None and not create_pr and not revision.startswith("refs/pr/"):
+            persistent(lambda: api.create_branch(**at, branch=revision, exist_ok=True))
+        info: Any = persistent(lambda: api.repo_info(**at, revision=revision))
+        there = {file.rfilename for file in info.siblings or ()}
         local = dict(files)
         if CARD in local:
-            local |= _merged_card(repository, local, head, there, owned_front_matter)
-        changed = tuple(path for path in local if path not in there or not same_content(there[path], local[path]))
-        deleted = tuple(path for path in there if path not in local and stale(path))
-        if not changed and not deleted:
-            return Pushed(repository.url, None)
-        return repository.commit({path: local[path] for path in changed}, deleted, message, head, there)
+            card = local[CARD]
+            text = (card if isinstance(card, bytes) else card.read_bytes()).decode()
+            # The Hub itself writes a card into a new Space.
+            new_space = repo_type == "space" and len(api.list_repo_commits(**at, revision=info.sha)) == 1
+            old = read_card(api, repo_id, repo_type, info.sha) if CARD in there and not new_space else None
+            local[CARD] = combine(text, old, owned=owned).encode()
+        deleted = tuple(sorted(path for path in there - set(local) if stale(path)))
+        made = _commit(api, at, local, deleted, message, revision, create_pr, str(info.sha))
+    url = f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
+    if made.oid == info.sha:
+        return Pushed(url, None)
+    return Pushed(made.pr_url or url, made.oid, made.pr_revision, tuple(local), deleted)
 
 
-def _merged_card(
-    repository: HubRepository,
+def read_card(api: HfApi, repo_id: str, repo_type: str = "model", revision: str | None = None) -> str:
+    """Return the text of a repository's card, without the cache: its requests are retried.
+
+    Raises:
+        InputError: It is not text.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        hf_raise_for_status,
+        http_backoff,
+    )
+
+    url = hf_hub_url(repo_id, CARD, repo_type=repo_type, revision=revision, endpoint=api.endpoint)
+    response = http_backoff("GET", url, headers=build_hf_headers(token=api.token))
+    hf_raise_for_status(response)
+    try:
+        return str(response.content.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"nothing was pushed to '{repo_id}': its README.md is not UTF-8 text; fix it there, and push again"
+        ) from error
+
+
+def _commit(
+    api: HfApi,
+    at: dict[str, Any],
     files: Mapping[str, Content],
-    head: str,
-    there: Mapping[str, "RepoFile"],
-    owned: Collection[str],
-) -> dict[str, Content]:
-    """Return the card to push, and the generated one for the merge of the next push."""
-    ours = _text_of(files[CARD])
-    generated = files.get(GENERATED_CARD, ours.encode())
-    theirs = repository.text(there[CARD], head) if CARD in there else None
-    base = repository.text(there[GENERATED_CARD], head) if GENERATED_CARD in there else None
-    if base is None and repository.type == "space" and repository.is_new(head):
-        # The Hub's own card of a new Space: nobody wrote it.
-        base = theirs
-    return {CARD: merge_card(ours, theirs, base, owned=owned).encode(), GENERATED_CARD: generated}
+    deleted: Collection[str],
+    message: str,
+    revision: str | None,
+    create_pr: bool,
+    parent: str,
+) -> CommitInfo:
+    """Commit on top of `parent`; if the answer is lost, compare the newest commit with it."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    additions = [
+        CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
+        for path, content in files.items()
+    ]
+    where = {**at, "revision": revision, "create_pr": create_pr}
+    # A .gitignore in the repository must not leave out files of a push.
+    api.preupload_lfs_files(additions=additions, free_memory=False, gitignore_content="", **where)
+    operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in deleted)]
+    tries = 0
+
+    def send() -> CommitInfo:
+        nonlocal tries
+        tries += 1
+        # Not upload_folder, which makes several commits over Xet.
+        made: CommitInfo = api.create_commit(
+            operations=operations, commit_message=message, parent_commit=parent, **where
+        )
+        return made
+
+    try:
+        # With its parent a commit is made once at most, but a second request would open a second pull request.
+        return send() if create_pr else persistent(send)
+    except Exception as error:
+        if _refused(error, tries) or (not create_pr and _is_newest(api, {**at, "revision": revision}, parent)):
+            raise
+        raise HubError(
+            f"it is unknown whether the commit to '{at['repo_id']}' arrived: {hub_reason(error).partition(';')[0]}; "
+            "look at the repository, or push again: what is there is not sent twice"
+        ) from error
 
 
-def _text_of(content: Content) -> str:
-    return (content if isinstance(content, bytes) else content.read_bytes()).decode()
+def _refused(error: Exception, tries: int) -> bool:
+    """Return whether the only commit that was sent is known to have been refused, by the Hub or by its client."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None:
+        return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+    return tries == 1 and status < 500
+
+
+def _is_newest(api: HfApi, at: dict[str, Any], commit: str) -> bool:
+    try:
+        return bool(api.repo_info(**at).sha == commit)
+    except Exception:
+        return False

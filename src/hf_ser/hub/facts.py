@@ -9,37 +9,40 @@ from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
 
-__all__ = ["SEGMENT_SECONDS", "Facts", "code", "entry", "read_facts", "shareable_record", "without_local_paths"]
+__all__ = ["Facts", "code", "entry", "read_facts", "segment_seconds", "shareable_record", "without_local_paths"]
 
-SEGMENT_SECONDS: Final = 10.0
-"""Of what `finetune` cuts longer clips into, and `load`, unless told otherwise."""
-
-# What the Hub takes for a model or data set; everything else there is refused with the whole commit.
+# The Hub rejects a whole commit whose card names a model or data set in any other form.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
-# What begins like a path: from a root, a home, a drive, or the folder of the moment.
+# Starts of paths: a root, a home, a drive, the current or the parent folder.
 _PATH = re.compile(r"(?:[\\/~]|[A-Za-z]:[\\/]|\.\.?[\\/])")
+
+_ACTED_ENGLISH: Final = {"ravdess", "crema_d", "tess", "savee"}
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a run is, as far as its record says; None (or empty) for what it does not say.
+    """What a run's record says about it; None or empty where it says nothing.
 
     Attributes:
         base: Name of the base model to show: a Hub id, or the last part of a local path.
-        base_id: The same where it is a Hub id.
-        revision: Of the base model on the Hub.
+        base_id: The same if it is a Hub id.
+        revision: Commit of the base model on the Hub.
         saved: `checkpoint`, `adapter`, or `merged` for an adapter merged into its base.
         recipe: Name of the recipe.
+        adapted_head: Whether LoRA trained the head itself.
         protocol: Name of the split's protocol.
-        labels: In the order of their identifiers.
+        labels: In the order of their ids.
         dataset: Name of the data set to show.
-        dataset_id: The same where it is a Hub id.
-        corpora: Corpora that any part holds clips of.
+        dataset_id: The same if it is a Hub id.
+        corpora: Corpora with clips in any part.
+        languages: BCP-47 codes of the clips' languages.
+        licence: Licence of the data set as given by its owner.
         synthetic: Whether the clips are synthesised instead of recorded.
         example: Whether the record is invented, to show what a card looks like.
-        shared_speakers: Speakers of the test part who are in another part, too.
-        disjoint: Whether the parts share no speaker; None where nothing in the record shows it.
+        shared_speakers: Speakers of the test part who are in another part too.
+        shared_clips: Number of pairs of clips in two parts with the same audio.
+        disjoint: Whether the parts share no speaker and no recording; None if the record does not show it.
     """
 
     base: str | None
@@ -47,29 +50,38 @@ class Facts:
     revision: str | None
     saved: str | None
     recipe: str | None
+    adapted_head: bool
     protocol: str | None
     labels: tuple[str, ...]
     dataset: str | None
     dataset_id: str | None
     corpora: tuple[str, ...]
+    languages: tuple[str, ...]
+    licence: str | None
     synthetic: bool
     example: bool
     shared_speakers: tuple[str, ...]
+    shared_clips: int
     disjoint: bool | None
 
     @property
     def known_corpora(self) -> tuple[Corpus, ...]:
-        """The corpora whose terms and contents are known here; none of them for synthetic clips."""
+        """The registered corpora among `corpora`; none for synthetic clips."""
         return () if self.synthetic else tuple(CORPORA[name] for name in self.corpora if name in CORPORA)
 
     @property
-    def acted_english(self) -> bool:
-        """Whether every clip is from the four corpora."""
+    def all_known(self) -> bool:
+        """Whether every clip is from a registered corpus."""
         return bool(self.corpora) and len(self.known_corpora) == len(self.corpora)
+
+    @property
+    def acted_english(self) -> bool:
+        """Whether every clip is acted English speech of the corpora built into this library."""
+        return self.all_known and set(self.corpora) <= _ACTED_ENGLISH
 
 
 def entry(mapping: Mapping[str, Any], *path: str) -> Any:
-    """Return what lies at a path of nested mappings, or None where the path ends early.
+    """Return the value at a path of nested mappings, or None if the path does not exist.
 
     Example:
         >>> entry({"model": {"name": "me/hubert"}}, "model", "name")
@@ -82,7 +94,7 @@ def entry(mapping: Mapping[str, Any], *path: str) -> Any:
 
 
 def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
-    """Read what a run is from its run.json and metrics.json.
+    """Read the facts of a run from its run.json and metrics.json.
 
     Example:
         >>> facts = read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {"labels": ["calm", "sad"]})
@@ -94,32 +106,38 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
     saved = entry(run, "model", "saved")
     if saved is None and isinstance(run.get("recipe"), Mapping):
         saved = "adapter" if run["recipe"].get("lora") else "checkpoint"
-    shared, disjoint = _speakers(run)
+    corpora = _corpora(run, metrics)
+    synthetic = bool(entry(run, "dataset", "synthetic"))
+    shared, copies, disjoint = _shared(run)
     return Facts(
         base=base,
         base_id=base_id,
         revision=entry(run, "model", "revision") if base_id else None,
         saved=saved,
         recipe=_line(entry(run, "recipe", "name")),
+        adapted_head="classifier" in (entry(run, "recipe", "lora", "target_modules") or ()),
         protocol=_line(run.get("protocol")),
         labels=tuple(run.get("labels") or metrics.get("labels") or ()),
         dataset=dataset,
         dataset_id=dataset_id,
-        corpora=_corpora(run, metrics),
-        synthetic=bool(entry(run, "dataset", "synthetic")),
+        corpora=corpora,
+        languages=() if synthetic else _languages(run, corpora),
+        licence=None if synthetic else _line(entry(run, "dataset", "licence")),
+        synthetic=synthetic,
         example=bool(run.get("example")),
         shared_speakers=shared,
+        shared_clips=copies,
         disjoint=disjoint,
     )
 
 
 def _line(value: Any) -> str | None:
-    # A line of dashes in a name would end the front matter.
-    return None if value is None else " ".join(str(value).split())
+    # A line of dashes would end the front matter, a comment could end the generated block.
+    return None if value is None else " ".join(str(value).replace("<!--", "").split())
 
 
 def _named(described: Any) -> tuple[str | None, str | None]:
-    """Return the Hub id, if it is one, and the name to show: of a path, which is nobody's business, its end."""
+    """Return the Hub id, if it is one, and the name to show; of a local path only the last part is shown."""
     if not isinstance(described, Mapping) or not described.get("name"):
         return None, None
     name = _line(described["name"]) or ""
@@ -132,8 +150,14 @@ def _named(described: Any) -> tuple[str | None, str | None]:
     return None, _last_part(name)
 
 
+def segment_seconds(run: Mapping[str, Any]) -> float:
+    """Return the length of the segments that longer clips are cut into."""
+    # Earlier versions recorded it beside the recipe.
+    return float(entry(run, "recipe", "segment_seconds") or run.get("segment_seconds") or 10.0)
+
+
 def without_local_paths(value: Any) -> Any:
-    """Return JSON's values with every path of this machine reduced to its last part.
+    """Return JSON values with every local path reduced to its last part.
 
     Example:
         >>> without_local_paths({"name": "/home/me/hubert", "id": "me/hubert", "rate": 16000})
@@ -149,7 +173,7 @@ def without_local_paths(value: Any) -> Any:
 
 
 def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's record as others may read it: without paths of this machine, relative ones included.
+    """Return a run's record without local paths, relative ones included.
 
     Args:
         run: Contents of run.json.
@@ -159,7 +183,7 @@ def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
         {'model': {'name': 'hubert-tiny', 'local': True}}
     """
     cleaned: dict[str, Any] = without_local_paths(run)
-    # `encoders/hubert-tiny` looks like a Hub id; the record, or the folder that is there, tells that it is none.
+    # `encoders/hubert-tiny` looks like a Hub id; only the record, or the existing folder, shows that it is a path.
     for part in ("model", "dataset"):
         identifier, shown = _named(run.get(part))
         if shown and identifier is None:
@@ -179,24 +203,41 @@ def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, .
     return (*(name for name in CORPORA if name in found), *sorted(found - set(CORPORA)))
 
 
-def _speakers(run: Mapping[str, Any]) -> tuple[tuple[str, ...], bool | None]:
+def _languages(run: Mapping[str, Any], corpora: tuple[str, ...]) -> tuple[str, ...]:
+    recorded = entry(run, "dataset", "languages")
+    if recorded:
+        return tuple(map(str, recorded))
+    if not corpora or not set(corpora) <= set(CORPORA):
+        return ()
+    return tuple(dict.fromkeys(str(getattr(CORPORA[name], "language", "en")) for name in corpora))
+
+
+def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
     parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
     speakers = {name: set(part.get("speakers") or ()) for name, part in parts.items()}
     others = set().union(*(found for name, found in speakers.items() if name != "test")) if speakers else set()
     shared = tuple(sorted(others & speakers.get("test", set())))
-    if shared:
-        return shared, False
+    overlaps = (entry(run, "dataset", "proof", "overlaps") or {}).values()
+    # Sentences may be shared; every other overlap (identical or nearly identical samples) is the same recording.
+    copies = sum(
+        len(values)
+        for of in overlaps
+        for kind, values in of.items()
+        if values and kind not in ("speakers", "sentences")
+    )
+    if shared or copies or any(of.get("speakers") for of in overlaps):
+        return shared, copies, False
     proved = entry(run, "dataset", "proof", "speaker_disjoint")
     if proved is not None:
-        return shared, bool(proved)
-    return shared, True if len(speakers) > 1 and all(speakers.values()) else None
+        return shared, copies, bool(proved)
+    return shared, copies, True if len(speakers) > 1 and all(speakers.values()) else None
 
 
 def code(value: Any) -> str:
-    """Return a value as inline code that nothing in it can break out of.
+    """Return a value as inline code that it cannot break out of.
 
     Example:
         >>> code("lora`qkv")
         '`loraqkv`'
     """
-    return "`" + " ".join(str(value).replace("`", "").split()) + "`"
+    return f"`{_line(str(value).replace('`', ''))}`"

@@ -1,4 +1,4 @@
-"""The card's front matter: what the Hub's search and its leaderboards read."""
+"""The front matter of a model card: what the Hub's search and leaderboards read."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,47 +9,38 @@ from huggingface_hub.repocard_data import EvalResult, ModelCardData
 from hf_ser.corpora import Corpus
 from hf_ser.hub.facts import Facts, entry
 
-__all__ = ["OWNED", "front_matter", "licence_of"]
+__all__ = ["MODEL_KEYS", "front_matter", "licence_of"]
 
-OWNED: Final = ("library_name", "base_model_relation")
-"""What must be true of the files for anybody to load them, whatever an earlier card of a human or a tool says."""
-
-_TASK = "audio-classification"
-
-_Figure = tuple[str, float, str, dict[str, str]]
-"""Metric, value, name and arguments, as a model index has them."""
-
-_ORDER = (
-    "language",
-    "license",
-    "license_name",
-    "license_link",
+MODEL_KEYS: Final = (
     "library_name",
     "pipeline_tag",
     "base_model",
     "base_model_relation",
-    "tags",
-    "datasets",
     "metrics",
+    "co2_eq_emissions",
+    "model-index",
 )
-_FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str]], ...] = (
-    (("accuracy",), "accuracy", "Accuracy", {}),
+"""Keys that describe the files and figures of one push: a later push removes them if it does not set them."""
+
+_TASK = "audio-classification"
+_ORDER = (
+    *("language", "license", "license_name", "license_link", "library_name", "pipeline_tag"),
+    *("base_model", "base_model_relation", "tags", "datasets", "metrics"),
+)
+_FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = (
     (("uar",), "recall", "UAR (unweighted average recall)", {"average": "macro"}),
+    (("accuracy",), "accuracy", "Accuracy", None),
     (("f1", "macro"), "f1", "Macro F1", {"average": "macro"}),
     (("f1", "weighted"), "f1", "Weighted F1", {"average": "weighted"}),
-    (("f1", "micro"), "f1", "Micro F1", {"average": "micro"}),
     (("eer", "macro"), "eer", "EER, one against the rest, macro", {"average": "macro"}),
-    (("eer", "micro"), "eer", "EER, one against the rest, micro", {"average": "micro"}),
-    (("paper_eer",), "paper_eer", "Mean (FPR + FNR) / 2 of decisions (the paper's EER)", {}),
 )
-_FIGURES_OF_A_CLASS = (("recall", "Recall"), ("precision", "Precision"), ("f1", "F1"), ("eer", "EER"))
 
 
 def licence_of(corpora: Sequence[Corpus]) -> Corpus | None:
-    """Return the corpus whose licence restricts most; None without corpora.
+    """Return the corpus with the most restrictive licence; None without corpora.
 
-    No published licence comes before one that forbids passing on derivatives, and that before one that
-    forbids commercial use.
+    No published licence is the most restrictive, then one that forbids derivatives, then one that forbids
+    commercial use.
 
     Example:
         >>> from hf_ser.corpora import CORPORA
@@ -65,18 +56,18 @@ def licence_of(corpora: Sequence[Corpus]) -> Corpus | None:
 
 
 def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
-    """Return the card's front matter, YAML without its rules, in the terms that the Hub accepts.
+    """Return the card's front matter as YAML, in terms that the Hub accepts.
 
     Args:
         run: Contents of run.json.
-        metrics: Contents of metrics.json; without its `test`, nothing is said of metrics and results.
-        facts: The same, read.
-        repo_id: Where the model will lie; it names the model in the model index.
+        metrics: Contents of metrics.json; without `test`, no result is given.
+        facts: The facts read from both.
+        repo_id: Repository of the model, which names the model in the model index.
 
     Example:
         >>> from hf_ser.hub.facts import read_facts
         >>> run = {"model": {"name": "facebook/hubert-base-ls960", "saved": "adapter"}, "recipe": {"name": "lora_qkv"}}
-        >>> metrics = {"test": {"pooled": {"uar": 0.5, "per_class": {}}, "corpora": {}}}
+        >>> metrics = {"test": {"pooled": {"uar": 0.5}, "corpora": {}}}
         >>> print(front_matter(run, metrics, read_facts(run, metrics), None).partition("tags:")[0])
         library_name: peft
         pipeline_tag: audio-classification
@@ -89,9 +80,9 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         tags.append(f"base_model:adapter:{facts.base_id}")
     names = (facts.base and facts.base.rpartition("/")[2], facts.recipe)
     name = repo_id.rpartition("/")[2] if repo_id else _slug("-".join(filter(None, names))) or "model"
-    results = _eval_results(metrics["test"], facts) if "test" in metrics else None
+    results = list(_eval_results(metrics["test"], facts)) if "test" in metrics else None
     data = ModelCardData(
-        language="en" if facts.acted_english else None,
+        language=facts.languages[0] if len(facts.languages) == 1 else list(facts.languages) or None,
         **_licence(facts),
         library_name=None if facts.saved is None else "peft" if adapter else "transformers",
         pipeline_tag=_TASK,
@@ -99,7 +90,7 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         base_model=facts.base_id,
         base_model_relation=("adapter" if adapter else "finetune") if facts.base_id and facts.saved else None,
         datasets=[facts.dataset_id] if facts.dataset_id else None,
-        metrics=list(dict.fromkeys(kind for _, kind, _, _ in _FIGURES if kind != "paper_eer")) if results else None,
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) if results else None,
         co2_eq_emissions=_emissions(run),
         model_name=name if results else None,
         eval_results=results,
@@ -108,9 +99,12 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
 
 
 def _licence(facts: Facts) -> dict[str, Any]:
-    if not facts.acted_english:
-        return {}
-    strictest = licence_of(facts.known_corpora)
+    if facts.licence:
+        # The Hub knows licences by short ids in lower case; anything else is a name.
+        if re.fullmatch(r"[a-z0-9.+-]+", facts.licence):
+            return {"license": facts.licence}
+        return {"license": "other", "license_name": _slug(facts.licence.lower())}
+    strictest = licence_of(facts.known_corpora) if facts.all_known else None
     if strictest is None:
         return {}
     licence = strictest.licence
@@ -137,59 +131,29 @@ def _emissions(run: Mapping[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _eval_results(test: Mapping[str, Any], facts: Facts) -> list[EvalResult]:
+def _eval_results(test: Mapping[str, Any], facts: Facts) -> Iterator[EvalResult]:
     mark = "synthetic" if facts.synthetic else "example" if facts.example else ""
-    # The test part's own corpora: under leave_out_tess, a result on TESS is no result on the others.
+    # The test part's own corpora: under leave_out_tess, a result on TESS is not a result on the others.
     corpora = [*test["corpora"]]
-    whole = facts.dataset_id or "-".join(_slug(name) for name in corpora) or "data"
-    protocol = facts.protocol or "test"
-    listed = f"{mark} {', '.join(corpora)}".strip() or "test part"
-    parts = [(whole, protocol, listed, test["pooled"])]
-    # With a single corpus, pooled is that corpus: the Hub would take a second entry for a second result.
-    if len(corpora) > 1:
-        mean = test["mean_over_corpora"]
-        parts = [
-            (whole, protocol, f"{listed}; pooled", test["pooled"]),
-            *((_slug(name), protocol, f"{mark} {name}".strip(), test["corpora"][name]) for name in corpora),
-            (whole, f"{protocol}, mean over corpora", f"{listed}; mean over corpora", mean),
-        ]
-    results = []
-    for kind, config, name, measure in parts:
-        figures = list(_figures(measure))
-        if measure is test["pooled"]:
-            figures += _figures_of_classes(measure)
-        results += [
-            EvalResult(
+    kind = facts.dataset_id or "-".join(_slug(name) for name in corpora) or "data"
+    name = f"{mark} {', '.join(corpora) or facts.dataset or 'test part'}".strip()
+    for path, metric, title, arguments in _FIGURES:
+        value = entry(test["pooled"], *path)
+        if value is not None:
+            yield EvalResult(
                 task_type=_TASK,
                 task_name="Speech emotion recognition",
                 dataset_type="-".join(filter(None, (mark, kind))),
                 dataset_name=name,
-                dataset_config=config,
+                dataset_config=facts.protocol or "test",
                 dataset_split="test",
                 metric_type=metric,
                 metric_value=round(value, 4),
                 metric_name=title,
-                metric_args=arguments or None,
+                metric_args=arguments,
             )
-            for metric, value, title, arguments in figures
-        ]
-    return results
 
 
 def _slug(name: str) -> str:
-    # The Hub refuses a data set's type with any other character.
+    # The Hub rejects any other character in a data set's type.
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
-
-
-def _figures(measure: Mapping[str, Any]) -> Iterator[_Figure]:
-    for path, metric, title, arguments in _FIGURES:
-        value = entry(measure, *path)
-        if value is not None:
-            yield metric, value, title, arguments
-
-
-def _figures_of_classes(measure: Mapping[str, Any]) -> Iterator[_Figure]:
-    for label, figures in measure["per_class"].items():
-        for metric, title in _FIGURES_OF_A_CLASS:
-            if figures[metric] is not None:
-                yield metric, figures[metric], f"{title}, {label}", {"label": label}

@@ -1,4 +1,4 @@
-"""A metric of this library as a Space: what `evaluate.load` reads, and a page of its own."""
+"""A metric of this library as a Space, which `evaluate.load` loads and whose page computes it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["metric_space_files", "push_metric"]
 
-GRADIO: Final = "6.31.0"
-"""The release that the page was looked at with; a Space without one takes the newest."""
-
+_GRADIO: Final = "6.31.0"
+# A release that the page was tested with: a Space without one uses the newest.
+_FRONT_MATTER: Final = f"\nsdk: gradio\nsdk_version: {_GRADIO}\napp_file: app.py\n"
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
-_FRONT_MATTER: Final = {"sdk_version": GRADIO, "app_file": "app.py"}
 
 
 def push_metric(
@@ -30,31 +29,31 @@ def push_metric(
     create_pr: bool = False,
     token: str | None = None,
 ) -> Pushed:
-    """Put a metric of this library on the Hub, as a Space that `evaluate.load(repo_id)` loads.
+    """Push a metric as a Space that `evaluate.load(repo_id)` loads, as one commit.
 
-    The Space holds the metric's module, which needs nothing of this library, its card, and a page that shows the
-    card and computes the metric from pasted numbers. All files are one commit; what a human wrote into the card
-    stays.
+    The Space holds the metric's module, which does not need this library, its card, and a page that shows the card
+    and computes the metric from pasted numbers. What people wrote into the card is kept.
 
     Args:
         name: One of `hf_ser.evaluation.metrics.METRICS`.
-        repo_id: `USER/NAME`; the Space is made where it does not exist.
-        private: Whether a new Space is private: then `evaluate.load` needs a token that may read it.
-        revision: Branch to commit to, made where it does not exist; None takes the main one.
+        repo_id: `USER/NAME`; the Space is created if it does not exist.
+        private: Whether a new Space is private; then `evaluate.load` needs a token that may read it.
+        revision: Branch to commit to, created if it does not exist; None is the main branch.
         create_pr: Open a pull request instead.
-        token: Of the Hub; None takes the one that is logged in.
+        token: Hub token; None uses the one that is logged in.
 
     Returns:
         The commit, or that none was needed.
 
     Raises:
-        InputError: There is no such metric, `evaluate` could not load a Space of that name, or the Hub refuses.
+        InputError: There is no such metric, or `evaluate` could not load a Space of that name.
+        HubError: The Hub refuses or cannot be reached.
 
     Example:
         >>> push_metric("eer", "me/my.eer")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: 'me/my.eer' cannot be a metric: evaluate imports it by its name; give USER/NAME of ...
+        hf_ser.errors.InputError: 'me/my.eer' cannot hold a metric: evaluate imports it by its name; give USER/NAME ...
     """
     from hf_ser.hub.commits import push_files
 
@@ -68,33 +67,32 @@ def push_metric(
         create_pr=create_pr,
         token=token,
         space_sdk="gradio",
-        owned_front_matter=("sdk", "app_file"),
     )
 
 
 def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
-    """Return the files of a metric's Space by their paths in it.
+    """Return the files of a metric's Space by their paths.
 
     Args:
         name: One of `hf_ser.evaluation.metrics.METRICS`.
-        repo_id: `USER/NAME`. `evaluate` looks for the module under the name of the repository.
+        repo_id: `USER/NAME`; `evaluate` looks for a module of the repository's name.
 
     Raises:
         InputError: There is no such metric, or `evaluate` could not load a Space of that name.
 
     Example:
-        >>> sorted(metric_space_files("eer", "me/my_eer"))
-        ['README.md', 'app.py', 'my_eer.py', 'requirements.txt']
+        >>> {"README.md", "app.py", "my_eer.py", "requirements.txt"} <= set(metric_space_files("eer", "me/my_eer"))
+        True
     """
     require_metric(name)
     if not _REPO_ID.fullmatch(repo_id):
         raise InputError(
-            f"'{repo_id}' cannot be a metric: evaluate imports it by its name; give USER/NAME of letters, digits, _ "
+            f"'{repo_id}' cannot hold a metric: evaluate imports it by its name; give USER/NAME of letters, digits, _ "
             "and -, without a dot"
         )
     module = repo_id.partition("/")[2]
     if module.casefold() == "app":
-        raise InputError(f"'{repo_id}' cannot be a metric: app.py is the Space's page; give another name")
+        raise InputError(f"'{repo_id}' cannot hold a metric: app.py is the Space's page; give another name")
     folder = resources.files("hf_ser.evaluation.metrics").joinpath(name)
     templates = resources.files("hf_ser").joinpath("templates", "metric_space")
     page = templates.joinpath("app.py.jinja").read_text(encoding="utf-8")
@@ -107,8 +105,7 @@ def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
 
 
 def _card(text: str, name: str, repo_id: str) -> str:
-    """Return a metric folder's card as that of a Space: it loads the Space, and links to no neighbour."""
-    fields = "".join(f"{key}: {value}\n" for key, value in _FRONT_MATTER.items())
-    text = text.replace("\nsdk: gradio\n", f"\nsdk: gradio\n{fields}", 1)
+    """Return the metric's card for its Space: its code loads the Space, and it has no links to other metrics."""
+    text = text.replace("\nsdk: gradio\n", _FRONT_MATTER, 1)
     text = text.replace(f'evaluate.load("./{name}")  # this folder; needs no network', f'evaluate.load("{repo_id}")')
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)

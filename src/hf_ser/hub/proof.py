@@ -1,4 +1,4 @@
-"""The proof before a push: what was staged, loaded in a process of its own, answers the probe as the model did."""
+"""The check before a push: the files, loaded in a fresh process, must give the logits of the trained model."""
 
 from __future__ import annotations
 
@@ -9,40 +9,36 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from hf_ser.errors import InputError
-from hf_ser.remote import without_tokens
+from hf_ser.errors import InputError, without_tokens
 
 __all__ = ["answer", "main", "prove"]
 
 logger = logging.getLogger(__name__)
 
+BOUND: Final = 1e-5
+"""Largest relative difference of logits: merging an adapter rounds its weights."""
+
 _MARK = "hf_ser proof: "
-# The working directory is taken off the search path: a folder in it could stand in for a library.
+# Without the working directory on the search path: a folder there could replace a library.
 _PROGRAM = "import sys; sys.path[:1] = []; sys.path.append(sys.argv[1]); from hf_ser.hub.proof import main; main()"
 _DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def prove(
-    folder: Path,
-    expected: Sequence[Sequence[float]],
-    labels: Sequence[str],
-    *,
-    bound: float,
-    token: str | None = None,
+    folder: Path, expected: Sequence[Sequence[float]], labels: Sequence[str], *, token: str | None = None
 ) -> float:
-    """Load a folder in a fresh process and compare labels and logits with what they must be.
+    """Load a folder in a fresh process and compare its labels and logits with the trained model's.
 
     Args:
-        folder: Holds a checkpoint or an adapter.
-        expected: Logits of the probe, as `probe_logits` gives them.
-        labels: In the order of their identifiers.
-        bound: Largest difference allowed, see `probe_difference`.
-        token: Of the Hub, for an adapter's base.
+        folder: A checkpoint or an adapter.
+        expected: Logits of the probe, see `probe_logits`.
+        labels: In the order of their ids.
+        token: Hub token for an adapter's base.
 
     Returns:
-        The difference.
+        The largest difference, see `probe_difference`.
 
     Raises:
         InputError: The folder does not load, or is another model.
@@ -51,20 +47,19 @@ def prove(
 
     found = _ask(folder, token)
     if "error" in found:
-        raise InputError(f"nothing was pushed: loaded in a fresh process, the model fails: {found['error']}")
+        raise InputError(f"nothing was pushed: the saved model fails to load in a fresh process: {found['error']}")
     if found["labels"] != list(labels):
         raise InputError(
-            f"nothing was pushed: loaded in a fresh process, the model's labels are {', '.join(found['labels'])} "
-            f"instead of {', '.join(labels)}"
+            f"nothing was pushed: the saved model's labels are {', '.join(found['labels'])} instead of "
+            f"{', '.join(labels)}; restore its config.json"
         )
     difference = probe_difference(expected, found["logits"])
-    if not difference <= bound:
+    if not difference <= BOUND:
         raise InputError(
-            f"nothing was pushed: loaded in a fresh process, the model's logits differ by {difference:.1e} from those "
-            f"of the model that was trained (allowed: {bound:.0e}); its files, or its base model, are not the same "
-            "any more"
+            f"nothing was pushed: the reloaded model's logits differ by {difference:.1e} from the trained model's "
+            f"(allowed: {BOUND:.0e}); its files or its base model have changed: restore them, or fine-tune again"
         )
-    logger.info("loaded in a fresh process, the model gives the logits that it should, within %.1e", difference)
+    logger.info("Verified: the reloaded model matches (largest difference %.1e)", difference)
     return difference
 
 
@@ -72,7 +67,7 @@ def _ask(folder: Path, token: str | None) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name not in _DISTRIBUTED}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(Path(__file__).parents[2])],
-        # The token comes by the pipe: others see arguments.
+        # On stdin, since other users can read arguments.
         input=json.dumps({"folder": str(folder), "token": token}),
         env=environment,
         capture_output=True,
@@ -81,14 +76,14 @@ def _ask(folder: Path, token: str | None) -> dict[str, Any]:
     )
     for line in done.stdout.splitlines():
         if line.startswith(_MARK):
-            told: dict[str, Any] = json.loads(line.removeprefix(_MARK))
-            return told
+            found: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return found
     last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     return {"error": without_tokens(last)}
 
 
 def answer(folder: Path | str, token: str | None) -> dict[str, Any]:
-    """Load a folder here and return its `labels` and the probe's `logits`, or the `error`."""
+    """Load a folder in this process and return its `labels` and the probe's `logits`, or the `error`."""
     from hf_ser.models.checkpoint import open_model
     from hf_ser.models.head import plain_model
     from hf_ser.models.probe import probe_logits
@@ -102,6 +97,6 @@ def answer(folder: Path | str, token: str | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer for the folder that stdin names; the fresh process runs this."""
+    """Print the answer for the folder that stdin names; the fresh process runs this."""
     asked = json.loads(sys.stdin.read())
     sys.stdout.write(f"\n{_MARK}{json.dumps(answer(**asked))}\n")

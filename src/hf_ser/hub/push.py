@@ -1,4 +1,4 @@
-"""A model on the Hub: proved in a fresh process, then put there as one commit."""
+"""A model on the Hub: verified in a fresh process, then pushed as one commit with its card."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.hub.access import base_on_hub, check_access
-from hf_ser.hub.artefact import Artefact, is_replaced, stage_folder, stage_model
+from hf_ser.hub.blocks import combine
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.card_merge import GENERATED_CARD, merge_card
-from hf_ser.hub.commits import CARD, Content, Pushed, push_files
-from hf_ser.hub.front_matter import OWNED
+from hf_ser.hub.commits import CARD, Pushed, push_files
+from hf_ser.hub.front_matter import MODEL_KEYS
 from hf_ser.hub.proof import prove
-from hf_ser.hub.short_card import render_short_card
+from hf_ser.hub.staging import is_ours, stage_checkpoint, stage_folder, stage_model
 
-__all__ = ["push_to_hub"]
+__all__ = ["push_checkpoint", "push_to_hub"]
 
 
 def push_to_hub(
@@ -32,87 +31,111 @@ def push_to_hub(
     base_model: str | None = None,
     token: str | None = None,
 ) -> Pushed:
-    """Put a fine-tuned model or adapter on the Hub, with its labels, preprocessor, records and card.
+    """Push a fine-tuned model or adapter with its labels, preprocessor, records and card.
 
-    Before anything leaves the machine, what is to be pushed is loaded in a fresh process and must give the logits
-    of the model that was trained, on two made-up clips: within 1e-6, merged within 1e-5, relative to the larger of 1
-    and the largest logit. Nothing but files of this library goes up, and no path of this machine is in them. What a
-    human wrote into the card stays, here and there. Nothing here is changed.
+    First, the files are loaded in a fresh process and must give the logits of the trained model for two synthetic
+    clips (relative difference at most 1e-5). Only files of this library are pushed, links are not followed, and local
+    paths are removed. On the card, what people wrote outside the generated block is kept. Nothing local is changed.
 
     Args:
         source: A folder that `finetune` wrote, or what `load` returned: an object with a `model` and its
-            `feature_extractor`. Such an object comes without records, so that its card gives no figures.
-        repo_id: `USER/NAME`; the repository is made where it does not exist.
-        merged: Merge an adapter into its base: a plain checkpoint, which loads without the base and without `peft`.
+            `feature_extractor`, whose card has no figures since there are no records.
+        repo_id: `USER/NAME`; the repository is created if it does not exist.
+        merged: Merge an adapter into its base, for a checkpoint that loads without the base and without `peft`.
         private: Whether a new repository is private.
-        revision: Branch to commit to, made where it does not exist; None takes the main one.
-        create_pr: Propose the commit as a pull request instead.
-        base_model: Hub id of the base model, where the model was trained from a folder: an adapter on a folder of
-            this machine would load for nobody else. The newest commit there must be the same model.
-        token: Of the Hub; None takes the one that is logged in.
+        revision: Branch to commit to, created if it does not exist; None is the main branch.
+        create_pr: Open a pull request instead.
+        base_model: Hub id of the base model, for an adapter trained on a local folder. Its newest commit must be the
+            same model.
+        token: Hub token; None uses the one that is logged in.
 
     Returns:
         The commit, or that none was needed.
 
     Raises:
-        InputError: The folder is none of ours, its adapter's base is on this machine alone, what would be pushed is
-            another model than the one that was trained, or the Hub refuses.
+        InputError: The folder is not a finished run, the base of its adapter is a local folder, or the files give
+            other logits than the trained model.
+        HubError: The Hub refuses or cannot be reached.
 
     Example:
         >>> push_to_hub("no/such/folder", "me/hubert-ser")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: 'no/such/folder' is no folder; give the one that finetune wrote
+        hf_ser.errors.InputError: 'no/such/folder' is not a folder; give the one that finetune wrote
     """
     folder = _folder(source)
     if folder is not None and not folder.is_dir():
-        raise InputError(f"'{folder}' is no folder; give the one that finetune wrote")
+        raise InputError(f"'{folder}' is not a folder; give the one that finetune wrote")
     check_access(repo_id, create_pr=create_pr, token=token)
     base = None if base_model is None else base_on_hub(base_model, token)
     with tempfile.TemporaryDirectory(prefix="hf_ser-push-") as temporary:
-        staged = Path(temporary)
         if folder is not None:
-            artefact = stage_folder(folder, staged, merged=merged, base=base)
+            staged = stage_folder(folder, Path(temporary), merged=merged, base=base)
         else:
-            artefact = stage_model(source, staged, merged=merged, base=base)
-        prove(staged, artefact.logits, artefact.run["labels"], bound=artefact.bound, token=token)
+            staged = stage_model(source, Path(temporary), merged=merged, base=base)
+        prove(staged.folder, staged.logits, staged.run["labels"], token=token)
+        kind = {"adapter": "an adapter", "merged": "a merged adapter"}.get(staged.run["model"]["saved"], "a checkpoint")
+        card = combine(render_model_card(staged.run, staged.metrics, repo_id=repo_id), staged.card, owned=MODEL_KEYS)
         return push_files(
             repo_id,
-            {**artefact.files(), **_cards(artefact, repo_id)},
-            message=_message(artefact.run),
+            {**staged.files(), CARD: card.encode()},
+            message=f"Push {kind} with hf_ser",
             private=private,
             revision=revision,
             create_pr=create_pr,
             token=token,
-            owned_front_matter=OWNED,
-            stale=is_replaced,
+            owned=MODEL_KEYS,
+            stale=is_ours,
+        )
+
+
+def push_checkpoint(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    run: Mapping[str, Any],
+    logits: list[list[float]],
+    progress: Mapping[str, Any],
+    *,
+    token: str | None = None,
+) -> Pushed:
+    """Push a model that training saved, verified like a finished one, with a card that says training goes on.
+
+    Call it in a background thread, and log what it raises: a failed push must not end a training.
+
+    Args:
+        folder: The model as `save_model` wrote it; it must not change during the call. Nothing to resume from is
+            pushed.
+        repo_id: `USER/NAME`; a private repository is created if it does not exist.
+        run: What is known of the run, with the keys of run.json.
+        logits: Logits of the model in training for the probe.
+        progress: `step`, `epoch` and, if it was measured, `validation_uar` of the model.
+        token: Hub token; None uses the one that is logged in.
+
+    Raises:
+        InputError: The folder gives other logits, or the base of its adapter is a local folder.
+        HubError: The Hub refuses or cannot be reached.
+    """
+    with tempfile.TemporaryDirectory(prefix="hf_ser-push-") as temporary:
+        staged = stage_checkpoint(Path(folder), Path(temporary), run, logits)
+        prove(staged.folder, staged.logits, staged.run["labels"], token=token)
+        card = render_model_card(staged.run, None, repo_id=repo_id, progress=progress)
+        return push_files(
+            repo_id,
+            {**staged.files(), CARD: card.encode()},
+            message=f"Training in progress, step {progress['step']}",
+            token=token,
+            owned=MODEL_KEYS,
+            stale=is_ours,
         )
 
 
 def _folder(source: Any) -> Path | None:
-    """Return the folder that a source is, or None for a loaded model."""
-    if isinstance(source, str | os.PathLike):
-        return Path(source)
-    output = getattr(source, "output_dir", None)
-    if output is not None:
-        return Path(output)
+    """Return the folder of a source, or None for a loaded model."""
+    folder = source if isinstance(source, str | os.PathLike) else getattr(source, "output_dir", None)
+    if folder is not None:
+        return Path(folder)
     if not hasattr(source, "model") or not hasattr(source, "feature_extractor"):
         raise InputError(
             f"a {type(source).__name__} cannot be pushed; give the folder that finetune wrote, or what load returned"
         )
     return None
-
-
-def _cards(artefact: Artefact, repo_id: str) -> dict[str, Content]:
-    """Return the card with what a human wrote into the local one, and the card as generated."""
-    if artefact.metrics is None:
-        card = render_short_card(artefact.run, repo_id=repo_id)
-        return {CARD: card.encode(), GENERATED_CARD: card.encode()}
-    generated = render_model_card(artefact.run, artefact.metrics, repo_id=repo_id)
-    edited, base = artefact.card
-    return {CARD: merge_card(generated, edited, base).encode(), GENERATED_CARD: generated.encode()}
-
-
-def _message(run: Mapping[str, Any]) -> str:
-    kind = {"adapter": "an adapter", "merged": "a merged adapter"}.get(run["model"]["saved"], "a checkpoint")
-    return f"Push {kind} by hf_ser"

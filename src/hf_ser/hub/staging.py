@@ -1,0 +1,232 @@
+"""The files of a model to push, put into a folder: our files only, no links, no local path."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hf_ser.errors import InputError
+from hf_ser.files import write_json, write_text
+from hf_ser.hub.commits import CARD
+from hf_ser.hub.facts import entry, shareable_record, without_local_paths
+from hf_ser.models.probe import PROBE
+
+__all__ = ["Staged", "is_ours", "stage_checkpoint", "stage_folder", "stage_model"]
+
+_WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+_ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors")
+_SETTINGS: Final = ("config.json", "preprocessor_config.json")
+_RECORDS: Final = ("run.json", "metrics.json", "predictions.csv", "report.md", "confusion.png")
+
+
+def is_ours(path: str) -> bool:
+    """Return whether a push of a model writes a file of this name; a push removes those that it does not write.
+
+    Example:
+        >>> is_ours("model-00002-of-00003.safetensors"), is_ours("training_args.bin"), is_ours("docs/config.json")
+        (True, False, False)
+    """
+    return bool(_WEIGHTS.fullmatch(path)) or path in (*_ADAPTER, *_SETTINGS, *_RECORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A model ready to push.
+
+    Attributes:
+        folder: Holds the files, without the card.
+        run: Contents of run.json, as far as they are known.
+        metrics: Contents of metrics.json; None for a model without records.
+        logits: Logits of the trained model for the probe.
+        card: The local card, which people may have edited; None if there is none.
+    """
+
+    folder: Path
+    run: Mapping[str, Any]
+    metrics: Mapping[str, Any] | None
+    logits: list[list[float]]
+    card: str | None = None
+
+    def files(self) -> dict[str, Path]:
+        """Return the files by their paths in the repository."""
+        return {file.name: file for file in sorted(self.folder.iterdir()) if is_ours(file.name)}
+
+
+def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
+    """Copy what is pushed of a folder that `finetune` wrote; the folder itself is not changed.
+
+    Args:
+        source: The run's folder.
+        folder: An empty folder.
+        merged: Whether to merge the adapter into its base.
+        base: Hub id and commit to record as the base model.
+
+    Raises:
+        InputError: The folder is not a complete run, or holds a link.
+    """
+    _check_run(source)
+    run, metrics = _read(source / "run.json"), _read(source / "metrics.json")
+    model: dict[str, Any] = run.setdefault("model", {})
+    saved = model.get("saved") or ("adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint")
+    if merged and saved != "adapter":
+        raise InputError(f"'{source}' is a full checkpoint, there is no adapter to merge; leave out merged (--merged)")
+    sharded = (source / "model.safetensors.index.json").is_file()
+    _require(source, *(_ADAPTER if saved == "adapter" else () if sharded else ("model.safetensors",)))
+    probe = run.get("probe") or {}
+    if probe.get("clips") != PROBE:
+        raise InputError(f"'{source}' has no logits to verify (an earlier hf_ser wrote it); fine-tune again")
+    _copy(source, folder, [*_RECORDS, *_SETTINGS])
+    if not merged:
+        _copy(source, folder, list(_ADAPTER) if saved == "adapter" else _shards(source))
+    if merged:
+        from hf_ser.models.checkpoint import merge, open_model, save_model
+
+        opened, feature_extractor = open_model(source)
+        save_model(merge(opened), folder, feature_extractor)
+        saved = "merged"
+    _shorten_paths(folder / "report.md", run)
+    _finish(folder, run, saved, base)
+    run = shareable_record(run)
+    write_json(folder / "run.json", run)
+    card = source / CARD
+    return Staged(folder, run, metrics, probe["logits"], card.read_text(encoding="utf-8") if _regular(card) else None)
+
+
+def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
+    """Save a loaded model for a push; the model is not changed.
+
+    Args:
+        source: Has a `model` and a `feature_extractor`.
+        folder: An empty folder.
+        merged: Whether to merge the adapter into its base.
+        base: Hub id and commit to record as the base model.
+
+    Raises:
+        InputError: The model is not an adapter that could be merged.
+    """
+    from hf_ser.models.checkpoint import merge, save_model
+    from hf_ser.models.head import plain_model
+    from hf_ser.models.probe import probe_logits
+
+    model, feature_extractor = source.model, source.feature_extractor
+    plain = plain_model(model)
+    if merged and plain is model:
+        raise InputError("the model is not an adapter, there is nothing to merge; leave out merged")
+    logits = probe_logits(copy.deepcopy(model), feature_extractor)
+    save_model(merge(copy.deepcopy(model)) if merged else model, folder, feature_extractor)
+    run: dict[str, Any] = {
+        "model": {"architecture": type(plain).__name__},
+        "labels": [plain.config.id2label[index] for index in range(plain.config.num_labels)],
+    }
+    if plain is not model:
+        settings = next(iter(model.peft_config.values()))
+        if name := settings.base_model_name_or_path:
+            run["model"] |= {"name": name, "local": Path(name).exists(), "revision": settings.revision}
+    _finish(folder, run, "merged" if merged else "checkpoint" if plain is model else "adapter", base)
+    return Staged(folder, shareable_record(run), None, logits)
+
+
+def stage_checkpoint(source: Path, folder: Path, run: Mapping[str, Any], logits: list[list[float]]) -> Staged:
+    """Copy what is pushed of a model that training saved: its weights and settings, nothing to resume from.
+
+    Raises:
+        InputError: It is an adapter on a local base, or holds a link.
+    """
+    saved = "adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint"
+    _copy(source, folder, [*_SETTINGS, *(_ADAPTER if saved == "adapter" else _shards(source))])
+    known = {**run, "model": dict(run.get("model") or {})}
+    _finish(folder, known, saved, None)
+    return Staged(folder, shareable_record(known), None, logits)
+
+
+def _check_run(source: Path) -> None:
+    if not source.is_dir():
+        raise InputError(f"'{source}' is not a folder; give the one that finetune wrote")
+    if not (source / "run.json").is_file():
+        if (source / "checkpoints").is_dir():
+            raise InputError(f"'{source}' is not a finished run; resume it (--resume), then push it")
+        raise InputError(f"'{source}' is not a finished run: it has no run.json; give the folder that finetune wrote")
+    _require(source, *_SETTINGS, "metrics.json")
+
+
+def _require(source: Path, *names: str) -> None:
+    for name in names:
+        if not (source / name).is_file():
+            raise InputError(f"'{source}' is incomplete: it has no {name}; fine-tune again, or restore the file")
+
+
+def _shards(source: Path) -> list[str]:
+    return [file.name for file in source.iterdir() if _WEIGHTS.fullmatch(file.name)]
+
+
+def _regular(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
+
+
+def _copy(source: Path, folder: Path, names: list[str]) -> None:
+    """Link hard or copy files; a symbolic link could add any private file of this machine."""
+    for name in names:
+        file, place = source / name, folder / name
+        if file.is_symlink():
+            raise InputError(f"'{file}' is a link, and a push follows none; put the file itself there")
+        if not file.is_file():
+            continue
+        try:
+            place.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, place)
+
+
+def _shorten_paths(report: Path, run: Mapping[str, Any]) -> None:
+    """Reduce the paths of model and data set, which an earlier hf_ser wrote into its report, to their last parts."""
+    if not report.is_file():
+        return
+    text = report.read_text(encoding="utf-8")
+    for part in ("model", "dataset"):
+        if name := entry(run, part, "name"):
+            text = text.replace(str(name), without_local_paths(str(name)))
+    write_text(report, text)
+
+
+def _finish(folder: Path, run: dict[str, Any], saved: str, base: tuple[str, str] | None) -> None:
+    """Record how the model is saved and where its base is, and remove local paths from the settings.
+
+    Raises:
+        InputError: The base of an adapter is a local folder.
+    """
+    model = run["model"]
+    model["saved"] = saved
+    if base is not None:
+        model |= {"name": base[0], "local": False, "revision": base[1]}
+    for name in (*_SETTINGS, *(_ADAPTER[:1] if saved == "adapter" else ())):
+        settings = _read(folder / name)
+        if name == _ADAPTER[0]:
+            path = str(settings.get("base_model_name_or_path"))
+            if base is not None:
+                settings |= {"base_model_name_or_path": base[0], "revision": base[1]}
+            elif model.get("local") or Path(path).exists():
+                raise InputError(
+                    f"the adapter's base model '{path}' is a local folder, so nobody else could load the adapter; "
+                    "name the base on the Hub by base_model (--base-model USER/NAME), or push merged=True (--merged)"
+                )
+            settings["revision"] = settings.get("revision") or model.get("revision")
+        write_json(folder / name, without_local_paths(settings))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: {error}; fine-tune again, or restore the file") from error
+    return values

@@ -1,0 +1,233 @@
+"""The tables of a model card: labels, split, results, settings, environment."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hf_ser.corpora import CORPORA
+from hf_ser.hub.facts import Facts, code, entry
+from hf_ser.models.recipes import RECIPES
+from hf_ser.text import markdown_table, percent, percent_range
+
+__all__ = ["environment", "label_table", "limits", "results", "split", "training"]
+
+_PROTOCOLS: Mapping[str, str] = {
+    "speaker_independent": "each speaker is in one part only",
+    "fold": "one fold of a cross-validation without shared speakers; report the mean over all folds",
+    "leave_out": "the test part is a corpus that is not in the training data",
+    "paper": "a random draw of clips as in the paper, only for comparison with its tables",
+    "given": "the parts are those of the data set",
+}
+# Fields of a recipe by the name of the `TrainingArguments` that may replace them.
+_ARGUMENTS: Mapping[str, str] = {
+    "learning_rate": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "warmup": "warmup_steps",
+    "weight_decay": "weight_decay",
+}
+# Arguments that the card gives elsewhere, or that do not change the result.
+_ELSEWHERE = {
+    *_ARGUMENTS.values(),
+    *("seed", "data_seed", "greater_is_better", "load_best_model_at_end", "metric_for_best_model", "disable_tqdm"),
+    *("do_eval", "logging_steps", "logging_strategy", "report_to", "save_total_limit", "remove_unused_columns"),
+    *("restore_callback_states_from_checkpoint", "dataloader_num_workers", "dataloader_pin_memory"),
+    *("per_device_eval_batch_size",),
+}
+
+
+def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
+    """Return the labels with their ids and their clips in each part; None if no label is known."""
+    parts = entry(run, "dataset", "parts") or {}
+    rows = [
+        (label, str(index), *(f"{_clips_of(part, label):,}" for part in parts.values()))
+        for index, label in enumerate(facts.labels)
+    ]
+    return markdown_table(("label", "id", *(f"{name} clips" for name in parts)), rows) if rows else None
+
+
+def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return the protocol, the contents of the parts, and what they share."""
+    blocks = []
+    if facts.protocol:
+        kind = next((kind for kind in _PROTOCOLS if facts.protocol.startswith(kind)), None)
+        # What a protocol promises is not said if the record does not show it.
+        meaning = _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
+        blocks.append(f"Protocol {code(facts.protocol)}{f': {meaning}' if meaning else ''}.")
+    rows = []
+    for name, part in (entry(run, "dataset", "parts") or {}).items():
+        held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
+        listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
+        rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
+    if rows:
+        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows, numbers=(1, 2)))
+    shared = []
+    for pair, overlap in (entry(run, "dataset", "proof", "overlaps") or {}).items():
+        counts = [f"{len(found):,} {kind.replace('_', ' ')}" for kind, found in overlap.items() if found]
+        shared += [f"{pair.replace('/', ' and ')} share {', '.join(counts)}"] if counts else []
+    if rows and facts.disjoint is not None:
+        claim = "No speaker is in two parts." if facts.disjoint else "The parts overlap."
+        blocks.append(claim + (f" By count, {'; '.join(shared)}." if shared else ""))
+    about = []
+    if facts.dataset:
+        link = f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"
+        about.append(f"Data set: {link if facts.dataset_id else code(facts.dataset)}.")
+    if fingerprint := entry(run, "dataset", "fingerprint"):
+        about.append(f"Fingerprint (SHA-256 over ids, labels and bytes of the clips): {code(fingerprint)}.")
+    return [*blocks, " ".join(about)] if about else blocks
+
+
+def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return the known limits that the records show."""
+    found = []
+    trained: Mapping[str, Any] = entry(run, "dataset", "parts", "train", "counts") or {}
+    homes = {label: [corpus for corpus, counts in trained.items() if counts.get(label)] for label in facts.labels}
+    if trained and (missing := [label for label, corpora in homes.items() if not corpora]):
+        found.append(f"No training clip has the label {', '.join(missing)}: the model cannot predict it reliably.")
+    alone = {label: corpora[0] for label, corpora in homes.items() if len(corpora) == 1}
+    if alone and len(facts.corpora) > 1:
+        listed = ", ".join(f"{label} ({_title(corpus)})" for label, corpus in alone.items())
+        found.append(f"Only one corpus has training clips of {listed}: the recording may reveal the label.")
+    sexes = {corpus.name: {speaker.sex for speaker in corpus.speakers.values()} for corpus in facts.known_corpora}
+    single = [f"{next(iter(only))} in {_title(name)}" for name, only in sexes.items() if len(only) == 1]
+    if single:
+        found.append(f"Sex and corpus are confounded: every speaker is {', '.join(single)}.")
+    overlaps = entry(run, "dataset", "proof", "overlaps") or {}
+    if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
+        found.append("The test clips repeat sentences of the training or validation clips.")
+    return found
+
+
+def results(test: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of the test part by corpus and by emotion, and notes on their intervals."""
+    pooled = test["pooled"]
+    measures = [*test["corpora"].items()] or [("all clips", pooled)]
+    if len(measures) > 1:
+        measures += [("pooled", pooled), ("mean over corpora", test["mean_over_corpora"])]
+    rows = []
+    for name, measure in measures:
+        cells = [
+            _with_interval(entry(measure, *path), measure["intervals"][key])
+            for path, key in ((("uar",), "uar"), (("accuracy",), "accuracy"), (("f1", "macro"), "f1_macro"))
+        ]
+        counts = [f"{measure[key]:,}" if key in measure else "" for key in ("clips", "speakers")]
+        rows.append((name, *counts, *cells, percent(measure["eer"]["macro"])))
+    emotions = [
+        (
+            label,
+            f"{figures['support']:,}",
+            _with_interval(figures["recall"], figures["recall_interval"]),
+            *(percent(figures[key]) for key in ("precision", "f1", "eer")),
+        )
+        for label, figures in pooled["per_class"].items()
+    ]
+    return {
+        "corpora": markdown_table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows),
+        "notes": [f"{name}: {measure['intervals_note']}." for name, measure in measures if measure["intervals_note"]],
+        "emotions": markdown_table(("emotion", "clips", "recall", "precision", "F1", "EER"), emotions),
+    }
+
+
+def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return the settings, with the recipe's own value where it differs, and the course of the training."""
+    recipe, arguments = run.get("recipe"), run.get("arguments")
+    blocks = []
+    if isinstance(recipe, Mapping):
+        declared = RECIPES.get(str(facts.recipe))
+        own = json.loads(json.dumps(declared.as_dict())) if declared else {}
+        rows = []
+        for field, recorded in recipe.items():
+            value, default = json.loads(json.dumps(recorded)), own.get(field)
+            if field in _ARGUMENTS and isinstance(arguments, Mapping):
+                # Only arguments that differ from the defaults of transformers are recorded.
+                value = arguments.get(_ARGUMENTS[field], f"the default of transformers {_version(run)}".strip())
+            if field in ("name", "summary") or (not _plain(value) and value == default):
+                continue
+            differs = field in own and value != default
+            rows.append((field, _plain(value) + (f" (recipe: {_plain(default) or 'none'})" if differs else "")))
+        head = run.get("head") or {}
+        rows += [("head", ", ".join(filter(None, (head.get("head"), head.get("start")))))]
+        rows += [("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ())))]
+        rows += [("augmentation", _plain(run["augmentation"] or "none"))] if "augmentation" in run else []
+        rows = [(name, value) for name, value in rows if value]
+        blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
+    blocks += _course(run)
+    others = {key: value for key, value in (arguments or {}).items() if key not in _ELSEWHERE}
+    if others:
+        listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
+        blocks.append(f"Other training arguments that differ from the defaults of `transformers`: {listed}.")
+    return blocks
+
+
+def _course(run: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    if (best := run.get("best")) and best.get("validation_uar") is not None:
+        place = ", ".join(f"{key} {best[key]:,g}" for key in ("step", "epoch") if best.get(key) is not None)
+        steps = f" {run['steps']:,} steps were trained." if run.get("steps") else ""
+        uar = percent(best["validation_uar"])
+        where = f" ({place})" if place else ""
+        sentences.append(f"Selected checkpoint: the best UAR on the validation part, {uar} %{where}.{steps}")
+    if (loss := run.get("training_loss")) is not None:
+        sentences.append(f"Mean training loss: {loss:.3f}.")
+    if alive := entry(run, "model", "adapters_alive"):
+        sentences.append(f"Before the first step, all {alive} adapters received gradients.")
+    return [" ".join(sentences)] if sentences else []
+
+
+def environment(run: Mapping[str, Any]) -> str | None:
+    """Return seeds, hardware, time, memory, emissions and versions; None if nothing is recorded."""
+    hardware, threads = run.get("hardware") or {}, entry(run, "hardware", "threads")
+    accelerator = hardware.get("accelerator")
+    machine = (
+        hardware.get("platform"),
+        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
+        f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None,
+    )
+    memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
+    rows = [
+        ("seeds", _plain(run.get("seeds") or {})),
+        ("hardware", ", ".join(filter(None, machine))),
+        ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
+        ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
+        ("emissions", _emissions(run.get("emissions") or {})),
+        ("versions", _plain(run.get("versions") or {})),
+    ]
+    rows = [(name, value) for name, value in rows if value]
+    return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
+
+
+def _emissions(measured: Mapping[str, Any]) -> str:
+    if measured.get("grams") is None:
+        return ""
+    energy = f", {measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else ""
+    covers = f", {measured['covers']}" if measured.get("covers") else ""
+    source = ", ".join(str(measured[key]) for key in ("source", "country") if measured.get(key))
+    return f"{measured['grams']:.4g} g CO2 equivalents{energy}{covers}" + (f" ({source})" if source else "")
+
+
+def _with_interval(value: float | None, bounds: Any) -> str:
+    return percent(value) + (f" ({percent_range(bounds)})" if bounds else "")
+
+
+def _version(run: Mapping[str, Any]) -> str:
+    return str(entry(run, "versions", "transformers") or "")
+
+
+def _title(name: str) -> str:
+    return CORPORA[name].short_title if name in CORPORA else name
+
+
+def _clips_of(part: Mapping[str, Any], label: str) -> int:
+    return sum(counts.get(label, 0) for counts in (part.get("counts") or {}).values())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(of)}" for key, of in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(_plain(of) for of in value)
+    return "" if value is None else str(value)
