@@ -110,7 +110,14 @@ def loaded(tmp_path_factory):
     for name in ("HF_MODULES_CACHE", "HF_EVALUATE_CACHE", "HF_METRICS_CACHE", "HF_DATASETS_CACHE"):
         environment.pop(name, None)
     finished = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(FOLDER), json.dumps(inputs), str(tmp_path_factory.mktemp("spaces"))],
+        [
+            sys.executable,
+            "-c",
+            IN_A_FRESH_PROCESS,
+            str(FOLDER),
+            json.dumps(inputs),
+            str(tmp_path_factory.mktemp("spaces")),
+        ],
         cwd=FOLDER,
         env=environment,
         capture_output=True,
@@ -222,8 +229,8 @@ import sys
 from hf_ser.evaluation import intervals, plots, report, scores
 from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
 one_vs_rest_eer([[0.9, 0.1], [0.2, 0.8]], [0, 1])
-test = report.evaluate_scores([[0.9, 0.1], [0.2, 0.8]], [0, 1], ["a", "b"], ["c"] * 2, ["s", "t"], seed=0)
-report.render_report({}, {"labels": ["a", "b"], "test": test})
+test = scores.evaluate_scores([[0.9, 0.1], [0.2, 0.8]], [0, 1], ["a", "b"], ["c"] * 2, ["s", "t"], seed=0)
+report.render_report({"part": "test"}, {"labels": ["a", "b"], "test": test})
 heavy = {"torch", "transformers", "datasets", "evaluate", "matplotlib", "sklearn", "scipy", "pandas", "pyarrow"}
 print(sorted(heavy & set(sys.modules)))
 """

@@ -132,10 +132,10 @@ def test_notes_say_what_the_intervals_cannot():
 
     assert notes(12, 4, 1) == {
         "ravdess": None,
-        "crema_d": "too narrow: 4 speakers are few to draw from",
-        "tess": "no interval: 1 speaker, and drawing speakers tells nothing below 3",
-        "pooled": "too narrow: tess (1 speaker) cannot show how speakers differ",
-        "mean": "no interval: tess (1 speaker) cannot show how speakers differ, and each corpus weighs alike",
+        "crema_d": "too narrow: only 4 speakers",
+        "tess": "no interval: 1 speaker, and bootstrapping needs at least 3 speakers",
+        "pooled": "too narrow: too few speakers in tess (1 speaker) to show how speakers differ",
+        "mean": "no interval: too few speakers in tess (1 speaker), and every corpus has the same weight",
     }
     assert notes(12, 10, 11) == dict.fromkeys(("ravdess", "crema_d", "tess", "pooled", "mean"))
     assert notes(3, 12, 12) | {"ravdess": ""} == {
@@ -143,9 +143,9 @@ def test_notes_say_what_the_intervals_cannot():
         "crema_d": None,
         "tess": None,
         "pooled": None,
-        "mean": "too narrow: few speakers to draw from in ravdess (3 speakers)",
+        "mean": "too narrow: few speakers in ravdess (3 speakers)",
     }
-    assert notes(1, 0, 1)["pooled"] == "no interval: 2 speakers, and drawing speakers tells nothing below 3"
+    assert notes(1, 0, 1)["pooled"] == "no interval: 2 speakers, and bootstrapping needs at least 3 speakers"
 
 
 def test_intervals_depend_on_the_seed_alone(columns, result):

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from hf_ser import InputError
+from hf_ser.audio.segment import segments
 from hf_ser.inference import batches
 from hf_ser.inference.classifier import Classifier
-from hf_ser.models.parallel import plan_batches
 
 LABELS = ["angry", "calm", "happy", "sad"]
 
@@ -32,7 +32,7 @@ def speech(count, seed=0):
 def stock(built, clip):
     """What `transformers` says to each segment of a clip, one at a time."""
     found = []
-    for start, stop in batches.segments(len(clip), 16_000):
+    for start, stop in segments(len(clip), 16_000):
         inputs = built._collate([{"samples": clip[start:stop]}])
         with torch.inference_mode():
             found.append(built.model(**inputs).logits[0].double().softmax(-1).numpy())
@@ -66,19 +66,6 @@ def test_answers_are_those_of_each_clip_alone_in_order(encoder, architecture, ch
 def test_whisper_reads_its_fixed_length(encoder):
     built, clips = classifier(encoder, "whisper"), speech(5)
     answers = built.predict(clips, sampling_rate=16_000, batch_size=4)
-    assert_same(answers, [stock(built, clip) for clip in clips], built.labels)
-
-
-def test_a_group_norm_in_an_unknown_front_end_sees_equal_lengths_only(encoder):
-    folder = encoder("hubert", labels=LABELS, feat_extract_norm="group")
-    model = AutoModelForAudioClassification.from_pretrained(str(folder))
-    shapes = []
-    model.hubert.feature_extractor.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
-    built = Classifier(model, AutoFeatureExtractor.from_pretrained(str(folder)), segment_seconds=1.0)
-    clips = [clip[:length] for clip, length in zip(speech(6, seed=4), itertools.cycle((290, 200)), strict=False)]
-    clips = [np.resize(clip, length) for clip, length in zip(clips, (8000, 9000) * 3, strict=True)]
-    answers = built.predict(clips, sampling_rate=16_000)
-    assert sorted(shapes) == [(3, 8000), (3, 9000)]
     assert_same(answers, [stock(built, clip) for clip in clips], built.labels)
 
 
@@ -121,8 +108,8 @@ def test_wrong_calls_say_so(encoder, tmp_path):
 
 
 def test_memory_is_bounded_and_threads_come_back(encoder, monkeypatch):
-    monkeypatch.setattr(batches, "_FIRST_WINDOW_CLIPS", 2)
-    monkeypatch.setattr(batches, "_WINDOW_CLIPS", 5)
+    monkeypatch.setattr(batches, "FIRST_WINDOW_CLIPS", 2)
+    monkeypatch.setattr(batches, "WINDOW_CLIPS", 5)
     built, taken = classifier(encoder), []
 
     def endless():
@@ -147,10 +134,10 @@ def test_memory_is_bounded_and_threads_come_back(encoder, monkeypatch):
 def test_a_fault_of_the_model_is_not_taken_for_a_fault_of_a_clip(encoder, monkeypatch):
     built = classifier(encoder)
 
-    def fail(**_):
+    def fail(*_, **__):
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(built.model, "forward", fail)
+    monkeypatch.setattr(built.model.hubert, "forward", fail)
     with pytest.raises(RuntimeError, match="out of order"):
         built.predict(speech(3), sampling_rate=16_000)
 
@@ -158,7 +145,7 @@ def test_a_fault_of_the_model_is_not_taken_for_a_fault_of_a_clip(encoder, monkey
 def test_a_batch_that_does_not_fit_is_halved(encoder, monkeypatch):
     built, clips = classifier(encoder), [np.resize(clip, 4000) for clip in speech(8)]
     expected = built.predict(clips, sampling_rate=16_000, batch_size=1)
-    forward, sizes = built.model.forward, []
+    forward, sizes = built.model.hubert.forward, []
 
     def small(input_values, **inputs):
         if len(input_values) > 3:
@@ -166,20 +153,7 @@ def test_a_batch_that_does_not_fit_is_halved(encoder, monkeypatch):
         sizes.append(len(input_values))
         return forward(input_values, **inputs)
 
-    monkeypatch.setattr(built.model, "forward", small)
+    monkeypatch.setattr(built.model.hubert, "forward", small)
     answers = built.predict(clips, sampling_rate=16_000, batch_size=8)
     assert sizes == [2, 2, 2, 2]
     assert_same(answers, [list(answer["scores"].values()) for answer in expected], built.labels)
-
-
-def test_batches_hold_like_lengths_within_their_limits():
-    lengths = np.random.default_rng(3).integers(1, 100, 500).tolist()
-    planned = plan_batches(lengths, samples=400)
-    assert sorted(position for batch in planned for position in batch) == list(range(500))
-    assert all(len(batch) * max(lengths[position] for position in batch) <= 400 for batch in planned)
-    held = sum(len(batch) * max(lengths[position] for position in batch) for batch in planned)
-    assert held < 1.03 * sum(lengths)
-    counted = plan_batches(lengths, clips=16)
-    assert [len(batch) for batch in counted] == [16] * 31 + [4]
-    equal = plan_batches([3, 5, 3, 5, 3], samples=100, equal_lengths=True)
-    assert equal == [[1, 3], [0, 2, 4]]

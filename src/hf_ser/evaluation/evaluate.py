@@ -22,6 +22,7 @@ from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.files import write_json, write_text
 from hf_ser.inference.classifier import Classifier, load, part_scores
 from hf_ser.labels import canonical_emotion
+from hf_ser.models.encoders import open_feature_extractor
 from hf_ser.text import csv_cell, percent, percent_range
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _opened(model: Any, **options: Any) -> Classifier:
             f"a {type(model).__name__} without name_or_path has no preprocessor; give a folder, a Hub id, or "
             "Classifier(model, feature_extractor)"
         )
-    return Classifier(model, open_feature_extractor(open_snapshot(name, weights=False)))
+    return Classifier(model, open_feature_extractor(name, weights=False))
 
 
 def _rows(source: Source, part: str) -> Any:
@@ -221,9 +222,7 @@ def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[t
     return labels, kept
 
 
-def _restricted(
-    scores: NDArray[np.float64], model_labels: Sequence[str], labels: Sequence[str]
-) -> NDArray[np.float64]:
+def _restricted(scores: NDArray[np.float64], model_labels: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
     """Return probabilities `(clips, labels)`; labels of the model that are synonyms are added up."""
     names = [canonical_emotion(label) for label in model_labels]
     columns = [scores[:, [name == label for name in names]].sum(axis=1) for label in labels]

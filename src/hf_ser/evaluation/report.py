@@ -122,9 +122,9 @@ def _known(facts: Mapping[str, Any]) -> list[str]:
         found = [_count(len(speakers), "of these speakers", plural="")] if speakers else []
         found += [f"{_count(copies, 'pair')} of identical clips"] if copies else []
         return [
-            f"> **Warning: the model was trained on, or selected by, some of this data ({' and '.join(found)}).** It may "
-            "recognise the voice instead of the emotion. These figures do not apply to new speakers and must not be "
-            "compared with speaker-independent ones."
+            "> **Warning: the model was trained on, or selected by, some of this data "
+            f"({' and '.join(found)}).** It may recognise the voice instead of the emotion. These figures do not apply "
+            "to new speakers and must not be compared with speaker-independent ones."
         ]
     if speakers is None:
         return ["It is not recorded which speakers the model was trained on, so it may know some of these."]

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from hf_ser.corpora import CORPORA, Corpus, licence_table
+from hf_ser.corpora import CORPORA, licence_table
 from hf_ser.errors import InputError
 from hf_ser.hub.facts import Facts, code, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter, licence_of

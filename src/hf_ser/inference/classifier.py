@@ -164,9 +164,7 @@ class Classifier:
         """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
         return self._clip_scores(clips)
 
-    def _clip_scores(
-        self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None
-    ) -> NDArray[np.float64]:
+    def _clip_scores(self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None) -> NDArray[np.float64]:
         maximum = round(self.segment_seconds * self.sampling_rate)
         pieces = [
             (owner, clip[start:stop])
@@ -190,11 +188,10 @@ class Classifier:
         import torch
 
         with torch.inference_mode():
-            parts = [
-                head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu().numpy()
-                for part in torch.from_numpy(states).split(1024)
-            ]
-        found: NDArray[np.float64] = np.concatenate(parts)
+            # In parts: the states of all layers of many clips may not fit beside the model.
+            tensors = (torch.from_numpy(states[first : first + 1024]) for first in range(0, len(states), 1024))
+            parts = [head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu() for part in tensors]
+            found: NDArray[np.float64] = torch.cat(parts).numpy()
         return found
 
     def _named(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -248,9 +245,9 @@ def load(
     """
     import torch
 
-    options = {"revision": revision, "token": token, "cache_dir": cache_dir}
-    model, feature_extractor = open_model(name, base=base, **options)
-    record = _run_record(open_snapshot(name, weights=False, **options).folder)
+    snapshot = open_snapshot(name, weights=False, revision=revision, token=token, cache_dir=cache_dir)
+    model, feature_extractor = open_model(name, base=base, revision=snapshot.commit, token=token, cache_dir=cache_dir)
+    record = _run_record(snapshot.folder)
     if segment_seconds is None:
         segment_seconds = _recorded_seconds(record)
     classifier = Classifier(

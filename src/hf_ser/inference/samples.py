@@ -37,7 +37,7 @@ def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: st
 
     Raises:
         UsageError: Samples are given without their sampling rate.
-        InputError: The audio cannot be read, or is silent.
+        InputError: The audio cannot be read, is silent, or has a level that is not audio.
 
     Example:
         >>> samples_of(np.array([0, 16384, -32768], np.int16), 16_000, 16_000, "clip").tolist()
@@ -52,11 +52,17 @@ def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: st
         samples = _as_floats(audio, name)
         if sampling_rate is None:
             raise UsageError("samples need their sampling_rate; give it in hertz")
+        if not 1_000 <= sampling_rate <= 1_000_000:
+            raise InputError(f"{name}: sampling_rate is {sampling_rate}; give it in hertz, such as 16000")
         if sampling_rate != target_rate and len(samples):
             import soxr
 
             samples = soxr.resample(samples, sampling_rate, target_rate, quality="HQ")
-    if not np.any(samples):
+    peak = float(np.abs(samples).max(initial=0))
+    # Beyond the range of any integer format, the variance that the preprocessor divides by would overflow.
+    if peak > 2**31:
+        raise InputError(f"{name}: samples reach {peak:.3g}; scale them to [-1, 1]")
+    if not peak:
         raise InputError(f"{name}: is silent from start to end, so that a prediction would be meaningless")
     return samples
 
@@ -75,7 +81,7 @@ def _as_floats(audio: Any, name: str) -> NDArray[np.float32]:
     if values.ndim != 1:
         raise InputError(f"{name}: samples have shape {values.shape}; give one channel, (samples,)")
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return ((values.astype(np.float32) - 128) / 128).astype(np.float32)
     if values.dtype in (np.int8, np.int16, np.int32):
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     if values.dtype.kind != "f":

@@ -6,15 +6,13 @@ import platform
 import resource
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from hf_ser._version import __version__
 
 if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
 
-__all__ = ["describe_parts", "emissions", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
+__all__ = ["describe_parts", "emissions", "hardware", "peak_memory_bytes", "recorded_arguments"]
 
 _ALWAYS = {
     "learning_rate",
@@ -25,34 +23,6 @@ _ALWAYS = {
     "warmup_steps",
     "weight_decay",
 }
-
-_PACKAGES = (
-    "accelerate",
-    "audiomentations",
-    "datasets",
-    "evaluate",
-    "huggingface_hub",
-    "numpy",
-    "peft",
-    "scikit-learn",
-    "soundfile",
-    "soxr",
-    "torch",
-    "transformers",
-)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of this library, Python and the packages that decide a result.
-
-    Example:
-        >>> versions()["hf_ser"] == __version__
-        True
-    """
-    found = {"hf_ser": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        found[name] = metadata.version(name)
-    return found
 
 
 def hardware() -> dict[str, Any]:

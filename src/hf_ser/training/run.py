@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +23,15 @@ from hf_ser._version import __version__
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.collate import Collator
 from hf_ser.errors import InputError
-from hf_ser.evaluation.evaluate import evaluate
-from hf_ser.evaluation.report import render_report
+from hf_ser.evaluation.evaluate import evaluate, versions
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
 from hf_ser.models.frozen import HeadOnly, pooled_states
-from hf_ser.models.head import plain_model
+from hf_ser.models.architectures import plain_model
+from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
 from hf_ser.models.recipes import drops_layers, freeze_unused
 from hf_ser.models.snapshot import open_snapshot
@@ -39,7 +39,7 @@ from hf_ser.training.batches import Collators, FrozenStates, TrainingClips, bala
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
 from hf_ser.training.progress import ProgressBar, closing, plan, warn_of_small_validation
 from hf_ser.training.pushing import PushSaves
-from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes, versions
+from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes
 from hf_ser.training.setup import adapt_and_check, start_of, trains_layer_weights
 from hf_ser.training.trainer import EmotionTrainer
 
@@ -128,7 +128,7 @@ def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict
         if folder is not None:
             run = _record(trainer, facts, loss, stopped, resumed=folder.resume)
             with folder.results() as staged:
-                results = list(_finish(job, prepared, run, seconds, staged))
+                results = list(_finish(job, prepared, run, seconds, folder.path, staged))
             logger.info("%s", closing(results[1], results[0], folder.path))
         broadcast_object_list(results)
     return results[0], results[1]
@@ -150,7 +150,11 @@ def _prepare(job: Job) -> Prepared:
     with state.main_process_first():
         snapshot = open_snapshot(job.model_name, inspect=encoder_config, **options)
         model, head = open_encoder(
-            snapshot, job.source.labels, seed=arguments.seed, settings=chosen.encoder_settings
+            snapshot,
+            job.source.labels,
+            seed=arguments.seed,
+            settings=chosen.encoder_settings,
+            reuse_head=chosen.head_start != "noise",
         )
         feature_extractor = open_feature_extractor(snapshot)
         model = model.to(arguments.device)
@@ -246,7 +250,8 @@ def _train(job: Job, trainer: EmotionTrainer, prepared: Prepared, facts: Mapping
         pushing = PushSaves(job.push_to, facts, job.checkpoints, partial(_export, job, prepared))
         trainer.add_callback(pushing)
     try:
-        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with quiet_loading():
+            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
@@ -277,7 +282,7 @@ def _ended(checkpoint: Path, arguments: TrainingArguments, by_patience: str) -> 
     """Return why the training had ended when a checkpoint was saved, or None if it had not."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     if state["global_step"] < state["max_steps"]:
-        control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("attributes", {})
+        control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
         return by_patience if control.get("should_training_stop") else None
     # More steps or epochs may be given now.
     steps, epochs = arguments.max_steps, arguments.num_train_epochs
@@ -290,12 +295,13 @@ def _export(job: Job, prepared: Prepared, directory: Path) -> list[list[float]]:
     logits = probe_logits(prepared.model, prepared.feature_extractor)
     if not all(math.isfinite(value) for row in logits for value in row):
         raise InputError("the trained model's logits are not finite numbers; lower the learning rate")
-    save_model(prepared.model, directory, prepared.feature_extractor, job.model_name, prepared.revision)
+    with quiet_loading():
+        save_model(prepared.model, directory, prepared.feature_extractor, job.model_name, prepared.revision)
     return logits
 
 
 def _finish(
-    job: Job, prepared: Prepared, run: dict[str, Any], seconds: dict[str, float], staged: Path
+    job: Job, prepared: Prepared, run: dict[str, Any], seconds: dict[str, float], path: Path, staged: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Save the model, evaluate what was saved, and write the files of the run."""
     arguments, source = job.arguments, job.source
@@ -307,6 +313,8 @@ def _finish(
             f"the saved model differs from the trained one by {difference:.1g} in its logits; its checkpoints are "
             f"kept in '{job.checkpoints}': please report this with the recipe"
         )
+    # As `evaluate` on the finished folder finds them.
+    classifier.name, classifier.record = str(path), run
     with _clock(seconds, "evaluation"):
         judged = {
             part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")
@@ -315,10 +323,9 @@ def _finish(
     run["probe"] = {"clips": PROBE, "logits": logits}
     run["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
     run["peak_memory_bytes"] = peak_memory_bytes()
-    judged["test"].save(staged)
-    (staged / "evaluation.json").unlink(missing_ok=True)
-    write_json(staged / "metrics.json", metrics)
-    write_text(staged / "report.md", render_report(run, metrics))
+    replace(judged["test"], results=metrics).save(staged)
+    # The facts of the evaluation are in run.json.
+    (staged / "evaluation.json").unlink()
     write_text(staged / "README.md", render_model_card(run, metrics))
     write_json(staged / "run.json", run)
     return metrics, run

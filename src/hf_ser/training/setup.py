@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from hf_ser.models.architectures import plain_model
 from hf_ser.models.frozen import pooled_states
-from hf_ser.models.head import FeatureStatistics, attach, plain_model, start_head
+from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
 
 __all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]

@@ -79,7 +79,7 @@ def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
     positives = int(targets.sum())
     negatives = targets.size - positives
     if not positives or not negatives:
-        raise ValueError(f"an EER needs positive and negative clips; got {positives} positive and {negatives} negative clips")
+        raise ValueError(f"an EER needs both kinds of clips; got {positives} positive and {negatives} negative")
     order = np.argsort(-scores)
     ranked = scores[order]
     last_of_tie = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -132,7 +132,9 @@ def one_vs_rest_eer(scores: ArrayLike, references: ArrayLike) -> tuple[float, fl
     classes = np.arange(scores.shape[1])
     wrong = labels[~np.isin(labels, classes)]
     if wrong.size:
-        raise ValueError(f"references contain {wrong[0]:g}, not a class index; give whole numbers from 0 to {classes[-1]}")
+        raise ValueError(
+            f"references contain {wrong[0]:g}, not a class index; give whole numbers from 0 to {classes[-1]}"
+        )
     targets = labels[:, None] == classes
     per_class = np.full(classes.size, np.nan)
     for index in np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0)):
