@@ -88,7 +88,7 @@ BAD = {
     "recipe option without a value": ("--recipe-option head_dropout", "FIELD=VALUE"),
     "unknown recipe option": ("--recipe-option head_droput=0.1", "head_droput"),
     "no layer trains": ("--recipe-option trained_layers=0", "trained_layers 0 trains no layer"),
-    "resume of nothing": ("--resume", "no run to resume"),
+    "resume of nothing": ("--resume", "nothing to resume"),
     "views without augmentation": ("--augment-views 2", "give --augment"),
 }  # fmt: skip
 

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = ["ARCHITECTURES", "PARTS", "Architecture", "architecture_of", "encoder_weights", "is_above", "part_of", "plain_model", "unsupported"]
+__all__ = ["ARCHITECTURES", "HEAD", "PARTS", "Architecture", "architecture_of", "encoder_weights", "is_above", "part_of", "plain_model", "unsupported"]
 
 PARTS: tuple[str, ...] = ("feature_encoder", "feature_projection", "encoder", "layer_weights", "head")
 """The parts of a model that a recipe trains or freezes, and gives a learning rate of their own."""
+
+HEAD = ("projector", "classifier")
+"""Names of the head's two layers, in every supported architecture."""
 
 
 @dataclass(frozen=True, slots=True)

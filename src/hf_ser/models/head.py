@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import architecture_of, plain_model
+from hf_ser.models.architectures import HEAD, architecture_of, plain_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +32,6 @@ __all__ = [
     "start_head",
     "statistics_of",
 ]
-
-HEAD = ("projector", "classifier")
-"""Names of the head's two layers, in every supported architecture."""
 
 _STATISTICS = "hf_ser_statistics"
 

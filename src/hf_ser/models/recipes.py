@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import PARTS, architecture_of, is_above, part_of, plain_model
-from hf_ser.models.head import HEAD
+from hf_ser.models.architectures import HEAD, PARTS, architecture_of, is_above, part_of, plain_model
 from hf_ser.models.loading import quiet_loading
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ __all__ = [
 ]
 
 _HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
+_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
 _MERGED = ("lora", "learning_rate_scale", "encoder_settings")
 
 
@@ -136,11 +136,10 @@ class Recipe:
 def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
     if not lora:
         return
-    from importlib.util import find_spec
-
     if isinstance(lora.get("target_modules", ()), str) or not lora.get("target_modules"):
         raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
-    if find_spec("peft") is None:
+    # Importing peft takes seconds, and these fields need no look at it.
+    if set(lora) <= {*_LORA, "target_modules", "modules_to_save"}:
         return
     from peft import LoraConfig
 
@@ -169,8 +168,6 @@ def register_recipe(new: Recipe) -> None:
         raise InputError(f"there is another recipe '{new.name}'; choose another name")
     RECIPES[new.name] = new
 
-
-_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
 
 for _recipe in (
     Recipe(
