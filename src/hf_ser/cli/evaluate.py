@@ -42,6 +42,8 @@ def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     from hf_ser.evaluation.tables import render_table
 
     yield repr(evaluation)
+    if left_out := evaluation.facts["clips_with_other_labels"]:
+        yield f"left out: {left_out:,} clips whose labels the model does not know"
     yield render_table({evaluation.facts["model"]["name"]: {"test": evaluation.results[options.part]}})
     if options.output_dir:
         yield f"metrics, predictions, report and plot: {options.output_dir}"

@@ -79,5 +79,5 @@ def _audio_files(given: str) -> list[str]:
 
 def _csv_line(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([printable(csv_cell(cell)) for cell in cells])
+    csv.writer(text, lineterminator="").writerow([printable(str(csv_cell(cell))) for cell in cells])
     return text.getvalue()
