@@ -99,6 +99,7 @@ def _nearest(first: Samples, second: Samples) -> list[tuple[int, int]]:
     for begin in range(0, len(second), 1024):
         block = second[begin : begin + 1024]
         distances = squares - 2 * block @ first.T + (block**2).sum(axis=1, keepdims=True)
+        distances[np.isnan(distances)] = np.inf
         nearest = distances.argmin(axis=1)
         near = distances[np.arange(len(block)), nearest] <= _LARGEST_DIFFERENCE_DB**2 * first.shape[1]
         pairs += [(int(nearest[row]), begin + int(row)) for row in np.flatnonzero(near)]

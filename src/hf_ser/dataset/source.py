@@ -19,7 +19,7 @@ from hf_ser.errors import InputError, hub_errors, persistent
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_ser.dataset.splits import SplitProof
+    from hf_ser.dataset.proof import Pairs, SplitProof
 
 __all__ = ["PARTS", "SYNTHETIC_MARK", "Source", "open_dataset"]
 
@@ -111,25 +111,27 @@ def open_dataset(
         raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
     opened, path, of_protocol = _open(dataset, protocol, options)
     if path is None:
-        first = next(iter(opened.values())) if isinstance(opened, dict) else opened
-        name = name or first.info.dataset_name or "in-memory data set"
+        first = next(iter(opened.values()), None) if isinstance(opened, dict) else opened
+        name = name or (first and first.info.dataset_name) or "in-memory data set"
     name = name or Path(str(path)).resolve().name or "data"
     subject = f"data set '{path or name}'"
     given = _named_parts(opened, subject) if isinstance(opened, dict) else {"train": opened}
-    columns = {
-        part: normalised(rows, f"{subject}, part '{part}'" if len(given) > 1 else subject, name)
-        for part, rows in given.items()
-    }
-    labels = labels_of(list(columns.values()), subject)
-    columns = {part: with_audio_facts(with_label_ids(rows, labels), subject) for part, rows in columns.items()}
+    called = {part: f"{subject}, part '{part}'" if len(given) > 1 else subject for part in given}
+    columns = {part: normalised(rows, called[part], name) for part, rows in given.items()}
+    labels = labels_of({called[part]: rows for part, rows in columns.items()})
+    columns = {part: with_audio_facts(with_label_ids(rows, labels), called[part]) for part, rows in columns.items()}
     # A published configuration is named after its protocol; the origin of other parts is not known.
     made = protocol if of_protocol or set(columns) == {"train"} else "given"
-    described = {} if made == "paper" else signatures(columns.values())
     parts = _divided(columns, subject, protocol)
     parts["train"], left_out = without_unfit(parts["train"], labels)
-    recordings = None if made == "paper" else shared_recordings(parts, described)
-    proof = _proof(parts, labels, recordings)
+    proof = _proof(parts, labels)
     _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
+    if made == "paper":
+        logger.warning(PAPER_WARNING)
+    else:
+        # Last, because it decodes the clips.
+        proof = _proof(parts, labels, shared_recordings(parts, signatures(columns.values())))
+        _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
     synthetic = path is not None and (Path(path) / SYNTHETIC_MARK).is_file()
     corpora = {corpus for rows in parts.values() for corpus in rows.unique("corpus")}
     known = [CORPORA[corpus] for corpus in sorted(corpora)] if corpora <= set(CORPORA) and not synthetic else []
@@ -247,7 +249,7 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
 def _proof(
     parts: Mapping[str, Dataset],
     labels: Sequence[str],
-    recordings: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] | None,
+    recordings: Mapping[tuple[str, str], Pairs] | None = None,
 ) -> SplitProof:
     names = [
         name
@@ -273,18 +275,16 @@ def _refuse(
     allow_speaker_overlap: bool,
 ) -> None:
     """Raise for parts that share speakers or recordings unless this was asked for, and for labels without training."""
-    if protocol == "given" and proof.untrained_labels:
+    if proof.untrained_labels and not protocol.startswith("leave_out_"):
         wanted = proof.untrained_labels[0]
         part, row = next(
             (part, row) for part, rows in parts.items() for row, k in enumerate(rows["emotion"]) if labels[k] == wanted
         )
         raise InputError(
-            f"{subject}: row {row} of part '{part}' has the label '{wanted}' (column 'emotion'), which no training "
-            "clip has; add training clips of it, or remove it"
+            f"{subject}, part '{part}': row {row} of column 'emotion' has the label '{wanted}', which no training clip "
+            "has; add training clips of it, or remove it"
         )
-    if protocol == "paper":
-        logger.warning(PAPER_WARNING)
-    elif not proof.speaker_disjoint and not allow_speaker_overlap:
+    if protocol != "paper" and not proof.speaker_disjoint and not allow_speaker_overlap:
         pairs = [(*names, pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]
         if any(overlap.speakers for overlap in proof.overlaps.values()):
             fault = "its parts share speakers"
