@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 CREMA_D = "CheyneyComputerScience/CREMA-D"
 MASTER = f"https://github.com/{CREMA_D}/archive/refs/heads/master.zip"
+MEDIA = f"https://media.githubusercontent.com/media/{CREMA_D}/master/AudioWAV"
+RECORD = "https://zenodo.org/api/records/1188976"
 RAVDESS = "Audio_Speech_Actors_01-24.zip"
 
 
@@ -70,12 +72,12 @@ class DownloadServer:
             for name, content in recordings.items():
                 opened.writestr(f"Actor_{name[18:20]}/{name}", content)
         content = archive.getvalue()
-        url = f"https://zenodo.org/api/records/1188976/files/{RAVDESS}/content"
+        url = f"{RECORD}/files/{RAVDESS}/content"
         entry = {"key": RAVDESS, "checksum": f"md5:{hashlib.md5(content).hexdigest()}", "links": {"self": url}}
         other = {"key": "Audio_Song_Actors_01-24.zip", "checksum": "md5:0", "links": {"self": "https://zenodo.org"}}
         self.files["https://doi.org/10.5281/zenodo.1188976"] = "https://zenodo.org/records/1188976"
         self.files["https://zenodo.org/records/1188976"] = b"<html>"
-        self.files["https://zenodo.org/api/records/1188976"] = json.dumps({"files": [other, entry]}).encode()
+        self.files[RECORD] = json.dumps({"files": [other, entry]}).encode()
         self.files[url] = content
         return url
 
@@ -99,5 +101,5 @@ class DownloadServer:
                 pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n"
                 opened.writestr(f"CREMA-D-master/AudioWAV/{name}", pointer)
                 opened.writestr(f"CREMA-D-master/AudioMP3/{name[:-4]}.mp3", pointer)
-                self.files[f"https://media.githubusercontent.com/media/{CREMA_D}/master/AudioWAV/{name}"] = content
+                self.files[f"{MEDIA}/{name}"] = content
         self.files[MASTER] = archive.getvalue()

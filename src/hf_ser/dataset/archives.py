@@ -20,17 +20,15 @@ _WANTED = AUDIO_EXTENSIONS | OTHER_RECORDINGS | {".csv"}
 
 
 def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
-    """Unpack the recordings and tables of a zip file into an empty folder.
+    """Unpack the recordings and tables of a zip file into a new folder, and return the members that were left out.
 
     Links, and members with an absolute path or `..` in their path, are left out, as are members that cannot be read.
-
-    Returns:
-        The members that were left out.
 
     Raises:
         InputError: The file is not a zip file, or is encrypted.
     """
     rejected = []
+    target.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in tqdm(opened.infolist(), desc=f"Unpacking {archive.name}", unit="file", disable=None):

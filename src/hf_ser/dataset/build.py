@@ -27,7 +27,6 @@ __all__ = ["BuildResult", "build_dataset"]
 _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
-_ROWS_OF_A_BATCH: Final = 8
 _AUDIO_BYTES: Final = "audio.bytes"
 
 
@@ -52,7 +51,7 @@ def build_dataset(
     overwrite: bool = False,
     num_proc: int | None = None,
 ) -> BuildResult:
-    """Build the eight-emotions data set from the corpora that you have.
+    """Build the eight-emotions data set from the corpora that you have, and return its folder and report.
 
     Every file is compared with the list of published files and checked. The bytes of the files are stored unchanged.
     The folder appears when it is complete; the same corpora give the same bytes.
@@ -70,13 +69,9 @@ def build_dataset(
         overwrite: Replace an earlier build in `out`.
         num_proc: Number of files that are read at a time, by threads; None takes the number of processors.
 
-    Returns:
-        The folder and the report.
-
     Raises:
-        InputError: No corpus is given, a path contains no clip of its corpus, the votes that the label scheme needs
-            are missing, `out` is in use, or `strict` is set and a file was rejected or flagged. `out` is then
-            unchanged.
+        InputError: No corpus is given, a path contains no clip of its corpus, needed votes are missing, `out` is in
+            use, or `strict` is set and a file was rejected or flagged. `out` is then unchanged.
 
     Example:
         >>> import tempfile
@@ -114,17 +109,10 @@ def build_dataset(
 
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:
     """Return a folder for each corpus, and what was left out of zip files; each zip file is unpacked once."""
-    folders: dict[str, Path] = {}
-    rejected: list[Finding] = []
-    by_archive: dict[Path, Path] = {}
-    for name, path in sources.items():
-        archive = path.resolve()
-        if path.is_file() and archive not in by_archive:
-            by_archive[archive] = unpacked / name
-            by_archive[archive].mkdir(parents=True)
-            rejected += unpack(path, by_archive[archive], name)
-        folders[name] = by_archive.get(archive, path)
-    return folders, rejected
+    archives = {path.resolve(): name for name, path in sources.items() if path.is_file()}
+    rejected = [found for path, name in archives.items() for found in unpack(path, unpacked / name, name)]
+    inside = {path: unpacked / name for path, name in archives.items()}
+    return {name: inside.get(path.resolve(), path) for name, path in sources.items()}, rejected
 
 
 def _votes(
@@ -195,5 +183,5 @@ def _writer(path: Path) -> pyarrow.parquet.ParquetWriter:
         use_dictionary=others,
         write_statistics=others,
         # A page ends only after a batch: the default of 1,024 rows would make the whole table one page.
-        write_batch_size=_ROWS_OF_A_BATCH,
+        write_batch_size=8,
     )

@@ -10,8 +10,9 @@ import yaml
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.dataset.collection import CollectedClip, Collection
 from hf_ser.dataset.layout import Configuration, Layout
+from hf_ser.dataset.originals import originals
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
-from hf_ser.dataset.report import count_table, reason_table, render
+from hf_ser.dataset.report import REASONS, count_table, render
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
@@ -38,46 +39,34 @@ def render_data_card(
     proofs: Mapping[str, SplitProof],
     facts: Mapping[str, Any],
 ) -> str:
-    """Return the README of a data set: front matter and Markdown.
-
-    Args:
-        collection: The clips.
-        layout: The files and configurations.
-        sizes: Size of each file by its path.
-        proofs: Proof of each protocol's split.
-        facts: The build report.
-    """
+    """Return the README of a data set, given its file sizes by path, its split proofs by protocol, and its report."""
     corpora = [CORPORA[name] for name in collection.corpora]
     return render(
         "data_card.md",
         front_matter=_front_matter(corpora, layout, sizes, len(collection.clips)),
         corpora=corpora,
         facts=facts,
-        reasons=Counter(finding["reason"] for finding in facts["rejected"]),
+        rejected=Counter(finding["reason"] for finding in facts["rejected"]),
         speakers=len({entry.clip.speaker for entry in collection.clips}),
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         path=f'"{_PLACE}"',
         where=_WHERE,
         default=f'"{layout.configurations[0].name}"',
         configurations=_configurations(layout, sizes),
-        published=sum(sum(corpus.counts.values()) for corpus in CORPORA.values()),
+        published=len(originals().by_clip_id),
         proofs=proofs,
         paper_warning=PAPER_WARNING,
         shared=_shared,
         counts=count_table(facts),
         durations=_durations(corpora, collection.clips),
-        flags=reason_table(facts["flagged"]),
+        reasons=REASONS,
         licences=licence_table(corpora),
         closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
     )
 
 
 def card_of_repository(card: str, repo_id: str) -> str:
-    """Return a data set's card whose snippets load the data set from the Hub.
-
-    Args:
-        card: As `render_data_card` wrote it.
-        repo_id: `USER/NAME` of the data set.
+    """Return the card of a built data set with snippets that load it from the Hub.
 
     Example:
         >>> card_of_repository('load_dataset("USER/NAME", "all")', "me/speech")
@@ -91,7 +80,7 @@ def _front_matter(corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str,
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
     content: dict[str, Any] = {
         "pretty_name": f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
-        "language": ["en"],
+        "language": sorted({corpus.language for corpus in corpora}),
         "license": licences if len(licences) > 1 else licences[0],
         "task_categories": ["audio-classification"],
         "tags": ["speech-emotion-recognition", "emotion", "audio", *(corpus.name for corpus in corpora)],
@@ -129,10 +118,9 @@ def _configurations(layout: Layout, sizes: Mapping[str, ShardSize]) -> str:
     for it in layout.configurations:
         counts = {part: f"{sum(sizes[shard.path].rows for shard in of):,}" for part, of in it.splits.items()}
         name = f"`{it.name}`" + (" (default)" if it is layout.configurations[0] else "")
+        what = PROTOCOLS.get(it.name, "all clips, not split").removesuffix(" (the default)")
         if it.name in CORPORA:
             what = f"all clips of {CORPORA[it.name].short_title}, not split"
-        else:
-            what = PROTOCOLS.get(it.name, "all clips, not split").removesuffix(" (the default)")
         rows.append([name, what, *(counts.get(part, "") for part in ("train", "validation", "test"))])
     return markdown_table(["configuration", "what it is", "train", "validation", "test"], rows, numbers=(2, 3, 4))
 

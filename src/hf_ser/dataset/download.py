@@ -1,14 +1,13 @@
 """Download the public corpora with pooch: RAVDESS from Zenodo, TESS from Borealis, CREMA-D from GitHub.
 
-Every file is verified against the digest that its source publishes; the build also compares it with the list of
-published files. Tested against a loopback server that answers as the services' documentation says.
+Every file is verified against its source's digest. Tested against a loopback server only, not against the services.
 """
 
 import os
 import re
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
@@ -16,28 +15,18 @@ from tqdm import tqdm
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["DOWNLOADABLE", "default_folder", "download_corpus"]
+__all__ = ["DOWNLOADABLE", "download_corpus"]
 
-DOWNLOADABLE: Final = ("ravdess", "tess", "crema_d")
+# The files to take from the archives that have a DOI.
+_ARCHIVES: Final = {"ravdess": r"Audio_Speech_Actors_01-24\.zip", "tess": r"[^/\\]+\.(wav|zip)"}
+
+DOWNLOADABLE: Final = (*_ARCHIVES, "crema_d")
 """The corpora that can be downloaded without an account."""
 
-_RAVDESS: Final = "Audio_Speech_Actors_01-24.zip"
 _CREMA_D: Final = "CheyneyComputerScience/CREMA-D"
 _VOTES: Final = "processedResults/tabulatedVotes.csv"
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid (sha256:[0-9a-f]{64})\nsize \d+\n")
 _TIMEOUT_SECONDS: Final = 60
-
-
-def default_folder() -> Path:
-    """Return where downloads are kept: `hf_ser` in the user's cache folder.
-
-    Example:
-        >>> default_folder().name
-        'hf_ser'
-    """
-    import pooch
-
-    return Path(pooch.os_cache("hf_ser"))
 
 
 def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -> Path:
@@ -45,14 +34,13 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
 
     Args:
         corpus: `ravdess`, `tess` or `crema_d`.
-        folder: Where downloads are kept; None takes `default_folder()`.
+        folder: Where downloads are kept; None takes `hf_ser` in the user's cache folder.
 
     Returns:
         What `build_dataset` takes for the corpus: a folder or a zip file.
 
     Raises:
-        InputError: The corpus has no public download, a server fails or refuses, a file is not the published one, or
-            the disk is full.
+        InputError: The corpus has no public download, or the download failed.
 
     Example:
         >>> download_corpus("savee")
@@ -67,11 +55,14 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    target = Path(folder or default_folder()) / corpus
+    target = Path(folder or pooch.os_cache("hf_ser")) / corpus
     keeper = pooch.create(path=target, base_url="", retry_if_failed=5)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        (_list_crema_d if corpus == "crema_d" else _list_archive)(corpus, keeper)
+        if corpus in _ARCHIVES:
+            _list_archive(corpus, keeper)
+        else:
+            _list_crema_d(keeper)
         names = _fetch(keeper)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -83,21 +74,20 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
 
 
 def _list_archive(corpus: str, keeper: Any) -> None:
-    """Enter the recordings of the archive that the corpus's DOI names."""
+    """Enter the recordings of an archive that has a DOI."""
     from pooch.downloaders import doi_to_repository
 
     # Once, instead of for each of 2,800 files as pooch does where the base URL is a DOI.
     repository = doi_to_repository(CORPORA[corpus].doi, timeout=_TIMEOUT_SECONDS)
     repository.populate_registry(keeper)
     for name in list(keeper.registry):
-        wanted = name == _RAVDESS if corpus == "ravdess" else name.lower().endswith((".wav", ".zip"))
-        if wanted and PurePosixPath(name).name == name:
+        if re.fullmatch(_ARCHIVES[corpus], name):
             keeper.urls[name] = repository.download_url(name)
         else:
             del keeper.registry[name]
 
 
-def _list_crema_d(corpus: str, keeper: Any) -> None:
+def _list_crema_d(keeper: Any) -> None:
     """Enter the recordings on GitHub: the repository's zip file has their digests, and the table of votes."""
     import pooch
 

@@ -85,13 +85,9 @@ class Inspection:
 
 
 def inspect_file(path: Path, clip: Clip) -> Inspection | Fault:
-    """Return what a file contains, or why it cannot be a clip.
+    """Return what a file contains, or why it cannot be the clip that its name stands for.
 
     The SHA-256 identifies a published file, whose facts are known; other files are decoded.
-
-    Args:
-        path: The file.
-        clip: The clip that its name stands for.
 
     Example:
         >>> import tempfile
@@ -171,11 +167,7 @@ def _levels(rms: float, clipped: bool) -> dict[str, str]:
 
 
 def samples_digest(path: Path) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-1 of a file's samples as 16-bit integers.
-
-    Raises:
-        OSError: The file is gone, or can no longer be decoded.
-    """
+    """Return the first 16 hexadecimal digits of the SHA-1 of a file's samples as 16-bit integers."""
     decoded = _decode(path)
     if isinstance(decoded, Fault):
         raise OSError(f"{path} has changed: it {decoded.detail}")

@@ -23,28 +23,24 @@ class Inspections:
     def __init__(self, num_proc: int | None) -> None:
         originals()  # Loaded once, before several threads ask for it.
         self.pool = ThreadPoolExecutor(num_proc or os.cpu_count())
-        self._progress = tqdm(total=0, desc="Checking audio files", unit="file", disable=None)
         self._running: list[Future[dict[Path, Inspection | Fault]]] = []
 
     def __enter__(self) -> "Inspections":
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._progress.close()
         self.pool.shutdown(cancel_futures=True)
 
     def begin(self, files: Sequence[tuple[Path, str, Clip]]) -> None:
         """Start to inspect files."""
-        self._progress.total += len(files)
         for begin in range(0, len(files), _BATCH):
             self._running.append(self.pool.submit(_inspect, files[begin : begin + _BATCH]))
 
     def finish(self) -> dict[Path, Inspection | Fault]:
         """Wait for all files and return what they contain."""
         found: dict[Path, Inspection | Fault] = {}
-        for batch in self._running:
-            found |= (done := batch.result())
-            self._progress.update(len(done))
+        for batch in tqdm(self._running, desc="Checking audio files", unit="batch", disable=None):
+            found |= batch.result()
         return found
 
 

@@ -18,8 +18,7 @@ PCM_DIGITS: Final = 16
 
 Provenance: TypeAlias = Literal["original", "re_encoded", "unknown"]
 
-# A lossy copy at another sampling rate has the same length up to one codec frame, and loses the band above half of
-# its rate: at most 2.6 dB over the corpora as 16 kHz Opus.
+# A lossy copy keeps its length up to one codec frame and loses the upper band: at most 2.6 dB as 16 kHz Opus.
 _LENGTH_TOLERANCE_SECONDS: Final = 0.05
 _LEVEL_LOSS_DB: Final = 4.0
 _LEVEL_GAIN_DB: Final = 1.0
@@ -49,10 +48,7 @@ class Originals:
         return self.by_sha256.get(sha256[:SHA256_DIGITS], ())
 
     def is_copy(self, clip_id: str, *, duration: float, level_db: float) -> bool:
-        """Return whether audio has the length (in seconds) and the level of the published clip with this id.
-
-        Lossless copies and lossy ones at any sampling rate have both.
-        """
+        """Return whether audio has the length (in seconds) and the level of a published clip, as copies of it have."""
         original = self.by_clip_id.get(clip_id)
         if original is None or abs(duration - original.frames / original.sampling_rate) > _LENGTH_TOLERANCE_SECONDS:
             return False

@@ -15,7 +15,7 @@ from hf_ser.dataset.originals import originals
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
-__all__ = ["REASONS", "count_table", "printable", "reason_table", "render", "render_report", "report"]
+__all__ = ["REASONS", "count_table", "printable", "render", "render_report", "report"]
 
 REASONS: Final[Mapping[str, str]] = {
     "lfs_pointer": "a Git LFS pointer instead of audio",
@@ -43,13 +43,7 @@ def printable(text: str) -> str:
 
 
 def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[str, str]) -> dict[str, Any]:
-    """Return the report of a build as JSON types.
-
-    Args:
-        collection: The clips and findings.
-        protocols: The protocols that the data set has configurations for.
-        left_out: Why it has none for the other protocols.
-    """
+    """Return the report of a build as JSON types; `left_out` says why the data set lacks the other protocols."""
     counts = {name: dict.fromkeys(EMOTIONS, 0) for name in collection.corpora}
     provenance = {name: {"original": 0, "re_encoded": 0, "unknown": 0} for name in collection.corpora}
     for entry in collection.clips:
@@ -81,13 +75,9 @@ def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[s
 
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
-    sections = (
-        ("Rejected", "These files are not in the data set.", facts["rejected"]),
-        ("Flagged", "These clips are in the data set; the column `flags` has the reason.", facts["flagged"]),
-    )
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
-    tables = {"count_table": count_table(facts), "reason_table": reason_table, "finding_table": _finding_table}
-    return render("build_report.md", **facts, **tables, missing_clips=missing, sections=sections)
+    tables = {"count_table": count_table(facts), "reasons": REASONS, "finding_table": _finding_table}
+    return render("build_report.md", **facts, **tables, missing_clips=missing)
 
 
 def render(template: str, **values: Any) -> str:
@@ -111,13 +101,6 @@ def count_table(facts: Mapping[str, Any]) -> str:
         cells = [cell(counts[emotion], published[emotion]) for emotion in EMOTIONS]
         rows.append([name, *cells, cell(sum(counts.values()), sum(published.values()))])
     return markdown_table(["corpus", *EMOTIONS, "all"], rows)
-
-
-def reason_table(findings: Sequence[Mapping[str, str]]) -> str:
-    """Return a Markdown table of findings by reason."""
-    tally = sorted(Counter(finding["reason"] for finding in findings).items())
-    rows = [[f"`{reason}`", f"{number:,}", REASONS[reason]] for reason, number in tally]
-    return markdown_table(["reason", "files", "meaning"], rows, numbers=False)
 
 
 def _finding_table(findings: Sequence[Mapping[str, str]]) -> str:

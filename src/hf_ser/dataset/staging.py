@@ -23,8 +23,7 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
     that was killed: it is removed, and an earlier build that the process had moved into it is moved back.
 
     Raises:
-        InputError: The target is in use (also by an earlier build, unless `overwrite`), or it cannot be written: any
-            `OSError` of the block becomes one.
+        InputError: The target is in use, or cannot be written (any `OSError` of the block).
     """
     from filelock import FileLock, Timeout
 
@@ -35,7 +34,11 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock.acquire(timeout=0):
             try:
-                _clear_leftovers(staged, target)
+                if staged.exists():
+                    if (staged / _EARLIER).is_dir() and not target.exists():
+                        (staged / _EARLIER).rename(target)
+                    shutil.rmtree(staged)
+                    logger.warning("removed %s, left by an interrupted build", staged)
                 _refuse(target, overwrite)
                 staged.mkdir()
                 yield staged
@@ -47,20 +50,8 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"{target} is being built by another process; wait for it, or give another folder") from None
     except OSError as error:
-        where = error.filename or target
-        raise InputError(
-            f"{where}: {error.strerror or error}; {target} was not written, fix this and build again"
-        ) from error
-
-
-def _clear_leftovers(staged: Path, target: Path) -> None:
-    """Remove what a killed process left; the caller holds the lock."""
-    if not staged.exists():
-        return
-    if (staged / _EARLIER).is_dir() and not target.exists():
-        (staged / _EARLIER).rename(target)
-    shutil.rmtree(staged)
-    logger.warning("removed %s, left by an interrupted build", staged)
+        reason = f"{error.filename or target}: {error.strerror or error}"
+        raise InputError(f"{reason}; {target} was not written, fix this and build again") from error
 
 
 def _refuse(target: Path, overwrite: bool) -> None:

@@ -13,11 +13,10 @@ from hf_ser.labels import EMOTIONS
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["SAMPLING_RATE", "feature_list", "features", "schema", "tables"]
+__all__ = ["feature_list", "features", "schema", "tables"]
 
-SAMPLING_RATE: Final = 16_000
-"""Rate in Hz to which `audio` is decoded: that of the encoders. The stored bytes keep their own rate."""
-
+# In Hz, on decoding: the rate of the encoders. The stored bytes keep their own rate.
+_SAMPLING_RATE: Final = 16_000
 _ROWS_OF_A_TABLE: Final = 100
 _BYTES_OF_A_TABLE: Final = 1 << 26
 _VOTE_COLUMNS: Final = {"voice_votes": "voice", "face_votes": "face", "multimodal_votes": "multimodal"}
@@ -46,7 +45,7 @@ def _value(arrow: pyarrow.DataType) -> dict[str, Any]:
 def _metadata() -> dict[str, Any]:
     """Return the columns as `datasets` describes them in a file, in terms that every release of it reads."""
     return {name: _value(arrow) for name, arrow in _TYPES.items()} | {
-        "audio": {"sampling_rate": SAMPLING_RATE, "_type": "Audio"},
+        "audio": {"sampling_rate": _SAMPLING_RATE, "_type": "Audio"},
         "emotion": {"names": list(EMOTIONS), "_type": "ClassLabel"},
         # `List` is unknown before `datasets` 4.0.
         "flags": {"feature": _value(pyarrow.string()), "_type": "Sequence"},
@@ -74,7 +73,7 @@ def feature_list() -> list[dict[str, Any]]:
         {'name': 'corpus', 'dtype': 'string'}
     """
     special: dict[str, dict[str, Any]] = {
-        "audio": {"dtype": {"audio": {"sampling_rate": SAMPLING_RATE}}},
+        "audio": {"dtype": {"audio": {"sampling_rate": _SAMPLING_RATE}}},
         # The Hub's schema of cards requires the ids as text.
         "emotion": {"dtype": {"class_label": {"names": {str(k): name for k, name in enumerate(EMOTIONS)}}}},
         "flags": {"sequence": "string"},
@@ -96,11 +95,7 @@ def schema() -> pyarrow.Schema:
 
 
 def tables(clips: Sequence[CollectedClip]) -> Iterator[pyarrow.Table]:
-    """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files.
-
-    Raises:
-        OSError: A file is gone, or its size has changed since it was inspected.
-    """
+    """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files."""
     begin, size = 0, 0
     for position, entry in enumerate([*clips, None]):
         size += entry.inspection.size if entry else 0

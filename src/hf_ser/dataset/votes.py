@@ -50,9 +50,7 @@ def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, 
 
 
 def find_votes(folder: str | os.PathLike[str]) -> Path | None:
-    """Return the table of votes of a copy of CREMA-D, or None.
-
-    It is looked for in the folder, in `processedResults`, and in `processedResults` next to the folder.
+    """Return the table of votes in a folder, in its `processedResults` or in the one next to it; None without one.
 
     Example:
         >>> import tempfile
@@ -65,10 +63,7 @@ def find_votes(folder: str | os.PathLike[str]) -> Path | None:
 
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
-    r"""Return CREMA-D's votes by `clip_id`.
-
-    Args:
-        path: The published `tabulatedVotes.csv`, or a folder that contains it.
+    r"""Return CREMA-D's votes by `clip_id`, from the published `tabulatedVotes.csv` or a folder that contains it.
 
     Raises:
         InputError: There is no such table, or it is not the published one.
