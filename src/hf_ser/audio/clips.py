@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hf_ser.audio.augment import Augmentation, augment
 from hf_ser.audio.decode import decode
-from hf_ser.audio.kept import compute_once, digest_of, row_values
+from hf_ser.audio.kept import compute_once, digest_of, row_lengths, row_values
 from hf_ser.audio.segment import segments
 from hf_ser.files import cache_folder
 
@@ -74,8 +74,8 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
                 description="Decoding audio",
                 progress=progress,
             )
-            clip_lengths = self._kept.data.column("values").combine_chunks().value_lengths().to_pylist()
-        maximum = round(segment_seconds * sampling_rate)
+            clip_lengths = row_lengths(self._kept)
+        maximum = max(1, round(segment_seconds * sampling_rate))
         planned = [
             (row, start, stop) for row, length in enumerate(clip_lengths) for start, stop in segments(length, maximum)
         ]
@@ -119,6 +119,4 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         if epoch is None or self._augmentation is None:
             return ""
         facts = {**dataclasses.asdict(self._augmentation), "views": None}
-        return digest_of(
-            facts, self._seed, self._augmentation.view(epoch), self._clip_ids, version("audiomentations")
-        )
+        return digest_of(facts, self._seed, self._augmentation.view(epoch), self._clip_ids, version("audiomentations"))

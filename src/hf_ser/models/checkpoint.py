@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hf_ser.errors import InputError, hub_reason
-from hf_ser.models.architectures import architecture_of, encoder_weights, part_of, plain_model
+from hf_ser.models.architectures import HEAD, architecture_of, encoder_weights, part_of, plain_model
 from hf_ser.models.encoders import (
     check_values,
     encoder_config,
@@ -22,7 +22,7 @@ from hf_ser.models.encoders import (
     open_weights,
 )
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.head import HEAD, plain_head
+from hf_ser.models.head import plain_head
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 
@@ -49,7 +49,7 @@ def save_model(
         model: A `*ForSequenceClassification` model or a PEFT model around one.
         directory: Folder to write to.
         feature_extractor: The encoder's preprocessor.
-        base_name: Folder or Hub id of an adapter's base model; None keeps the name that it was opened by.
+        base_name: Folder or Hub id of an adapter's base model; None keeps the name and revision it was opened by.
         base_revision: Its commit on the Hub; None for a folder.
     """
     directory = Path(directory)
@@ -71,7 +71,7 @@ def save_model(
 def _save_adapter(
     model: Any, directory: Path, head: Mapping[str, torch.Tensor], name: str | None, revision: str | None
 ) -> None:
-    from peft import get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
 
     config = copy.deepcopy(model.peft_config[model.active_adapter])
@@ -82,14 +82,15 @@ def _save_adapter(
     if not any("lora_" in key for key in kept):
         # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
         target = f"{architecture_of(model.config).layers}.0.{_first_projection(model)}"
-        width, targets, config.r, config.use_dora = plain_model(model).config.hidden_size, {target}, 1, False
+        width, targets = plain_model(model).config.hidden_size, {target}
+        config = LoraConfig(r=1, base_model_name_or_path=config.base_model_name_or_path, revision=config.revision)
         kept[f"{_PREFIX}{target}.lora_A.weight"] = torch.zeros(1, width)
         kept[f"{_PREFIX}{target}.lora_B.weight"] = torch.zeros(width, 1)
     config.target_modules = targets
     own = [entry for entry in config.modules_to_save or () if not entry.startswith(HEAD)]
     config.modules_to_save = [*own, *HEAD]
-    config.base_model_name_or_path = name or config.base_model_name_or_path
-    config.revision = revision
+    if name is not None:
+        config.base_model_name_or_path, config.revision = name, revision
     config.inference_mode = True
     kept |= {f"{_PREFIX}{key}": value for key, value in head.items()}
     config.save_pretrained(str(directory))
@@ -102,7 +103,7 @@ def _first_projection(model: Any) -> str:
     architecture = architecture_of(model.config)
     layer = plain_model(model).get_submodule(architecture.layers)[0]
     query = architecture.attention_projections[0]
-    return next(name for name, _ in layer.named_modules() if name.endswith(f".{query}"))
+    return next(str(name) for name, _ in layer.named_modules() if name.endswith(f".{query}"))
 
 
 def base_digest(model: Any) -> str:
@@ -111,7 +112,7 @@ def base_digest(model: Any) -> str:
     Args:
         model: The base model, or a PEFT model around it.
     """
-    digests = []
+    digests: list[bytes] = []
     for name, tensor in encoder_weights(model, adapters=False, layer_weights=False):
         # Some checkpoints lack the embedding of masked frames, which is then newly initialised.
         if "masked_spec_embed" not in name and ".modules_to_save." not in name:
@@ -152,7 +153,7 @@ def open_model(source: str | Path | Snapshot, *, base: str | Path | None = None,
     """
     snapshot = open_snapshot(source, inspect=_refuse_what_is_no_classifier, **options)
     if snapshot.is_adapter:
-        own = {key: options[key] for key in ("token", "cache_dir") if key in options}
+        own = {key: value for key, value in options.items() if key != "revision"}
         model = _open_adapter(snapshot, None if base is None else str(base), own)
     elif base is not None:
         raise InputError(f"model '{snapshot.name}' is a checkpoint, not an adapter; leave its base model out")

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "HEAD",
     "FeatureStatistics",
     "attach",
     "head_logits",
     "plain_head",
-    "plain_model",
     "pooled_inputs",
     "start_head",
     "statistics_of",
@@ -155,9 +153,8 @@ def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool
 
     Args:
         model: A `*ForSequenceClassification` model or a PEFT model around one.
-        batch: `input_values` and `attention_mask` `(clips, samples)`, or `input_features`.
-        layers: Whether to return the features of every layer, `(clips, layers + 1, hidden)`, instead of their
-            weighted sum or the last layer's.
+        batch: What `hf_ser.audio.collate.Collator` returns, without labels.
+        layers: Whether to return every layer's features, `(clips, layers + 1, hidden)`, not their weighted sum.
     """
     base = plain_model(model)
     weighted = hasattr(base, "layer_weights")
@@ -212,7 +209,7 @@ def start_head(
 
     The solution, a `(labels, hidden)` matrix of rank below the number of labels, is written into projector
     and classifier by its singular value decomposition: as many rows of the projector as there are labels
-    carry it, the others keep their initial values and the classifier's weights on them start at zero.
+    carry it, the others keep their initial values, with zero weights in the classifier.
 
     Args:
         model: The plain model, before PEFT wraps it; its projector takes standardised features.
@@ -222,7 +219,7 @@ def start_head(
         seed: Seed of the solver.
 
     Returns:
-        What was done, for the record.
+        What was done, for the run's record.
 
     Raises:
         InputError: Fewer than two labels occur.
