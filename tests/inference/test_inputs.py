@@ -1,6 +1,7 @@
 """What a classifier takes as audio, and what it says of audio and models that give no score."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_floats_lists_and_tensors_are_taken_as_they_are():
         (np.ones(9, bool), "samples are bool"),
         (np.ones(9, complex), "samples are complex128"),
         (TONE * np.nan, "not finite numbers"),
+        (TONE * 1e30, "far too loud; scale them"),
         (np.zeros(9), "silent from start to end"),
         (np.full(9, 128, np.uint8), "silent from start to end"),
         ([], "silent from start to end"),
@@ -97,7 +99,7 @@ def test_a_level_that_is_not_audio_is_that_clip_s_error(built, tmp_path):
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, np.tile([1e30, -1e30], 4000), 16_000, subtype="FLOAT")
     good, bad, large = built.predict([TONE, loud, 32768 * TONE], sampling_rate=16_000)
-    assert bad["error"] == f"{loud}: samples reach 1e+30; scale them to [-1, 1]"
+    assert bad["error"].startswith(f"{loud}: holds samples that are not finite numbers or far too loud")
     assert good["scores"] == pytest.approx(large["scores"], abs=1e-5)
 
 
@@ -110,6 +112,23 @@ def test_a_model_without_numbers_never_answers(folder):
     assert answers[0]["error"].startswith("clip 0: the model returns scores that are not finite numbers")
     assert answers[1]["error"].startswith("clip 1: give a path")
     json.dumps(answers, allow_nan=False)
+
+
+def test_segments_are_as_long_as_the_run_records(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    for text, seconds in [
+        ('{"recipe": {"segment_seconds": 0.2}}', 0.2),
+        ('{"recipe": {}, "segment_seconds": 0.3}', 0.3),
+        ("{}", 10),
+        ("[]", 10),
+        ("torn", 10),
+    ]:
+        (run / "run.json").write_text(text)
+        assert load(run).segment_seconds == seconds
+    assert load(run, segment_seconds=2).segment_seconds == 2
+    (run / "run.json").write_text('{"recipe": {"segment_seconds": 1e9}}')
+    with pytest.raises(InputError, match=r"segment_seconds 1000000000\.0; pass segment_seconds"):
+        load(run)
 
 
 def test_what_a_loaded_model_says_of_itself(built, folder):
