@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["HeadOnly", "head_logits", "pooled_states"]
 
 # These settings act in training mode only, or name things; the states do not depend on them.
-_IRRELEVANT = ("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "name_or_path", "_version", "dtype")
+_IRRELEVANT = ("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "name_or_path", "_version", "dtype",
+               "architectures", "use_cache")  # fmt: skip
 _SEGMENTS_AT_ONCE = 512
 
 
