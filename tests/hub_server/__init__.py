@@ -1,14 +1,9 @@
-"""A Hub on loopback: the protocol of the Hugging Face Hub over real HTTP, for the real clients.
+"""A loopback server that speaks the protocol of the Hugging Face Hub, so that tests drive the real clients over HTTP.
 
-Modelled on what ``huggingface_hub`` sends and reads. Where the client shows nothing (how the tags of a model are
-derived, which files go to large file storage, what the card validator says), the rules are this package's reading
-of the public documentation and are marked as such where they stand.
-
-Tests use the fixture ``hub`` of :mod:`hub_server.plugin`.
+It is modelled on what `huggingface_hub` sends and reads. Where the client gives no hint (the tags of a model, what goes
+to large file storage, what the card validator refuses), the rules are a reading of the public documentation.
 """
 
-from hub_server.faults import Fault
 from hub_server.hub import Hub
-from hub_server.repository import Commit, Repository
 
-__all__ = ["Commit", "Fault", "Hub", "Repository"]
+__all__ = ["Hub"]

@@ -1,6 +1,6 @@
-"""What a client process runs at start: no address outside loopback is looked up or reached.
+"""Blocks access to the network outside loopback.
 
-The text of this file becomes the ``sitecustomize`` of the processes that a test starts, so it stands alone.
+The text of this file becomes the `sitecustomize` of every process that a test starts, so it imports nothing else here.
 """
 
 import sys
@@ -9,13 +9,13 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "", None)
 
 
 def install() -> None:
-    """Refuse, by name, every lookup of and connection to a host that is not this machine."""
+    """Raise an AssertionError that names the host on each lookup of, and connection to, another machine."""
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "socket.getaddrinfo":
             host = arguments[0]
         elif event == "socket.connect":
-            # A socket of the file system has a path in place of a pair.
+            # The address of a Unix socket is a path, not a tuple.
             host = arguments[1][0] if isinstance(arguments[1], tuple) else None
         else:
             return

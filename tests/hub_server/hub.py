@@ -1,4 +1,4 @@
-"""The Hub as a test holds it: its address, its accounts, what lies in it, its faults, and clients in processes."""
+"""The Hub as a test uses it: its address, its accounts, its content, its faults, and client processes."""
 
 from __future__ import annotations
 
@@ -18,102 +18,60 @@ from urllib.parse import unquote
 
 import hub_server.routes  # noqa: F401
 from hub_server import guard
-from hub_server.faults import Fault, Faults
-from hub_server.registry import Account, Identity, Registry
-from hub_server.repository import Commit, Repository
-from hub_server.server import Record, Server
-from hub_server.storage import Entry
+from hub_server.server import Fault, Record, Server
+from hub_server.state import Commit, Identity, Registry, Repository, is_large
 
-Content = Mapping[str, "str | bytes"]
-
-# What would send a client elsewhere or keep it offline.
+# Variables that would send a client to another server or keep it offline.
 _STEERING = re.compile(r"HF_|HUGGING_?FACE_|TRANSFORMERS_(OFFLINE|CACHE)|(https?|all)_proxy$", re.IGNORECASE)
 
 
 class Hub:
-    """A running Hub with the users ``alice`` and ``bob`` and the organisation ``lab``, of which both are members.
-
-    Args:
-        folder: Where it keeps contents and the homes of client processes; by default a temporary folder.
+    """A running Hub with the users `alice` and `bob`, both members of the organisation `lab`.
 
     Attributes:
-        endpoint: ``http://127.0.0.1:port``.
-        folder: As above.
-        requests: Every request seen, in order.
+        endpoint: `http://127.0.0.1:PORT`.
+        requests: Every request received, in order.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._temporary = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="hub-")) if folder is None else folder
-        self._registry, self._faults = Registry(self.folder), Faults()
-        self._server = Server(self._registry, self._faults, self._collide)
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="hub-"))
+        self._registry = Registry()
+        for user in ("alice", "bob"):
+            for role in ("read", "write"):
+                self._registry.tokens[self.token(user, role)] = Identity(user, role)
+        self._server = Server(self._registry, self._collide)
         self.endpoint, self.requests = self._server.endpoint, self._server.records
-        self.reset()
-        site = self.folder / "site"
-        site.mkdir()
-        (site / "sitecustomize.py").write_text(f"{Path(guard.__file__).read_text('utf-8')}\n\ninstall()\n", "utf-8")
+        site = f"{Path(guard.__file__).read_text('utf-8')}\n\ninstall()\n"
+        (self._folder / "sitecustomize.py").write_text(site, "utf-8")
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __enter__(self) -> Hub:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop serving.
-
-        Raises:
-            AssertionError: If the server itself failed on a request.
-        """
         self._server.shutdown()
         self._server.server_close()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         self.check()
 
     def check(self) -> None:
-        """Raise AssertionError if the server itself failed on a request since the last check."""
+        """Raise AssertionError if the server itself raised an exception since the last check."""
         failures = list(self._server.failures)
         self._server.failures.clear()
         if failures:
             raise AssertionError(f"the loopback Hub failed: {failures!r}") from failures[0]
 
-    def reset(self) -> None:
-        """Forget all repositories, further users, faults and requests."""
-        self._registry.clear()
-        self._faults.clear()
-        self.requests.clear()
-        for name in ("alice", "bob"):
-            self.add_user(name, organizations=("lab",))
-
-    # --- accounts ---
-
-    def add_user(self, name: str, organizations: Sequence[str] = ()) -> None:
-        """Add an account with one token of each role."""
-        account = Account(name, tuple(organizations))
-        self._registry.accounts[name] = account
-        for role in ("read", "write"):
-            self._registry.tokens[self.token(name, role)] = Identity(account, role)
-
-    def token(self, user: str = "alice", role: str = "write") -> str:
-        """Return a user's token of role 'read' or 'write'."""
-        if user not in self._registry.accounts:
-            raise KeyError(f"no user {user}: add_user({user!r})")
+    @staticmethod
+    def token(user: str = "alice", role: str = "write") -> str:
+        """Return the token of `alice` or `bob` of the role "read" or "write"."""
         return f"hf_{user}{role.title()}Token"
 
-    # --- what lies in it ---
-
     def repos(self, kind: str = "model") -> list[str]:
-        """Return the ids of all repositories of a kind, private ones too."""
+        """Return the ids of all repositories of a kind, private ones included."""
         return sorted(id for of, id in self._registry.repositories if of == kind)
 
     def repo(self, id: str, kind: str = "model") -> Repository:
-        """Return a repository: its attributes ``private``, ``gated``, ``branches``, ``tags``, ``pulls`` may be set.
-
-        Raises:
-            KeyError: If there is none.
-        """
+        """Return a repository, or raise KeyError."""
         return self._registry.repositories[kind, id]
 
     def paths(self, id: str, revision: str = "main", kind: str = "model") -> list[str]:
@@ -122,7 +80,7 @@ class Hub:
 
     def read(self, id: str, path: str, revision: str = "main", kind: str = "model") -> bytes:
         """Return one file at a revision."""
-        return self._registry.blobs.read(self.repo(id, kind).resolve(revision).tree[path].sha256)
+        return self.repo(id, kind).resolve(revision).tree[path].content
 
     def files(self, id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
         """Return every file at a revision."""
@@ -130,108 +88,75 @@ class Hub:
 
     def commits(self, id: str, revision: str = "main", kind: str = "model") -> list[Commit]:
         """Return the history of a revision, newest first."""
-        return list(self.repo(id, kind).resolve(revision).history())
-
-    # --- what lands in it without a client ---
+        newest = self.repo(id, kind).resolve(revision)
+        return [newest, *newest.before]
 
     def create(
-        self, id: str, files: Content | None = None, kind: str = "model", private: bool = False, sdk: str | None = None
+        self, id: str, files: Mapping[str, str | bytes] | None = None, kind: str = "model", private: bool = False
     ) -> Repository:
-        """Make a repository and, with files, a commit that holds them."""
-        sdk = sdk or ("gradio" if kind == "space" else None)
-        repository = self._registry.create(kind, id, id.partition("/")[0], private, sdk, lambda it: it.id)
+        """Create a repository and, if files are given, a commit of them."""
+        with self._registry.lock:
+            repository = self._registry.create(kind, id, private)
         if files:
             self.commit(id, files, kind=kind)
         return repository
 
     def create_from_folder(self, id: str, folder: Path, kind: str = "model", private: bool = False) -> Repository:
-        """Make a repository that holds the files below a folder."""
-        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        """Create a repository with the files of a folder."""
+        found = [path for path in folder.rglob("*") if path.is_file()]
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
         return self.create(id, files, kind, private)
 
     def commit(
         self,
         id: str,
-        files: Content | None = None,
-        delete: Sequence[str] = (),
+        files: Mapping[str, str | bytes],
         message: str = "By the test",
-        author: str | None = None,
+        author: str = "bob",
         revision: str = "main",
         kind: str = "model",
     ) -> Commit:
-        """Add a commit as somebody else would, without a request."""
-        repository = self.repo(id, kind)
-        attributes = self._registry.text(repository.resolve(revision).tree, ".gitattributes")
-        raw = {path: text.encode() if isinstance(text, str) else text for path, text in (files or {}).items()}
-        entries = {path: self._registry.store(path, content, attributes) for path, content in raw.items()}
-        repository.large_files |= {entry.sha256 for entry in entries.values() if entry.lfs}
-
-        def change(tree: dict[str, Entry]) -> None:
-            for path in delete:
-                del tree[path]
-            tree |= entries
-
-        return repository.commit(revision, change, message, "", author or repository.namespace)
-
-    def delete(self, id: str, kind: str = "model") -> None:
-        """Remove a repository."""
-        del self._registry.repositories[kind, id]
-
-    def grant(self, id: str, user: str, kind: str = "model") -> None:
-        """Let a user through the gate of a gated repository."""
-        self.repo(id, kind).admitted.add(user)
-
-    # --- faults ---
-
-    @property
-    def multipart_size(self) -> int:
-        """Size in bytes above which a large file is uploaded in parts."""
-        return self._registry.multipart_size
-
-    @multipart_size.setter
-    def multipart_size(self, size: int) -> None:
-        self._registry.multipart_size = size
+        """Add a commit without a request, as another user would; the card is not validated."""
+        with self._registry.lock:
+            repository = self.repo(id, kind)
+            entries = {}
+            for path, text in files.items():
+                content = text.encode() if isinstance(text, str) else text
+                large = is_large(path, len(content), content[:512])
+                entries[path] = self._registry.entry(repository, content, large)
+            return repository.commit(revision, lambda tree: tree.update(entries), message, author)
 
     def fault(self, kind: int | str, **how: Any) -> Fault:
-        """Switch a fault on (see :class:`Fault`); as a ``with`` block, off again at its end."""
-        return self._faults.add(Fault(kind, **how))
+        """Switch a fault on (see `Fault`); the end of its `with` block switches it off."""
+        self._server.faults.append(Fault(kind, **how))
+        return self._server.faults[-1]
 
     def clear_faults(self) -> None:
         """Switch every fault off."""
-        self._faults.clear()
+        self._server.faults.clear()
 
     def _collide(self, path: str, fault: Fault) -> None:
-        match = re.fullmatch(r"/api/(model|dataset|space)s/([^/]+/[^/]+)/commit/([^/]+)", path)
-        if match is None:
-            raise ValueError(f"the fault 'conflict' is for .../commit/..., not for {path}")
-        kind, id, revision = map(unquote, match.groups())
-        self.commit(id, fault.files, author=fault.author, message="At the same time", revision=revision, kind=kind)
-
-    # --- clients ---
+        _, _, kind, user, name, _, revision = path.split("/")
+        message = "At the same time"
+        self.commit(f"{user}/{name}", fault.files, message, revision=unquote(revision), kind=kind.removesuffix("s"))
 
     def environment(self, token: str | None = None, home: Path | None = None, **env: str | None) -> dict[str, str]:
-        """Return the environment in which a fresh process is a client of this Hub.
+        """Return the environment of a process that is a client of this Hub, anonymous without a token.
 
-        Args:
-            token: Its token; None for an anonymous client.
-            home: ``HF_HOME``, by default a new empty folder.
-            env: Further variables; None removes one.
+        `HF_HOME` is a new empty folder unless `home` is given; `env` adds variables, or removes those that are None.
         """
-        homes = self.folder / "homes"
-        homes.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not _STEERING.match(name)}
         values: dict[str, str | None] = {
             **kept,
             "HF_ENDPOINT": self.endpoint,
-            "HF_HOME": str(home or tempfile.mkdtemp(dir=homes)),
+            "HF_HOME": str(home or tempfile.mkdtemp(dir=self._folder)),
             "HF_TOKEN": token,
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.folder / "site"), kept.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._folder), kept.get("PYTHONPATH")])),
             **env,
         }
         return {name: value for name, value in values.items() if value is not None}
@@ -245,39 +170,19 @@ class Hub:
         cwd: Path | None = None,
         **env: str | None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as a client of this Hub and return how it went."""
-        environment = self.environment(token, home, **env)
-        return subprocess.run(
-            list(command),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            cwd=cwd,
-            check=False,
-        )
+        """Run a command as a client of this Hub and return its result."""
+        how: dict[str, Any] = {"env": self.environment(token, home, **env), "timeout": timeout_seconds, "cwd": cwd}
+        return subprocess.run(list(command), capture_output=True, text=True, check=False, **how)
 
-    def run(
-        self,
-        code: str,
-        *arguments: str,
-        token: str | None = None,
-        home: Path | None = None,
-        timeout_seconds: float = 300,
-        cwd: Path | None = None,
-        **env: str | None,
-    ) -> str:
-        """Run Python code as a client of this Hub and return what it prints; ``arguments`` reach it in ``sys.argv``.
+    def run(self, code: str, *arguments: str, **how: Any) -> str:
+        """Run Python code as a client of this Hub and return what it prints; raise AssertionError if it fails.
 
-        Raises:
-            AssertionError: If it fails, with what it wrote to stderr.
+        `arguments` are its `sys.argv[1:]`; `how` is passed to `execute`.
         """
-        command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-        done = self.execute(command, token, home, timeout_seconds, cwd, **env)
+        done = self.execute([sys.executable, "-c", textwrap.dedent(code), *arguments], **how)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def requested(self, method: str = "*", path: str = "*") -> list[Record]:
-        """Return the requests seen whose method and path match patterns as of :mod:`fnmatch`."""
-        seen = list(self.requests)
-        return [record for record in seen if fnmatchcase(record.method, method) and fnmatchcase(record.path, path)]
+        """Return the requests received whose method and path match patterns as in `fnmatch`."""
+        return [it for it in self.requests if fnmatchcase(f"{it.method} {it.path}", f"{method} {path}")]

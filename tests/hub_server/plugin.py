@@ -1,4 +1,4 @@
-"""The fixture: one Hub for the test session."""
+"""Fixtures: one Hub per test session, checked after each test."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from hub_server.hub import Hub
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[Hub]:
-    """A Hub on loopback, shared by the session: each test takes repositories of its own names."""
+    """A Hub on loopback, shared by the session: each test uses repository names that no other test uses."""
     with Hub() as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _hub_is_well(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No fault outlives its test, and no failure of the Hub itself stays unseen."""
+def _reset_hub(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Switch faults off after each test, and fail the test if the server itself raised an exception."""
     yield
     if "hub" in request.fixturenames:
         running = request.getfixturevalue("hub")

@@ -1,4 +1,4 @@
-"""An embedded default for trying the library offline: synthetic corpora and a tiny random encoder.
+"""An offline example: synthetic corpora, a tiny random encoder and the three recipes on them.
 
-Nothing that is measured here says anything about emotion in speech: it shows that the software runs.
+Its figures only show that the pipeline runs; they say nothing about emotion in speech.
 """

@@ -1,4 +1,4 @@
-"""Write a tiny, untrained encoder, for trying the library offline; it knows nothing of speech."""
+"""Write a tiny, untrained encoder."""
 
 from __future__ import annotations
 
@@ -12,39 +12,26 @@ from hf_ser.errors import InputError
 __all__ = ["TINY_ARCHITECTURES", "write_tiny_encoder"]
 
 TINY_ARCHITECTURES: tuple[str, ...] = ("hubert", "hubert_group_norm", "wav2vec2", "wavlm", "whisper")
-"""What `write_tiny_encoder` can write: `hubert` is shaped as HuBERT-large, `hubert_group_norm` as HuBERT-base."""
+"""What `write_tiny_encoder` can write: `hubert` is built like HuBERT-large, `hubert_group_norm` like HuBERT-base."""
 
 _README = """\
----
-library_name: transformers
----
 # A tiny, untrained encoder
 
-Shaped as `{architecture}`, written by `hf_ser.quickstart.encoder` with seed {seed}. It was never trained: what a model
-built on it scores shows that the software runs, and is evidence of nothing else.
+`hf_ser.quickstart.encoder` wrote this {architecture} model with seed {seed}; it was never trained. What a model built
+on it scores only shows that the pipeline runs.
 """
-
-_HIDDEN_SIZE = 64
-_CONV_CHANNELS = 64
-_TRANSFORMER: dict[str, Any] = {
-    "hidden_size": _HIDDEN_SIZE,
+# As in the real encoders, the first frame takes 400 samples and each further one 320; four convolutions instead of
+# seven are eight times faster, and the first is long enough to distinguish frequencies.
+_WAVEFORM: dict[str, Any] = {
+    **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"), 0.0),
+    **dict.fromkeys(("final_dropout", "layerdrop"), 0.0),
+    "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "intermediate_size": 4 * _HIDDEN_SIZE,
-    "hidden_dropout": 0.0,
-    "attention_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-    "final_dropout": 0.0,
-    "layerdrop": 0.0,
+    "intermediate_size": 256,
     "apply_spec_augment": False,
     "classifier_proj_size": 32,
-}
-# As with the real encoders, the first frame takes 400 samples and each more 320; but four convolutions do it
-# instead of seven, which is eight times faster, and the first is long enough to tell frequencies apart.
-_WAVEFORM: dict[str, Any] = {
-    **_TRANSFORMER,
-    "conv_dim": (_CONV_CHANNELS,) * 4,
+    "conv_dim": (64,) * 4,
     "conv_kernel": (120, 2, 2, 2),
     "conv_stride": (40, 2, 2, 2),
     "num_conv_pos_embeddings": 16,
@@ -53,21 +40,16 @@ _WAVEFORM: dict[str, Any] = {
 _LARGE: dict[str, Any] = {**_WAVEFORM, "feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
 _WHISPER_SECONDS = 2
 _WHISPER: dict[str, Any] = {
-    "d_model": _HIDDEN_SIZE,
+    **dict.fromkeys(("dropout", "pad_token_id"), 0),
+    **dict.fromkeys(("bos_token_id", "decoder_start_token_id", "decoder_layers"), 1),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 256),
+    "d_model": 64,
     "encoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "encoder_ffn_dim": 4 * _HIDDEN_SIZE,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 4,
-    "decoder_ffn_dim": 4 * _HIDDEN_SIZE,
     "vocab_size": 16,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
     "eos_token_id": 2,
-    "decoder_start_token_id": 1,
     "max_source_positions": 50 * _WHISPER_SECONDS,
     "max_target_positions": 8,
-    "dropout": 0.0,
     "classifier_proj_size": 32,
 }
 
@@ -75,12 +57,12 @@ _WHISPER: dict[str, Any] = {
 def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architecture: str = "hubert") -> Path:
     """Write a tiny encoder and its preprocessor, as a checkpoint without a head.
 
-    `AutoModelForAudioClassification.from_pretrained(folder, num_labels=8)` newly initialises a head on it. All
-    dropouts and SpecAugment are off in its configuration. The Whisper takes 2 s instead of 30 s.
+    `AutoModelForAudioClassification.from_pretrained(folder, num_labels=8)` initialises a head on it. Dropout and
+    SpecAugment are off in its configuration. The Whisper encoder takes 2 s instead of 30 s.
 
     Args:
-        folder: Where to write; made if missing, files of the same names are replaced.
-        seed: Seed of the weights; torch's own generator is left as it was.
+        folder: Where to write; created if absent, files of the same names are replaced.
+        seed: Seed of the weights; torch's global generator keeps its state.
         architecture: One of `TINY_ARCHITECTURES`.
 
     Returns:
@@ -88,81 +70,54 @@ def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architectu
 
     Raises:
         InputError: The architecture is unknown, or `folder` is a file.
-
-    Example:
-        >>> import json, tempfile
-        >>> with tempfile.TemporaryDirectory() as parent:
-        ...     folder = write_tiny_encoder(f"{parent}/tiny")
-        ...     json.loads((folder / "config.json").read_text())["architectures"]
-        ['HubertModel']
     """
     import torch
-    from transformers.utils import logging
+    import transformers
 
     if architecture not in TINY_ARCHITECTURES:
         raise InputError(f"architecture '{architecture}' is unknown; choose {', '.join(TINY_ARCHITECTURES)}")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder to write the tiny encoder to")
+    preprocessor: Any = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, feature_extractor = _build(architecture)
-        if architecture != "whisper":
-            _set_spectral_start(model.feature_extractor)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model.save_pretrained(folder)
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    feature_extractor.save_pretrained(folder)
+        if architecture == "whisper":
+            # With its decoder, as in published checkpoints; the classification model leaves it out.
+            model: Any = transformers.WhisperModel(transformers.WhisperConfig(**_WHISPER))
+            preprocessor = transformers.WhisperFeatureExtractor(chunk_length=_WHISPER_SECONDS)
+        else:
+            name = {"wav2vec2": "Wav2Vec2", "wavlm": "WavLM"}.get(architecture, "Hubert")
+            settings = _WAVEFORM if architecture == "hubert_group_norm" else _LARGE
+            model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**settings))
+            _set_filters(model.feature_extractor.conv_layers)
+    model.save_pretrained(folder)
+    preprocessor.save_pretrained(folder)
     readme = _README.format(architecture=model.config.model_type, seed=seed)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return folder
 
 
-def _build(architecture: str) -> tuple[Any, Any]:
-    """Return a newly initialised model without a head, and its feature extractor."""
-    import transformers
+def _set_filters(layers: Any) -> None:
+    """Set the first convolution to Gabor filters, the others nearly to averages over time.
 
-    if architecture == "whisper":
-        # With its decoder, as published checkpoints are; the classification model leaves it out.
-        model = transformers.WhisperModel(transformers.WhisperConfig(**_WHISPER))
-        return model, transformers.WhisperFeatureExtractor(chunk_length=_WHISPER_SECONDS)
-    feature_extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
-    if architecture == "hubert":
-        return transformers.HubertModel(transformers.HubertConfig(**_LARGE)), feature_extractor
-    if architecture == "hubert_group_norm":
-        return transformers.HubertModel(transformers.HubertConfig(**_WAVEFORM)), feature_extractor
-    if architecture == "wav2vec2":
-        return transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**_LARGE)), feature_extractor
-    return transformers.WavLMModel(transformers.WavLMConfig(**_LARGE)), feature_extractor
-
-
-def _set_spectral_start(feature_encoder: Any) -> None:
-    """Start the first convolution as Gabor filters of random phase, the others as averages over time.
-
-    Random kernels all the way keep hardly anything of the spectrum; a filter bank is a usual start for a learned
-    front end (Zeghidour et al., LEAF, ICLR 2021). The filters lie on the mel scale between 60 and 7,600 hz, and
-    their gain rises with frequency, against the fall of speech.
+    Random kernels lose most of the spectrum; a filter bank is a usual start of a learned front end (Zeghidour et al.,
+    LEAF, ICLR 2021). The filters are spaced on the mel scale, and their gain rises with frequency, as speech falls.
     """
     import torch
 
-    first, *others = feature_encoder.conv_layers
+    first, *others = layers
     channels, _, taps = first.conv.weight.shape
-    lowest, highest = (2595.0 * math.log10(1.0 + limit_hz / 700.0) for limit_hz in (60.0, 7600.0))
-    mel = torch.linspace(lowest, highest, channels)
-    hz = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    lowest, highest = (math.log1p(hertz / 700.0) for hertz in (60.0, 7600.0))
+    hertz = 700.0 * torch.expm1(torch.linspace(lowest, highest, channels))[:, None]
     time = (torch.arange(taps) - (taps - 1) / 2) / 16_000
     phase = 2.0 * math.pi * torch.rand(channels, 1)
-    filters = torch.hann_window(taps, periodic=False) * torch.cos(2.0 * math.pi * hz[:, None] * time + phase)
-    gains = (hz / 500.0).clamp(min=1.0).sqrt()[:, None]
+    filters = torch.hann_window(taps, periodic=False) * torch.cos(2.0 * math.pi * hertz * time + phase)
+    filters *= (hertz / 500.0).clamp(min=1.0).sqrt() / filters.norm(dim=1, keepdim=True)
     with torch.no_grad():
-        first.conv.weight.copy_((gains * filters / filters.norm(dim=1, keepdim=True))[:, None])
+        first.conv.weight.copy_(filters[:, None])
         for layer in others:
-            # The random kernels stay as a small addition, so that no two channels are treated alike.
             layer.conv.weight.mul_(0.1).add_(torch.eye(channels)[:, :, None] / layer.conv.weight.shape[2])
             if hasattr(layer, "layer_norm"):
-                # Above its knee the activation lets weak bands through, which the first layer has rectified.
+                # Keeps weak bands, which the first layer has rectified, above the knee of the activation.
                 layer.layer_norm.bias.fill_(2.0)
