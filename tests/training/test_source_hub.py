@@ -56,7 +56,7 @@ def test_faults_and_refusals(hub, toy, tmp_path):
         "alice/cut-speech": ({}, PARTS),
         "alice/kept-speech": ({}, PARTS),
         "alice/down-speech": ({}, "the Hub fails at the moment (503); try again later"),
-        "alice/gone-away-speech": ({}, "the connection to the Hub broke"),
+        "alice/gone-away-speech": ({}, "the connection to the Hub failed"),
         "alice/no-speech": ({}, "no such repository, or it is private"),
         "bob/secret-speech": ({}, "no such repository, or it is private"),
         "bob/gated-speech": ({}, "the repository is gated"),
