@@ -77,7 +77,7 @@ def test_minimum_is_exactly_what_the_model_needs(spec_augment):
 
 def test_other_architectures():
     assert minimum_samples(WhisperConfig(), training=True) == 1
-    with pytest.raises(InputError, match="'audio-spectrogram-transformer' reads no waveform"):
+    with pytest.raises(InputError, match="'audio-spectrogram-transformer' takes no waveform"):
         minimum_samples(ASTConfig(), training=False)
 
 
@@ -153,8 +153,6 @@ def test_workers_can_hold_it():
 
 def test_bad_clips_are_named():
     collate = Collator(Wav2Vec2FeatureExtractor(), HubertConfig(), training=False)
-    with pytest.raises(InputError, match="clip 1 of the batch has 8000 hz, the encoder takes 16000 hz"):
-        collate([{"samples": noise(10)}, {"samples": noise(10), "sampling_rate": 8_000}])
     with pytest.raises(InputError, match="clip 0 of the batch: samples must be"):
         collate([{"samples": noise(0)}])
     with pytest.raises(InputError, match="WhisperFeatureExtractor does not fit architecture 'hubert'"):

@@ -1,9 +1,13 @@
 """Whatever people call a clip, it decodes to mono float32 at one rate, or one line says why not."""
 
+import io
+import os
+
 import numpy as np
 import pytest
 import soundfile
 
+from hf_ser.audio import decode as module
 from hf_ser.audio.decode import decode
 from hf_ser.errors import InputError
 
@@ -126,11 +130,11 @@ def test_no_frames(write):
 
 
 def test_too_short_to_survive_resampling(write):
-    with pytest.raises(InputError, match="holds no samples at 16000 hz"):
+    with pytest.raises(InputError, match="holds no samples at 16000 hertz"):
         decode(write(np.ones(1), 96_000))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30])
 def test_samples_that_are_no_numbers(write, value):
     with pytest.raises(InputError, match=r"clip\.wav: .*not finite"):
         decode(write([0.0, value, 0.0], 48_000))
@@ -139,8 +143,56 @@ def test_samples_that_are_no_numbers(write, value):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(InputError, match=r"absent\.wav: no such file"):
         decode(tmp_path / "absent.wav")
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match="not a regular file"):
         decode(tmp_path)
+
+
+def test_a_pipe_or_a_device_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    for name, words in (("pipe", "not a regular file"), ("device", "not a regular file"), ("loop", "cannot be opened")):
+        with pytest.raises(InputError, match=rf"{name}\.wav: {words}"):
+            decode(tmp_path / f"{name}.wav")
+        with pytest.raises(InputError, match=words):
+            decode({"bytes": None, "path": str(tmp_path / f"{name}.wav")})
+
+
+def flac(samples: int | None) -> bytes:
+    """A FLAC of one second whose header claims another length; None claims an unknown one, as written to a pipe."""
+    file = io.BytesIO()
+    soundfile.write(file, sine(440, 16_000), 16_000, format="FLAC", subtype="PCM_16")
+    content = bytearray(file.getvalue())
+    # STREAMINFO: the number of samples is the low 36 bits of bytes 13 to 17 after the block's header.
+    claimed = samples or 0
+    content[21] = content[21] & 0xF0 | claimed >> 32
+    content[22:26] = (claimed & 0xFFFFFFFF).to_bytes(4, "big")
+    return bytes(content)
+
+
+def wav(rate: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, sine(440, 16_000), 16_000, format="WAV", subtype="PCM_16")
+    content = bytearray(file.getvalue())
+    content[24:28] = rate.to_bytes(4, "little")
+    return bytes(content)
+
+
+def test_a_clip_is_bounded_before_memory_is_taken(monkeypatch, tmp_path):
+    for claimed in (None, 2**33, 2**36 - 1):
+        with pytest.raises(InputError, match="longer than 2 hours, or claims to be"):
+            decode(flac(claimed))
+    for rate in (1, 999, 2**31 - 1):
+        with pytest.raises(InputError, match=f"its sampling rate is {rate} hertz"):
+            decode(wav(rate))
+    monkeypatch.setattr(module, "_MOST_HOURS", 0.9 / 3600)
+    with pytest.raises(InputError, match="is longer than"):
+        decode(wav(16_000))
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_MOST_BYTES", 9000)
+    (tmp_path / "large.wav").write_bytes(wav(16_000))
+    with pytest.raises(InputError, match="not a regular file of at most 9,000 bytes"):
+        decode(tmp_path / "large.wav")
 
 
 def test_a_name_replaces_the_path_in_errors():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from hf_ser.audio.segment import average_by_clip, segments
-from hf_ser.errors import InputError
 
 
 @pytest.mark.parametrize("samples", [1, 79, 80, 81, 159, 160, 161, 239, 240, 241, 1000])
@@ -18,12 +17,6 @@ def test_segments_cover_the_clip_and_are_of_one_length(samples):
     assert len(set(bounds)) == len(bounds)
 
 
-@pytest.mark.parametrize(("samples", "maximum"), [(0, 80), (-1, 80), (80, 0)])
-def test_impossible_lengths(samples, maximum):
-    with pytest.raises(InputError, match="at least 1 sample"):
-        segments(samples, maximum)
-
-
 def test_average_does_not_depend_on_the_order_of_the_segments():
     generator = np.random.default_rng(0)
     scores, clip_index = generator.random((50, 8)), np.concatenate([np.arange(7), generator.integers(0, 7, 43)])
@@ -33,17 +26,7 @@ def test_average_does_not_depend_on_the_order_of_the_segments():
     np.testing.assert_allclose(average_by_clip(scores[order], clip_index[order], 7), expected)
 
 
-@pytest.mark.parametrize(
-    ("scores", "clip_index", "clips", "says"),
-    [
-        ([[1.0], [2.0]], [0, 0], 2, "clip 1 has no segment"),
-        ([[1.0], [2.0]], [0, 2], 2, "must lie in 0..1"),
-        ([[1.0], [2.0]], [0, -1], 2, "must lie in 0..1"),
-        ([[1.0], [2.0]], [0], 2, "must be"),
-        ([1.0, 2.0], [0, 1], 2, "must be"),
-        ([[1.0], [2.0]], [0.0, 1.0], 2, "integers"),
-    ],
-)
-def test_scores_that_do_not_fit_their_clips(scores, clip_index, clips, says):
-    with pytest.raises(InputError, match=says):
-        average_by_clip(scores, clip_index, clips)
+@pytest.mark.parametrize("clip_index", [[0, 0], [0, 2]])
+def test_a_clip_without_a_segment_is_an_error(clip_index):
+    with pytest.raises(ValueError, match="of 2 clips, one has no segment"):
+        average_by_clip([[1.0], [2.0]], clip_index, 2)

@@ -8,10 +8,11 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
+from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import base_digest, merge, open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach
-from hf_ser.models.recipes import RECIPES, adapt, recipe
+from hf_ser.models.recipes import RECIPES, recipe
 
 GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 

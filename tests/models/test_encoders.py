@@ -148,7 +148,7 @@ def test_a_configuration_out_of_bounds_is_one_line_before_memory_is_taken(values
 @pytest.mark.parametrize("labels", [["sad", "sad"], ["sad", None], ["sad", ""], ["sad", 3]])
 def test_labels_alike_or_without_a_name_are_refused(labels, encoder, tmp_path):
     folder = changed(tmp_path / "m", encoder(labels=["sad", "angry"]), id2label=dict(enumerate(labels)))
-    with pytest.raises(InputError, match="id2label in its config.json has .* twice or as no name"):
+    with pytest.raises(InputError, match=r"id2label in its config\.json has .* twice or as no name"):
         open_model(folder)
 
 

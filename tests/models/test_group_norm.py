@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from conftest import write_encoder
 
+from conftest import write_encoder
+from hf_ser.models.adapting import adapt
 from hf_ser.models.encoders import open_encoder
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.recipes import adapt, recipe
+from hf_ser.models.recipes import recipe
 
 GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LENGTHS = (16_000, 9001, 5000)

@@ -4,10 +4,11 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
+from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach, head_logits, plain_head, start_head
-from hf_ser.models.recipes import RECIPES, adapt
+from hf_ser.models.recipes import RECIPES
 
 
 def clips(count=4, seed=0):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from hf_ser.models.adapting import adapt
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.probe import probe_clips, probe_difference, probe_logits
-from hf_ser.models.recipes import RECIPES, adapt
+from hf_ser.models.recipes import RECIPES
 
 
 def test_the_clips_are_the_same_everywhere_and_heard():

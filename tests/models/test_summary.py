@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForAudioClassification, HubertConfig, Wav2Vec2Config, WavLMConfig, WhisperConfig
 
 from hf_ser.errors import InputError
-from hf_ser.models.recipes import RECIPES, adapt, recipe, trainable_parameters
+from hf_ser.models.adapting import adapt, trainable_parameters
+from hf_ser.models.recipes import RECIPES, recipe
 from hf_ser.models.summary import summarize, summarize_recipes
 
 # The paper's Table 1 as printed, with the names of our rows: input, output, parameters.

@@ -1,4 +1,4 @@
-"""Augment training clips: pitch shift, time stretch and noise, the same for the same (seed, epoch, clip)."""
+"""Augment training clips with pitch shift, time stretch and noise, reproducibly by (seed, epoch, clip)."""
 
 import hashlib
 import random
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hf_ser.errors import InputError
 
-__all__ = ["Augmentation", "augment", "stretched_length"]
+__all__ = ["Augmentation", "augment"]
 
 # Signalsmith Stretch, behind audiomentations, draws from std::random_device once it slows a clip down by more
 # than this factor, and the result would differ from run to run.
@@ -23,21 +23,20 @@ _MAXIMUM_RATE = 2.0
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a training clip, each transform drawn on its own.
+    """Random changes of training clips; each is drawn on its own.
 
     Attributes:
-        pitch_shift_semitones: Range of the pitch shift, in semitones; the tempo stays.
+        pitch_shift_semitones: Range of the pitch shift.
         pitch_shift_probability: Share of the clips that are shifted.
-        time_stretch_rates: Range of the tempo's factor, above 1 is faster and shorter; the pitch stays. Within
-            0.5 to 2.
+        time_stretch_rates: Range of the factor on the tempo, within 0.5 to 2; above 1 is faster and shorter.
         time_stretch_probability: Share of the clips that are stretched.
-        noise_snr_db: Range of the signal-to-noise ratio of white Gaussian noise, in dB.
+        noise_snr_db: Range of the signal-to-noise ratio of white Gaussian noise, in decibels.
         noise_probability: Share of the clips that get noise.
-        views: Number of augmented copies that a clip has: epoch `e` hears copy `e % views`, so that what a frozen
-            part of the encoder makes of a copy need not be computed again. None draws anew in every epoch.
+        views: Number of augmented copies of a clip: epoch `e` uses copy `e % views`, so that a frozen encoder need
+            not compute a copy again. None draws anew in every epoch.
 
     Raises:
-        InputError: A range is reversed or beyond its limits, or a probability is none.
+        InputError: A range is reversed or outside its limits, or a probability is outside [0, 1].
 
     Example:
         >>> Augmentation(noise_snr_db=(40, 10))
@@ -55,7 +54,7 @@ class Augmentation:
     views: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that audiomentations would take and turn into something else."""
+        """Refuse values that audiomentations would silently change."""
         for name, limits in (
             ("pitch_shift_semitones", (-24.0, 24.0)),
             ("time_stretch_rates", (_MINIMUM_RATE, _MAXIMUM_RATE)),
@@ -65,17 +64,17 @@ class Augmentation:
             if len(value) != 2 or not value[0] <= value[1]:
                 raise InputError(f"{name} must be (lowest, highest), not {value}")
             if not limits[0] <= value[0] <= value[1] <= limits[1]:
-                raise InputError(f"{name} must lie within {limits[0]:g} to {limits[1]:g}, not {value}")
+                raise InputError(f"{name} must be within {limits[0]:g} to {limits[1]:g}, not {value}")
             # A list from a configuration file would make the augmentation unhashable.
             object.__setattr__(self, name, (float(value[0]), float(value[1])))
         for name in ("pitch_shift_probability", "time_stretch_probability", "noise_probability"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must lie within 0 to 1, not {getattr(self, name)}")
+                raise InputError(f"{name} must be within 0 to 1, not {getattr(self, name)}")
         if self.views is not None and self.views < 1:
             raise InputError(f"views must be at least 1, or None, not {self.views}")
 
     def view(self, epoch: int) -> int:
-        """Return which of a clip's copies an epoch hears."""
+        """Return which of a clip's copies an epoch uses."""
         return epoch if self.views is None else epoch % self.views
 
 
@@ -87,25 +86,21 @@ def augment(
     epoch: int,
     clip_id: str,
 ) -> npt.NDArray[np.float32]:
-    """Return an augmented copy of a clip.
+    """Return an augmented copy of a clip, float32; time stretch changes the length.
 
-    The result depends on the arguments alone: not on the worker, the process, the order of the clips, or what
-    was drawn before. audiomentations draws from `random` and `numpy.random`, which are seeded for the call and
-    put back; call this from one thread of a process at a time.
+    The result depends on the arguments alone. audiomentations draws from `random` and `numpy.random`, which are seeded
+    for the call and restored; call this from one thread of a process at a time.
 
     Args:
         samples: The clip, float32, shape `(samples,)`.
-        sampling_rate: In hz.
-        augmentation: What may happen to the clip.
+        sampling_rate: In hertz.
+        augmentation: The changes.
         seed: Seed of the run.
-        epoch: Pass over the training clips; each draws anew.
+        epoch: Pass over the training clips.
         clip_id: Name of the clip (or of its segment) in its data set.
 
-    Returns:
-        float32, shape `(augmented samples,)`: time stretch changes the length.
-
     Raises:
-        InputError: `samples` is not a finite, one-dimensional, non-empty float32 array.
+        InputError: The result has no samples, or some that are not finite.
 
     Example:
         >>> import numpy as np
@@ -117,39 +112,13 @@ def augment(
         >>> bool((first == again).all()), bool((first == later).all())
         (True, False)
     """
-    if samples.ndim != 1 or samples.dtype != np.float32 or not len(samples):
-        raise InputError(
-            f"clip {clip_id}: samples must be float32 of shape (samples,), not {samples.dtype} {samples.shape}"
-        )
-    if not np.isfinite(samples).all():
-        raise InputError(f"clip {clip_id}: holds samples that are not finite numbers; remove it")
     with _seeded(f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"):
         augmented = _compose(augmentation)(samples=samples.copy(), sample_rate=sampling_rate)
     if not len(augmented) or not np.isfinite(augmented).all():
-        raise InputError(f"clip {clip_id}: augmentation broke it ({len(samples)} samples); remove it or switch it off")
+        raise InputError(
+            f"clip {clip_id}: augmentation gives no finite samples; remove the clip, or switch augmentation off"
+        )
     return np.ascontiguousarray(augmented, dtype=np.float32)
-
-
-def stretched_length(length: int, augmentation: Augmentation, seed: int, epoch: int, clip_id: str) -> int:
-    """Return about how long `augment` makes a clip, without its audio: within one part in a hundred.
-
-    Example:
-        >>> slower = Augmentation(time_stretch_rates=(0.5, 0.5), time_stretch_probability=1)
-        >>> stretched_length(1000, slower, seed=0, epoch=0, clip_id="savee/DC_a01")
-        2000
-    """
-    key = f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"
-    pitch, stretch, _ = _compose(augmentation).transforms
-    state = random.getstate()
-    try:
-        random.seed(_digest(key)[0])
-        # In the order in which audiomentations draws: whether to do anything, the pitch, the rate.
-        random.random()
-        pitch.randomize_parameters(None, 0)
-        stretch.randomize_parameters(None, 0)
-    finally:
-        random.setstate(state)
-    return round(length / stretch.parameters["rate"]) if stretch.parameters["should_apply"] else length
 
 
 @lru_cache(maxsize=8)
@@ -157,40 +126,30 @@ def _compose(augmentation: Augmentation) -> Any:
     """Build the chain once per process: noise comes last, so that it stays white."""
     from audiomentations import AddGaussianSNR, Compose, PitchShift, TimeStretch
 
-    pitch, rate, noise = (
-        augmentation.pitch_shift_semitones,
-        augmentation.time_stretch_rates,
-        augmentation.noise_snr_db,
-    )
+    own = augmentation
     return Compose(
         [
-            PitchShift(*pitch, method="signalsmith_stretch", p=augmentation.pitch_shift_probability),
+            PitchShift(*own.pitch_shift_semitones, method="signalsmith_stretch", p=own.pitch_shift_probability),
             TimeStretch(
-                *rate,
+                *own.time_stretch_rates,
                 leave_length_unchanged=False,
                 method="signalsmith_stretch",
-                p=augmentation.time_stretch_probability,
+                p=own.time_stretch_probability,
             ),
-            AddGaussianSNR(*noise, p=augmentation.noise_probability),
+            AddGaussianSNR(*own.noise_snr_db, p=own.noise_probability),
         ]
     )
 
 
 @contextmanager
 def _seeded(key: str) -> Iterator[None]:
-    """Seed the global generators for a block and put their states back, whatever happens inside."""
-    python_seed, numpy_seed = _digest(key)
+    """Seed the global generators for a block and restore their states."""
+    digest = hashlib.sha256(key.encode()).digest()
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
-        random.seed(python_seed)
-        np.random.seed(numpy_seed)
+        random.seed(int.from_bytes(digest[:16], "little"))
+        np.random.seed(np.frombuffer(digest[16:], dtype="<u4"))
         yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
-
-
-def _digest(key: str) -> tuple[int, npt.NDArray[np.uint32]]:
-    """Return seeds for `random` and `numpy.random`."""
-    digest = hashlib.sha256(key.encode()).digest()
-    return int.from_bytes(digest[:16], "little"), np.frombuffer(digest[16:], dtype="<u4")

@@ -75,7 +75,7 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
                 progress=progress,
             )
             clip_lengths = self._kept.data.column("values").combine_chunks().value_lengths().to_pylist()
-        maximum = round(segment_seconds * sampling_rate)
+        maximum = max(1, round(segment_seconds * sampling_rate))
         planned = [
             (row, start, stop) for row, length in enumerate(clip_lengths) for start, stop in segments(length, maximum)
         ]
@@ -119,6 +119,4 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         if epoch is None or self._augmentation is None:
             return ""
         facts = {**dataclasses.asdict(self._augmentation), "views": None}
-        return digest_of(
-            facts, self._seed, self._augmentation.view(epoch), self._clip_ids, version("audiomentations")
-        )
+        return digest_of(facts, self._seed, self._augmentation.view(epoch), self._clip_ids, version("audiomentations"))

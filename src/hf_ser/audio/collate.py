@@ -1,4 +1,4 @@
-"""Collate clips into the tensors an encoder reads, each clip normalised on its own before any padding."""
+"""Collate clips into the tensors that an encoder reads, each clip normalised by itself before any padding."""
 
 from __future__ import annotations
 
@@ -19,19 +19,13 @@ __all__ = ["Collator", "minimum_samples"]
 
 
 def minimum_samples(config: PretrainedConfig, training: bool) -> int:
-    """Return the shortest clip that an encoder takes, in samples.
+    """Return the shortest clip that an encoder accepts, in samples.
 
-    The feature encoder's convolutions need their receptive field `R = 1 + sum_i (k_i - 1) * prod_{j<i} s_j`
-    for one frame, and `prod_i s_i` samples for each more. SpecAugment, which is on in training only, needs more
-    frames than one of its masks is long.
-
-    Args:
-        config: Of a HuBERT, wav2vec 2.0 or WavLM model (`conv_kernel`, `conv_stride`), or of Whisper, whose
-            input is padded to 30 s anyway.
-        training: Whether the model is in training mode.
+    The convolutions need their receptive field `R = 1 + sum_i (k_i - 1) * prod_{j<i} s_j` for one frame, and
+    `prod_i s_i` samples for each further one. SpecAugment, in training only, needs more frames than one mask has.
 
     Raises:
-        InputError: The architecture reads neither waveforms nor Whisper's features.
+        InputError: The architecture takes neither waveforms nor Whisper's features.
 
     Example:
         >>> from transformers import HubertConfig
@@ -42,7 +36,7 @@ def minimum_samples(config: PretrainedConfig, training: bool) -> int:
         return 1
     if not hasattr(config, "conv_kernel"):
         raise InputError(
-            f"architecture '{config.model_type}' reads no waveform; choose a HuBERT, wav2vec 2.0, WavLM or Whisper"
+            f"architecture '{config.model_type}' takes no waveform; choose a HuBERT, wav2vec 2.0, WavLM or Whisper"
         )
     strides = list(config.conv_stride)
     receptive_field = 1 + sum((kernel - 1) * prod(strides[:index]) for index, kernel in enumerate(config.conv_kernel))
@@ -53,13 +47,11 @@ def minimum_samples(config: PretrainedConfig, training: bool) -> int:
 
 
 class Collator:
-    """Collate items into a batch of tensors; picklable, so that worker processes can hold it.
+    """Collate items into a batch of tensors; it can be pickled, for worker processes.
 
-    For an encoder of waveforms, clips under its minimum are extended with zeros, which count as part of the
-    clip. The feature extractor then normalises if its own configuration says so, each clip over its own
-    samples: an attention mask is always made, for without one it would normalise over the padding too, and the
-    encoder would attend to it. For Whisper, log-mel features of the extractor's full length come without a
-    mask, since the model takes none.
+    Waveforms shorter than the encoder's minimum are extended with zeros, which count as part of the clip. An attention
+    mask is always made: without one, the feature extractor would normalise over the padding, and the encoder would
+    attend to it. Whisper gets log-mel features of its full length, without a mask.
 
     Args:
         feature_extractor: The encoder's own, a `Wav2Vec2FeatureExtractor` or `WhisperFeatureExtractor`.
@@ -97,16 +89,14 @@ class Collator:
         """Return the batch of some items.
 
         Args:
-            items: Each with `samples`, float32 of shape `(samples,)`, and perhaps `labels`, an integer, and
-                `sampling_rate`, in hz, which is then compared with the feature extractor's. Other keys are
-                left out.
+            items: Each with `samples`, float32 of shape `(samples,)`, and perhaps `labels`, an integer.
 
         Returns:
             `input_values` and `attention_mask` `(batch, samples)`, or `input_features` `(batch, mel bins,
             frames)`; `labels` `(batch,)`, int64, where the items have them.
 
         Raises:
-            InputError: A clip is empty, has another sampling rate, or is longer than Whisper's input.
+            InputError: A clip is empty, or longer than Whisper's input.
         """
         import torch
 
@@ -116,11 +106,6 @@ class Collator:
             samples = item["samples"]
             if samples.ndim != 1 or not len(samples):
                 raise InputError(f"clip {index} of the batch: samples must be (samples,), not {samples.shape}")
-            if item.get("sampling_rate", rate) != rate:
-                raise InputError(
-                    f"clip {index} of the batch has {item['sampling_rate']} hz, the encoder takes {rate} hz; "
-                    f"decode it at {rate} hz"
-                )
             clips.append(np.pad(samples, (0, max(0, self._minimum - len(samples)))))
         if self._is_whisper:
             batch = {"input_features": torch.from_numpy(self._log_mel(clips))}
@@ -134,10 +119,9 @@ class Collator:
         return batch
 
     def _log_mel(self, clips: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Return what the extractor returns when it pads to its full length, without the work.
+        """Return what the extractor returns when it pads to its full length, in a twentieth of the time.
 
-        Every frame of the padding is the same, so one of them is computed and repeated: on clips of a few
-        seconds that takes a twentieth of the time.
+        All frames of the padding are the same, so one of them is computed and repeated.
         """
         extractor = self._feature_extractor
         longest = max(len(clip) for clip in clips)

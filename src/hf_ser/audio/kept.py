@@ -1,4 +1,4 @@
-"""Arrays of numbers that `Dataset.map` computes once and keeps between runs: decoded audio and frozen states."""
+"""Arrays that `Dataset.map` computes once and keeps between runs: decoded audio and frozen states."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def compute_once(
 ) -> Dataset:
     """Return a data set with the float32 array of each row, read from the cache where a run computed it before.
 
-    The file is written under another name and moved into place, so that two runs may compute it at once. Each row
-    has a checksum; a file that does not match its checksums is computed again.
+    The file is moved into place when it is complete, so that two runs may compute it at once. Each row has a checksum;
+    a damaged file is computed again.
 
     Args:
         compute: Called with some row numbers, in ascending order; returns their arrays.
@@ -77,7 +77,7 @@ def compute_once(
         arrays = [np.ascontiguousarray(array, dtype=np.float32).ravel() for array in compute(numbers)]
         ends = np.cumsum([0, *map(len, arrays)])
         values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate(arrays)))
-        checksums = pa.array([zlib.crc32(array) for array in arrays], pa.uint32())
+        checksums = pa.array([_checksum(array) for array in arrays], pa.uint32())
         return pa.Table.from_arrays([values, checksums], schema=features.arrow_schema)
 
     kept = cache_folder()
@@ -115,6 +115,10 @@ def row_values(kept: Dataset, row: int) -> NDArray[np.float32]:
     return values
 
 
+def _checksum(array: NDArray[np.float32]) -> int:
+    return zlib.crc32(array.view(np.uint8))
+
+
 def _opened(file: Path, rows: int) -> Dataset | None:
     """Return what the file holds; None where there is no file or it is damaged."""
     import datasets
@@ -128,7 +132,7 @@ def _opened(file: Path, rows: int) -> Dataset | None:
         kept.data.validate(full=True)
         values, checksums = kept.data.column("values"), kept.data.column("checksum").to_pylist()
         arrays = (chunk.slice(row, 1).flatten().to_numpy() for chunk in values.chunks for row in range(len(chunk)))
-        if len(kept) == rows and all(zlib.crc32(array) == sum for array, sum in zip(arrays, checksums, strict=True)):
+        if len(kept) == rows and all(_checksum(array) == sum for array, sum in zip(arrays, checksums, strict=True)):
             return kept
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         logger.debug("%s: %s", file, error)

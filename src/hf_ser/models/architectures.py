@@ -12,25 +12,38 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = ["ARCHITECTURES", "PARTS", "Architecture", "architecture_of", "encoder_weights", "is_above", "part_of", "plain_model", "unsupported"]
+__all__ = [
+    "ARCHITECTURES",
+    "PARTS",
+    "Architecture",
+    "architecture_of",
+    "encoder_weights",
+    "is_above",
+    "part_of",
+    "plain_model",
+    "unsupported",
+]
 
 PARTS: tuple[str, ...] = ("feature_encoder", "feature_projection", "encoder", "layer_weights", "head")
-"""The parts of a model that a recipe trains or freezes, and gives a learning rate of their own."""
+"""The parts of a model that a recipe trains or freezes, each with its own learning rate."""
+
+HEAD = ("projector", "classifier")
+"""Names of the head's two layers, in every supported architecture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Where one architecture of `transformers` keeps the parts that a recipe speaks of.
+    """Where an architecture of `transformers` keeps the parts that a recipe names.
 
     Attributes:
         model_type: The `model_type` of its configuration.
-        prefixes: Part to the prefixes of its parameters' names; everything else is the encoder.
+        prefixes: Beginnings of the parameters' names by part; everything else is the encoder.
         base: Path of the encoder, without the head.
         layers: Path of the list of transformer layers.
         attention_projections: Names of the query, key and value projections in a layer.
         raw_waveform: Whether the input is the waveform (else log-mel features).
-        attention_bypasses_modules: Whether attention reads the projections' weights past their modules,
-            which makes LoRA on them train nothing.
+        attention_bypasses_modules: Whether attention reads the weights of the projections without calling them,
+            so that LoRA on them trains nothing.
     """
 
     model_type: str
@@ -101,6 +114,7 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 
 
 def unsupported(architecture: object) -> str:
+    """Return the message that refuses an architecture."""
     return f"architecture '{architecture}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
 
 
@@ -139,7 +153,7 @@ def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:
     plain = name.removeprefix("module.").removeprefix("base_model.model.")
     if plain.startswith(architecture.layers + "."):
         return int(plain.removeprefix(architecture.layers + ".").partition(".")[0]) >= frozen_layers
-    # What is left is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
+    # The rest is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
     return not architecture.raw_waveform or bool(config.do_stable_layer_norm)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hf_ser.errors import InputError, hub_reason
-from hf_ser.models.architectures import architecture_of, encoder_weights, part_of, plain_model
+from hf_ser.models.architectures import HEAD, architecture_of, encoder_weights, part_of, plain_model
 from hf_ser.models.encoders import (
     check_values,
     encoder_config,
@@ -22,7 +22,7 @@ from hf_ser.models.encoders import (
     open_weights,
 )
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.head import HEAD, plain_head
+from hf_ser.models.head import plain_head
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 
@@ -111,7 +111,7 @@ def base_digest(model: Any) -> str:
     Args:
         model: The base model, or a PEFT model around it.
     """
-    digests = []
+    digests: list[bytes] = []
     for name, tensor in encoder_weights(model, adapters=False, layer_weights=False):
         # Some checkpoints lack the embedding of masked frames, which is then newly initialised.
         if "masked_spec_embed" not in name and ".modules_to_save." not in name:
@@ -152,7 +152,7 @@ def open_model(source: str | Path | Snapshot, *, base: str | Path | None = None,
     """
     snapshot = open_snapshot(source, inspect=_refuse_what_is_no_classifier, **options)
     if snapshot.is_adapter:
-        own = {key: options[key] for key in ("token", "cache_dir") if key in options}
+        own = {key: value for key, value in options.items() if key != "revision"}
         model = _open_adapter(snapshot, None if base is None else str(base), own)
     elif base is not None:
         raise InputError(f"model '{snapshot.name}' is a checkpoint, not an adapter; leave its base model out")

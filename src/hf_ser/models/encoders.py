@@ -168,9 +168,7 @@ def _check_size(snapshot: Snapshot, config: PretrainedConfig) -> None:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
             model = AutoModelForAudioClassification.from_config(config)
         architecture = architecture_of(config)
-        return sum(
-            weight.numel() for name, weight in model.named_parameters() if part_of(name, architecture) != "head"
-        )
+        return sum(weight.numel() for name, weight in model.named_parameters() if part_of(name, architecture) != "head")
 
     needed = read_pretrained("configuration", snapshot, describe)
     held = sum(file.stat().st_size for file in snapshot.folder.glob("*.safetensors"))

@@ -16,25 +16,20 @@ import torch
 from torch import nn
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import architecture_of, plain_model
+from hf_ser.models.architectures import HEAD, architecture_of, plain_model
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "HEAD",
     "FeatureStatistics",
     "attach",
     "head_logits",
     "plain_head",
-    "plain_model",
     "pooled_inputs",
     "start_head",
     "statistics_of",
 ]
-
-HEAD = ("projector", "classifier")
-"""Names of the head's two layers, in every supported architecture."""
 
 _STATISTICS = "hf_ser_statistics"
 
@@ -215,7 +210,7 @@ def start_head(
 
     The solution, a `(labels, hidden)` matrix of rank below the number of labels, is written into projector
     and classifier by its singular value decomposition: as many rows of the projector as there are labels
-    carry it, the others keep their initial values and the classifier's weights on them start at zero.
+    carry it, the others keep their initial values, with zero weights in the classifier.
 
     Args:
         model: The plain model, before PEFT wraps it; its projector takes standardised features.
@@ -225,7 +220,7 @@ def start_head(
         seed: Seed of the solver.
 
     Returns:
-        What was done, for the record.
+        What was done, for the run's record.
 
     Raises:
         InputError: Fewer than two labels occur.

@@ -125,7 +125,7 @@ def open_snapshot(
 def _require_hub_id(name: str) -> None:
     """Raise unless a name that is not a folder may be meant as a Hub id."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, not listed
 
     parent = Path(name).parent
     try:
@@ -202,7 +202,7 @@ def _lacking(snapshot: Snapshot, weights: bool) -> str | None:
                     "it; name another revision"
                 )
             if not (folder / shard).is_file():
-                return shard
+                return str(shard)
     if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
         return "preprocessor_config.json"
     return None

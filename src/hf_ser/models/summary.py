@@ -20,10 +20,11 @@ from torch import nn
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
+from hf_ser.models.adapting import adapt, trainable_parameters
 from hf_ser.models.architectures import architecture_of
 from hf_ser.models.encoders import open_config
 from hf_ser.models.loading import quiet_loading
-from hf_ser.models.recipes import RECIPES, Recipe, adapt, trainable_parameters
+from hf_ser.models.recipes import RECIPES, Recipe
 from hf_ser.models.recipes import recipe as find_recipe
 from hf_ser.text import aligned
 

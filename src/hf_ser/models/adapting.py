@@ -1,0 +1,210 @@
+"""Applying a recipe to a model: what trains, the adapter, the learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hf_ser.errors import InputError
+from hf_ser.models.architectures import architecture_of, is_above, part_of, plain_model
+from hf_ser.models.loading import quiet_loading
+from hf_ser.models.recipes import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig
+
+__all__ = [
+    "adapt",
+    "drops_layers",
+    "freeze_unused",
+    "learning_rate_groups",
+    "prove_adapter_alive",
+    "trainable_parameters",
+]
+
+
+def adapt(model: Any, chosen: Recipe) -> Any:
+    """Make exactly what the recipe names trainable; wrap the model in PEFT where the recipe has an adapter.
+
+    Args:
+        model: A `*ForSequenceClassification` model of `transformers`.
+        chosen: The recipe.
+
+    Returns:
+        The model itself, or a `peft.PeftModel` around it.
+
+    Raises:
+        InputError: LoRA on this architecture's attention would train nothing (WavLM).
+    """
+    architecture = architecture_of(model.config)
+    # The head computes the plain mean of the batch; without this, Trainer (transformers 5) divides by
+    # a count of items that the model ignores, and the loss grows with accumulation steps and processes.
+    model.accepts_loss_kwargs = False
+    frozen_layers = _frozen_layers(model.config, chosen)
+    if not chosen.lora:
+        for name, parameter in model.named_parameters():
+            trains = part_of(name, architecture) in chosen.trained_parts
+            parameter.requires_grad_(trains and (not frozen_layers or is_above(name, model.config, frozen_layers)))
+        return model
+
+    targets = tuple(chosen.lora["target_modules"])
+    if architecture.attention_bypasses_modules and set(targets) & set(architecture.attention_projections):
+        raise InputError(
+            f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
+            f"{', '.join(architecture.attention_projections)} past their LoRA modules, so no lora_B gets a gradient; "
+            "use recipe full or lora_classifier, or another encoder"
+        )
+    from peft import LoraConfig, get_peft_model
+
+    settings = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.lora.items()}
+    if frozen_layers:
+        settings["layers_to_transform"] = list(range(frozen_layers, model.config.num_hidden_layers))
+    with quiet_loading():
+        adapted = get_peft_model(model, LoraConfig(**settings))
+    for name, parameter in adapted.named_parameters():
+        if ".modules_to_save." in name:
+            parameter.requires_grad_("head" in chosen.trained_parts)
+        if name.endswith("layer_weights") and "layer_weights" in chosen.trained_parts:
+            raise InputError(
+                f"recipe '{chosen.name}' trains layer_weights beside an adapter, which would not be saved with it; "
+                "leave layer_weights out of trains, or leave lora out"
+            )
+    return adapted
+
+
+def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
+    """Return how many of the lower transformer layers `trained_layers` freezes; 0 where it freezes none."""
+    if chosen.trained_layers is None:
+        return 0
+    if chosen.trained_layers >= config.num_hidden_layers:
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers is {chosen.trained_layers}, and the encoder has "
+            f"{config.num_hidden_layers} layers; give fewer, or leave it out"
+        )
+    if getattr(config, "use_weighted_layer_sum", False):
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers freezes the lower layers, which the weighted layer sum reads; "
+            "set use_weighted_layer_sum to false in encoder_settings, or leave trained_layers out"
+        )
+    if float(getattr(config, "encoder_layerdrop", 0.0) or 0.0) > 0.0:
+        # It would now and then drop the very layer that hands the frozen layers' states on.
+        raise InputError(
+            f"recipe '{chosen.name}': trained_layers does not go together with LayerDrop in {config.model_type}; set "
+            "encoder_layerdrop to 0 in encoder_settings, or leave trained_layers out"
+        )
+    return int(config.num_hidden_layers - chosen.trained_layers)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Count the parameters that train.
+
+    Example:
+        >>> import torch
+        >>> trainable_parameters(torch.nn.Linear(3, 2))
+        8
+    """
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def learning_rate_groups(
+    model: nn.Module,
+    chosen: Recipe,
+    config: PretrainedConfig,
+    learning_rate: float,
+    weight_decay: float,
+    decayed: set[str],
+) -> list[dict[str, Any]]:
+    """Return the optimiser's parameter groups: one for each part, with and without weight decay.
+
+    Args:
+        model: The adapted model.
+        chosen: The recipe, whose `learning_rate_scale` multiplies the rate of each part.
+        config: The base model's configuration.
+        learning_rate: The rate of `TrainingArguments`.
+        weight_decay: The weight decay of `TrainingArguments`.
+        decayed: Names of the parameters that decay.
+    """
+    architecture = architecture_of(config)
+    groups: dict[tuple[str, bool], list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((part_of(name, architecture), name in decayed), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * chosen.learning_rate_scale.get(part, 1.0),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) -> int:
+    """Run one backward pass and check that every `lora_B` gets a gradient that is not zero.
+
+    Args:
+        model: The adapted model.
+        batch: Collated inputs with labels.
+        chosen: The recipe, named in the error.
+
+    Returns:
+        The number of `lora_B` weights.
+
+    Raises:
+        InputError: A `lora_B` gets no gradient; the message names it.
+    """
+    was_training = model.training
+    model.eval()
+    with torch.enable_grad():
+        model(**batch).loss.backward()
+    dead = [
+        name
+        for name, parameter in model.named_parameters()
+        if "lora_B" in name and (parameter.grad is None or not bool(parameter.grad.abs().max() > 0))
+    ]
+    alive = sum("lora_B" in name for name, _ in model.named_parameters()) - len(dead)
+    model.zero_grad(set_to_none=True)
+    model.train(was_training)
+    if dead:
+        raise InputError(
+            f"recipe '{chosen.name}': {len(dead)} adapters get no gradient and would never train, {dead[0]} first; "
+            "use recipe full or lora_classifier for this encoder"
+        )
+    return alive
+
+
+def freeze_unused(model: Any) -> list[str]:
+    """Freeze the weights that do not influence the logits, and return their names; several processes need this.
+
+    The embedding of masked frames is unused without SpecAugment, and so is the last layer norm where a weighted sum
+    takes the states before it. They get no gradient, which distributed training would search for at every step.
+
+    Example:
+        >>> from transformers import HubertConfig, HubertForSequenceClassification
+        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
+        >>> small |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+        >>> freeze_unused(HubertForSequenceClassification(HubertConfig(**small, apply_spec_augment=False)))
+        ['hubert.masked_spec_embed']
+    """
+    config, unused = plain_model(model).config, []
+    if not (getattr(config, "apply_spec_augment", False) and config.mask_time_prob > 0):
+        unused.append(".masked_spec_embed")
+    if getattr(config, "do_stable_layer_norm", False) and config.use_weighted_layer_sum:
+        unused += [".encoder.layer_norm.weight", ".encoder.layer_norm.bias"]
+    frozen = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and name.endswith(tuple(unused)):
+            parameter.requires_grad_(False)
+            frozen.append(name)
+    return frozen
+
+
+def drops_layers(model: Any) -> bool:
+    """Return whether LayerDrop may leave trained weights without a gradient in some step."""
+    base = plain_model(model)
+    rate = getattr(base.config, "layerdrop", 0.0) or getattr(base.config, "encoder_layerdrop", 0.0)
+    layers = base.get_submodule(architecture_of(base.config).layers)
+    return bool(rate) and any(parameter.requires_grad for parameter in layers.parameters())
