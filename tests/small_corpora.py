@@ -41,3 +41,35 @@ def savee(tmp_path) -> Path:
     for seed, speaker in enumerate(("DC", "JE", "JK", "KL")):
         write_wav(tmp_path / f"in/{speaker}/a01.wav", noise(seed))
     return tmp_path / "in"
+
+
+@pytest.fixture
+def outside_corpus():
+    """A corpus that is not part of the package, registered for one test: `mycorpus_SPEAKER_SENTENCE_EMOTION.wav`."""
+    from hf_ser.corpora import Clip, Corpus, Licence, Speaker, register_corpus, registry
+
+    speakers = {f"mycorpus_{name}": Speaker("female", None) for name in ("anna", "bea", "cleo", "dora", "eva")}
+
+    def read_name(stem, folder):
+        if not stem.startswith("mycorpus_") or stem.count("_") != 3:
+            return None
+        _, name, sentence, emotion = stem.split("_")
+        speaker = f"mycorpus_{name}"
+        if speaker not in speakers:
+            return f"no speaker {name}"
+        return Clip("mycorpus", f"mycorpus/{stem[9:]}", speaker, "female", None, emotion, sentence, "normal")
+
+    corpus = Corpus(
+        name="mycorpus",
+        title="My corpus (MINE)",
+        read_name=read_name,
+        language="de",
+        licence=Licence("cc-by-nc-4.0", "CC BY-NC 4.0", "https://example.org/terms", True, True),
+        citation="@misc{mine}",
+        homepage="https://example.org",
+        speakers=speakers,
+        held_out=({"female": 1}, {"female": 1}),
+    )
+    register_corpus(corpus)
+    yield corpus
+    del registry._registered["mycorpus"]

@@ -4,37 +4,24 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import PurePosixPath
 
 import pytest
 
-from hf_ser.corpora import CORPORA, Clip, parse
+from hf_ser.corpora import CORPORA, Clip, licence_table, parse, register_corpus, strictest
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
+from hf_ser.dataset.hygiene import repeated_samples
+from hf_ser.dataset.originals import originals
+from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
+SIX = ("angry", "disgust", "fear", "happy", "sad", "surprise")
 TABLE_2 = {
-    "ravdess": {
-        "angry": 192,
-        "calm": 192,
-        "disgust": 192,
-        "fear": 192,
-        "happy": 192,
-        "neutral": 96,
-        "sad": 192,
-        "surprise": 192,
-    },
+    "ravdess": dict.fromkeys((*SIX, "calm"), 192) | {"neutral": 96},
     "crema_d": {"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "neutral": 1087, "sad": 1271},
-    "tess": dict.fromkeys(("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"), 400),
-    "savee": {
-        "angry": 60,
-        "disgust": 60,
-        "fear": 60,
-        "happy": 60,
-        "neutral": 120,
-        "sad": 60,
-        "surprise": 60,
-    },
+    "tess": dict.fromkeys((*SIX, "neutral"), 400),
+    "savee": dict.fromkeys(SIX, 60) | {"neutral": 120},
 }
 
 
@@ -66,13 +53,14 @@ def test_speakers():
         "tess": 2,
         "savee": 4,
     }
-    speakers = [speaker for corpus in CORPORA.values() for speaker in corpus.speakers]
-    assert len(set(speakers)) == 121
-    assert {s.sex for s in CORPORA["savee"].speakers.values()} == {"male"}
-    assert {k: (s.sex, s.age) for k, s in CORPORA["tess"].speakers.items()} == {
-        "tess_OAF": ("female", 64),
-        "tess_YAF": ("female", 26),
-    }
+    speakers = {name: facts for corpus in CORPORA.values() for name, facts in corpus.speakers.items()}
+    assert len(speakers) == 121
+    assert {facts.sex for facts in CORPORA["savee"].speakers.values()} == {"male"}
+    assert (speakers["ravdess_23"].sex, speakers["ravdess_24"].sex) == ("male", "female")
+    # The first, the oldest and the last of CREMA-D, so that a shifted list is noticed.
+    chosen = ("crema_d_1001", "crema_d_1034", "crema_d_1091", "tess_OAF", "tess_YAF")
+    ages = [("male", 51), ("male", 74), ("female", 29), ("female", 64), ("female", 26)]
+    assert [(speakers[name].sex, speakers[name].age) for name in chosen] == ages
 
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
@@ -83,6 +71,36 @@ def test_description(corpus):
     assert corpus.citation.count("{") == corpus.citation.count("}")
     assert corpus.homepage.startswith("http")
     assert all(corpus.parse(example) for example in corpus.examples)
+    assert corpus.language == "en"
+    assert corpus.short_title.lower().replace("-", "_") == corpus.name
+
+
+def test_the_known_faults_are_those_of_the_published_files():
+    published = list(originals().by_clip_id.values())
+    emotions = [parse(f"{original.clip_id}.wav").emotion for original in published]
+    repeated = repeated_samples([it.clip_id for it in published], [it.pcm_sha1 for it in published], emotions)
+    flag = "identical_samples_two_labels"
+    faults = {clip_id: flag for clip_id, flags in repeated.items() if flag in flags}
+    faults |= {original.clip_id: "all_zeros" for original in published if original.rms == 0.0}
+    assert {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()} == faults
+
+
+def test_a_registered_corpus_is_parsed_until_another_takes_its_name(outside_corpus):
+    assert parse("mycorpus_anna_01_bored.wav").speaker == "mycorpus_anna"
+    assert list(CORPORA)[-1] == "mycorpus"
+    register_corpus(outside_corpus)
+    with pytest.raises(InputError, match="'mycorpus' is registered already"):
+        register_corpus(replace(outside_corpus, title="Another"))
+    with pytest.raises(InputError, match="'My corpus' is not usable"):
+        register_corpus(replace(outside_corpus, name="My corpus"))
+
+
+def test_the_strictest_licence_and_the_table(outside_corpus):
+    assert strictest(CORPORA.values()).name == "savee"
+    assert strictest([outside_corpus, CORPORA["crema_d"]]).name == "mycorpus"
+    assert strictest([]) is None
+    rows = licence_table([outside_corpus]).splitlines()
+    assert rows[2] == "| [MINE](https://example.org) | [CC BY-NC 4.0](https://example.org/terms) | no | yes |"
 
 
 def test_licences():

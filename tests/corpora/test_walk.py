@@ -91,15 +91,16 @@ def test_nested_copies_are_reported_once_each(make):
     assert ignored == {}
 
 
-def test_the_shallowest_copy_is_kept_even_when_it_sorts_last(make):
-    root = make("a/b/c/DC_a01.wav", "z/DC_a01.wav", "b/DC_a01.flac")
+def test_lossless_copies_come_first_then_the_shallowest(make):
+    root = make("a/b/c/DC_a01.wav", "z/DC_a01.wav", "b/DC_a01.flac", "AudioMP3/DC_a01.mp3", "DC_a01.opus")
     found, _, duplicates = relative(discover(root))
     assert found == [("b/DC_a01.flac", "savee/DC_a01")]
-    assert [path for path, _, _ in duplicates] == ["a/b/c/DC_a01.wav", "z/DC_a01.wav"]
+    others = ["z/DC_a01.wav", "a/b/c/DC_a01.wav", "DC_a01.opus", "AudioMP3/DC_a01.mp3"]
+    assert [path for path, _, _ in duplicates] == others
 
 
 def test_every_ignored_recording_has_its_reason(make):
-    foreign = "the name is that of no clip of the four corpora"
+    foreign = "the name is not that of a clip of a known corpus"
     root = make(
         "Actor_01/03-02-05-01-01-01-01.wav",
         "Actor_01/01-01-05-01-01-01-01.mp4",
@@ -206,6 +207,19 @@ def test_links_are_followed_but_not_twice(make, tmp_path):
         ("again/DC_a03.wav", "savee/DC_a03"),
     ]
     assert (ignored, duplicates) == ({}, [])
+
+
+def test_a_link_to_itself_is_named_and_the_rest_is_found(make):
+    root = make("DC_a01.wav")
+    for name in ("loop", "DC_a02.wav", "loop.wav"):
+        try:
+            (root / name).symlink_to(root / name)
+        except OSError:
+            pytest.skip("this system makes no links")
+    found, ignored, _ = relative(discover(root))
+    assert [path for path, _ in found] == ["DC_a01.wav", "DC_a02.wav"]
+    assert ignored["loop"] == "a link that leads nowhere"
+    assert set(ignored) == {"loop", "loop.wav"}
 
 
 def test_a_linked_root(make, tmp_path):

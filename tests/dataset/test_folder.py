@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hf_ser.dataset.collection import collect
 from hf_ser.dataset.folder import read_folder
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -66,9 +67,9 @@ def spoil(root: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def message(root, **arguments) -> str:
+def message(root) -> str:
     with pytest.raises(InputError) as caught:
-        read_folder(root, **arguments)
+        read_folder(root)
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     return text
@@ -103,10 +104,6 @@ def test_columns(root):
     assert dataset["sampling_rate"][:] == [16_000, 48_000, 44_100, 24_414]
 
 
-def test_the_same_folder_gives_the_same_fingerprint(root):
-    assert read_folder(root)._fingerprint == read_folder(root)._fingerprint
-
-
 def test_no_torchcodec_is_needed(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec", None)
     monkeypatch.setattr(datasets.config, "TORCHCODEC_AVAILABLE", False)
@@ -118,23 +115,6 @@ def test_relative_root_gives_absolute_paths(root, monkeypatch):
     assert read_folder(".")[0]["audio"]["path"] == str(root / "SAVEE/AudioData/DC/su03.ogg")
 
 
-@pytest.mark.parametrize(
-    ("corpora", "expected"),
-    [
-        (["tess", "ravdess"], ["ravdess", "tess"]),
-        ("savee", ["savee"]),
-        (("crema_d", "crema_d"), ["crema_d"]),
-    ],
-)
-def test_a_choice_of_corpora(root, corpora, expected):
-    assert read_folder(root, corpora)["corpus"][:] == expected
-
-
-def test_a_corpus_not_asked_for_may_be_broken(root):
-    spoil(root, "DC_a01.wav", b"")
-    assert len(read_folder(root, ["tess"])) == 1
-
-
 def test_what_is_left_out_is_logged(root, caplog):
     copy = root / "tess/copy/OAF_Fear/OAF_food_fear.wav"
     copy.parent.mkdir(parents=True)
@@ -144,11 +124,10 @@ def test_what_is_left_out_is_logged(root, caplog):
     with caplog.at_level(logging.WARNING, logger="hf_ser.dataset.folder"):
         assert len(read_folder(root)) == 4
     copies, recordings = caplog.messages
-    assert copies == (
-        f"1 nested copies of clips were left out, such as {copy} (kept: {root / 'tess/OAF_Fear/OAF_food_fear.wav'})"
-    )
+    used = root / "tess/OAF_Fear/OAF_food_fear.wav"
+    assert copies == f"1 further copies of clips were left out, such as {copy} (used: {used})"
     assert recordings == (
-        "2 recordings that are no clips were left out, such as "
+        "2 other files were left out, such as "
         f"{root / 'Actor_01/03-02-05-01-01-01-01.wav'} (RAVDESS song (vocal channel 02), not speech)"
     )
 
@@ -167,28 +146,41 @@ def test_missing_folder(tmp_path):
 def test_folder_without_clips(tmp_path):
     spoil(tmp_path, "interview.wav", b"")
     assert message(tmp_path) == (
-        f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee "
-        "(1 recordings passed over, such as interview.wav: the name is that of no clip of the "
-        "four corpora); files must keep their published "
-        "names, such as 03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), "
-        "OAF_back_angry.wav (tess), DC_a01.wav or DC/a01.wav (savee)"
+        f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee (1 files ignored, such as interview.wav: "
+        "the name is not that of a clip of a known corpus); files must keep their published names, such as "
+        "03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), OAF_back_angry.wav (tess), DC_a01.wav or "
+        "DC/a01.wav (savee)"
     )
 
 
-def test_a_corpus_asked_for_is_missing(root):
-    for path in (root / "SAVEE").rglob("*.ogg"):
-        path.unlink()
-    assert message(root, corpora=["tess", "savee"]) == (
-        f"folder {root} holds no clip of savee; files must keep their published names, such as "
-        "DC_a01.wav or DC/a01.wav (savee)"
-    )
+@pytest.mark.parametrize("pointers", ["AudioMP3", "AudioWAV", None])
+def test_of_copies_of_a_clip_the_readable_lossless_one_is_read(tmp_path, pointers):
+    """CREMA-D's repository holds every clip twice, and a clone may lack the files of Git LFS."""
+    for code in ("ANG", "SAD"):
+        for folder, extension in (("AudioMP3", "mp3"), ("AudioWAV", "wav")):
+            path = tmp_path / f"{folder}/1001_DFA_{code}_XX.{extension}"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, np.sin(np.arange(16_000) / 9) / 4, 16_000)
+            if folder == pointers:
+                path.write_text(POINTER)
+    used = "AudioMP3" if pointers == "AudioWAV" else "AudioWAV"
+    assert {Path(audio["path"]).parent.name for audio in read_folder(tmp_path)["audio"]} == {used}
+    built = collect({"crema_d": tmp_path})
+    assert {entry.path.parent.name for entry in built.clips} == {used}
+    assert {finding.reason for finding in built.rejected} == {"lfs_pointer" if pointers else "second_copy"}
 
 
-@pytest.mark.parametrize(("corpora", "given"), [(["tess", "iemocap"], "iemocap"), ([], "none")])
-def test_unknown_corpora(root, corpora, given):
-    assert message(root, corpora=corpora) == (
-        f"corpora names unknown corpora ({given}); choose from ravdess, crema_d, tess, savee"
-    )
+def test_a_clip_without_any_readable_copy_is_refused(tmp_path):
+    first = spoil(tmp_path, "AudioWAV/1001_DFA_ANG_XX.wav", POINTER.encode())
+    spoil(tmp_path, "AudioMP3/1001_DFA_ANG_XX.mp3", b"")
+    assert message(tmp_path).startswith(f"{first} is a Git LFS pointer, not audio; run `git lfs pull`")
+
+
+def test_labels_of_a_registered_corpus_follow_the_eight(tmp_path, outside_corpus):
+    soundfile.write(tmp_path / "mycorpus_anna_01_bored.wav", np.zeros(800), 16_000)
+    dataset = read_folder(tmp_path)
+    assert dataset.features["emotion"].names == [*EMOTIONS, "bored"]
+    assert (dataset[0]["clip_id"], dataset[0]["emotion"]) == ("mycorpus/anna_01_bored", 8)
 
 
 def silent_header() -> bytes:
@@ -204,8 +196,7 @@ def silent_header() -> bytes:
         (b"", "is empty (0 bytes); download it again or remove it"),
         (
             POINTER.encode(),
-            "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository "
-            "(GitHub's zip has pointers only)",
+            "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository",
         ),
         (
             b"<!DOCTYPE html><title>404</title>",
@@ -231,7 +222,8 @@ def test_many_bad_files_are_one_line(root):
     spoil(root, "AudioWAV/1001_DFA_DIS_XX.wav", POINTER.encode())
     spoil(root, "JK_a01.wav", b"")
     text = message(root)
-    assert text.startswith(f"{first} is a Git LFS pointer, not audio (2 more of 7 files are unusable); run ")
+    assert text.startswith(f"{first} is a Git LFS pointer, not audio; ")
+    assert text.endswith("(2 more of 7 clips are unusable)")
 
 
 def test_broken_link(root):
@@ -240,9 +232,7 @@ def test_broken_link(root):
         link.symlink_to(root / "gone.wav")
     except OSError:
         pytest.skip("this system makes no links")
-    assert message(root) == (
-        f"{link} cannot be opened (No such file or directory); mend its link or its permissions, or remove it"
-    )
+    assert message(root) == f"{link} cannot be opened (No such file or directory); download it again or remove it"
 
 
 def test_truncated_download(root):

@@ -279,7 +279,9 @@ def test_the_proof_finds_shared_speakers_sentences_and_samples():
         "sha256": ["h1", "h2", "h1", None],
     }
     proof = prove(columns, {"train": [0, 1], "validation": [3], "test": [2]})
-    assert proof.speaker_disjoint
+    # The same recording under two names is the same speaker.
+    assert not proof.speaker_disjoint
+    assert proof.render().startswith("The parts share recordings, under different names.")
     assert proof.overlaps["train", "test"].sentences == ("a/s",)
     assert proof.overlaps["train", "test"].identical_samples == (("c1", "c3"),)
     # The same sentence code in another corpus is another sentence.
@@ -288,6 +290,10 @@ def test_the_proof_finds_shared_speakers_sentences_and_samples():
     assert proof.parts["train"].labels == {"calm": 1, "sad": 1}
     assert proof.parts["train"].sexes == {"female": 2}
     assert proof.parts["validation"].sexes == {}
+    near = prove(columns, {"train": [1], "test": [3]}, {("train", "test"): (("c2", "c4"),)})
+    assert near.as_dict()["overlaps"]["train/test"]["near_identical"] == [["c2", "c4"]]
+    assert not near.speaker_disjoint
+    assert prove(columns, {"train": [1], "test": [3]}, {}).speaker_disjoint
     shared = prove(columns, {"train": [0], "test": [1, 2, 3]})
     assert not shared.speaker_disjoint
     assert shared.overlaps["train", "test"].speakers == ("one",)
@@ -299,7 +305,7 @@ def test_the_proof_finds_shared_speakers_sentences_and_samples():
     uncompared = prove(columns, {"train": [0], "test": [2]})
     assert uncompared.overlaps["train", "test"].identical_samples is None
     assert uncompared.overlaps["train", "test"].sentences is None
-    assert uncompared.render().count("not compared") == 2
+    assert uncompared.render().count("not compared") == 3
 
 
 def test_the_proof_survives_json_and_renders_every_part(published):

@@ -78,25 +78,27 @@ def _check(rows: Dataset, column: str, valid: Callable[[Any], bool], subject: st
         raise InputError(f"{subject}: row {row} of column '{column}' {fault}{shown}; fill it in or remove the row")
 
 
-def labels_of(parts: Sequence[Dataset], subject: str) -> tuple[str, ...]:
+def labels_of(parts: Mapping[str, Dataset]) -> tuple[str, ...]:
     """Return the labels of a data set without synonyms, in the order of their identifiers.
+
+    Args:
+        parts: The parts by what messages call them.
 
     Raises:
         InputError: A row has no label, or the labels are numbers without names.
     """
     from datasets import ClassLabel
 
-    features = [rows.features["emotion"] for rows in parts]
+    features = [rows.features["emotion"] for rows in parts.values()]
     if all(isinstance(feature, ClassLabel) for feature in features):
-        for rows, feature in zip(parts, features, strict=True):
-            count = len(feature.names)
-            _check(rows, "emotion", lambda value, n=count: value is not None and 0 <= value < n, subject)  # type: ignore[misc]
+        for (subject, rows), feature in zip(parts.items(), features, strict=True):
+            _check(rows, "emotion", range(len(feature.names)).__contains__, subject)
         return tuple(dict.fromkeys(canonical_emotion(name) for feature in features for name in feature.names))
-    for rows in parts:
+    for subject, rows in parts.items():
         if any(isinstance(value, int | float) for value in rows.unique("emotion")):
             raise InputError(f"{subject}: its labels are numbers without names; cast the column to ClassLabel")
         _check(rows, "emotion", lambda value: isinstance(value, str) and value.strip() != "", subject)
-    names = {canonical_emotion(value) for rows in parts for value in rows.unique("emotion")}
+    names = {canonical_emotion(value) for rows in parts.values() for value in rows.unique("emotion")}
     return EMOTIONS if names <= set(EMOTIONS) else tuple(sorted(names))
 
 

@@ -116,12 +116,10 @@ def open_dataset(
     name = name or Path(str(path)).resolve().name or "data"
     subject = f"data set '{path or name}'"
     given = _named_parts(opened, subject) if isinstance(opened, dict) else {"train": opened}
-    columns = {
-        part: normalised(rows, f"{subject}, part '{part}'" if len(given) > 1 else subject, name)
-        for part, rows in given.items()
-    }
-    labels = labels_of(list(columns.values()), subject)
-    columns = {part: with_audio_facts(with_label_ids(rows, labels), subject) for part, rows in columns.items()}
+    called = {part: f"{subject}, part '{part}'" if len(given) > 1 else subject for part in given}
+    columns = {part: normalised(rows, called[part], name) for part, rows in given.items()}
+    labels = labels_of({called[part]: rows for part, rows in columns.items()})
+    columns = {part: with_audio_facts(with_label_ids(rows, labels), called[part]) for part, rows in columns.items()}
     # A published configuration is named after its protocol; the origin of other parts is not known.
     made = protocol if of_protocol or set(columns) == {"train"} else "given"
     described = {} if made == "paper" else signatures(columns.values())
@@ -279,8 +277,8 @@ def _refuse(
             (part, row) for part, rows in parts.items() for row, k in enumerate(rows["emotion"]) if labels[k] == wanted
         )
         raise InputError(
-            f"{subject}: row {row} of part '{part}' has the label '{wanted}' (column 'emotion'), which no training "
-            "clip has; add training clips of it, or remove it"
+            f"{subject}, part '{part}': row {row} of column 'emotion' has the label '{wanted}', which no training clip "
+            "has; add training clips of it, or remove it"
         )
     if protocol == "paper":
         logger.warning(PAPER_WARNING)
