@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import ClassLabel, DatasetDict
+from datasets import ClassLabel, DatasetDict, concatenate_datasets
 from peft import LoraConfig, get_peft_model
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -171,30 +173,44 @@ def test_parts(model, source, evaluation):
         evaluate(model, source, part="dev")
 
 
-def test_the_protocol_and_the_segments_are_those_of_the_run(model, source, tmp_path, built):
+def test_the_protocol_is_that_of_the_run(model, source, tmp_path, built):
     run = as_run(model, tmp_path / "run", source, protocol="paper")
-    assert load(run).segment_seconds == 0.2
     assert evaluate(run, built).facts["protocol"] == "paper"
     assert evaluate(run, built, protocol="fold_1").facts["protocol"] == "fold_1"
-    assert evaluate(model, built).facts["protocol"] == "speaker_independent"
-    (run / "run.json").write_text('{"segment_seconds": 0.3}')
-    assert load(run).segment_seconds == 0.3
-    assert load(run, segment_seconds=2).segment_seconds == 2
-    for text in ("[]", "torn", "{}"):
-        (run / "run.json").write_text(text)
-        assert load(run).segment_seconds == 10
-    (run / "run.json").write_text('{"recipe": {"segment_seconds": 1e9}}')
-    with pytest.raises(InputError, match=r"segment_seconds 1000000000\.0; pass segment_seconds"):
-        load(run)
+    (run / "run.json").write_text('{"protocol": ["own"]}')
+    assert evaluate(run, built).facts["protocol"] == "speaker_independent"
+
+
+FROM_THE_HUB = """
+import sys
+from huggingface_hub import constants
+from hf_ser.evaluation.evaluate import evaluate
+from hf_ser.inference.classifier import load
+
+evaluate(sys.argv[1], sys.argv[2], protocol="fold_1").save(sys.argv[3])
+constants.HF_HUB_OFFLINE = True
+assert load(sys.argv[1]).segment_seconds == 0.2
+"""
+
+
+def test_a_hub_id_also_offline_afterwards(model, source, built, hub, tmp_path):
+    run = as_run(model, tmp_path / "run", source)
+    hub.create_from_folder("alice/evaluated", run)
+    command = [sys.executable, "-c", FROM_THE_HUB, "alice/evaluated", str(built), str(tmp_path / "out")]
+    done = subprocess.run(command, env=hub.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = evaluate(run, built, protocol="fold_1")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == expected.results
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["model"]["name"] == "alice/evaluated"
 
 
 def test_says_which_speakers_the_model_knows(model, source, tmp_path):
     run = as_run(model, tmp_path / "run", source)
     found = evaluate(run, source)
-    assert found.facts["heard_in_training"] == {"speakers": [], "identical_clips": 0}
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": 0}
     assert "the figures are for new speakers" in (found.save(tmp_path / "a") / "report.md").read_text()
     validation = evaluate(run, source, part="validation")
-    assert validation.facts["heard_in_training"] == {"speakers": [], "identical_clips": 0}
+    assert validation.facts["heard_in_training"] == {"speakers": [], "recordings": 0}
     known = evaluate(run, source, part="train")
     assert known.facts["heard_in_training"]["speakers"] == [f"speaker_{number}" for number in range(4)]
     report = (known.save(tmp_path / "b") / "report.md").read_text()
@@ -203,13 +219,28 @@ def test_says_which_speakers_the_model_knows(model, source, tmp_path):
 
 
 def test_no_claim_of_new_speakers_without_a_record_or_on_other_data(model, source, tmp_path, evaluation):
-    assert evaluation.facts["heard_in_training"] == {"speakers": None, "identical_clips": None}
+    assert evaluation.facts["heard_in_training"] == {"speakers": None, "recordings": None}
     assert "not recorded which speakers" in (evaluation.save(tmp_path / "a") / "report.md").read_text()
     run = as_run(model, tmp_path / "run", source, protocol="leave_out_tess")
     found = evaluate(run, source)
-    assert found.facts["heard_in_training"] == {"speakers": [], "identical_clips": None}
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": None}
     report = (found.save(tmp_path / "b") / "report.md").read_text()
     assert "None of these speakers is recorded" in report
+    assert "for new speakers" not in report
+
+
+def test_copies_of_test_clips_under_other_names_are_no_new_speakers(model, toy, tmp_path):
+    copied = toy["test"].select(range(3))
+    names = ["hidden"] * 3
+    copied = copied.remove_columns("speaker").add_column("speaker", names)
+    copied = copied.remove_columns("clip_id").add_column("clip_id", ["a", "b", "c"])
+    parts = DatasetDict({**toy, "train": concatenate_datasets([toy["train"], copied.cast(toy["train"].features)])})
+    source = open_dataset(parts, allow_speaker_overlap=True)
+    found = evaluate(as_run(model, tmp_path / "run", source), source)
+    assert found.facts["heard_in_training"] == {"speakers": [], "recordings": 3}
+    assert not found.facts["disjoint"]
+    report = (found.save(tmp_path / "report") / "report.md").read_text()
+    assert "some of this data (3 of these recordings)" in report
     assert "for new speakers" not in report
 
 

@@ -1,4 +1,4 @@
-"""EER against three independent ways to it, and by what must hold for any EER."""
+"""EER against counting in exact fractions and against audmetric, and by what must hold for any EER."""
 
 import warnings
 from fractions import Fraction
@@ -7,8 +7,6 @@ from statistics import NormalDist
 import audmetric
 import numpy as np
 import pytest
-from scipy.optimize import brentq
-from sklearn.metrics import roc_curve
 
 from hf_ser.evaluation.metrics.eer import equal_error_rate, one_vs_rest_eer
 
@@ -57,23 +55,6 @@ def test_equals_exact_counting(levels):
         assert equal_error_rate(scores, targets) == pytest.approx(exact, abs=1e-15)
 
 
-def root_on_curve(fpr, tpr):
-    """FPR where it equals FNR, found by bisection along the length of the curve, upright stretches included."""
-    place = np.arange(len(fpr))
-
-    def gap(at):
-        return np.interp(at, place, fpr) - 1 + np.interp(at, place, tpr)
-
-    return np.interp(brentq(gap, 0, len(fpr) - 1), place, fpr)
-
-
-@pytest.mark.parametrize("levels", LEVELS)
-def test_equals_a_root_on_scikit_learn_s_roc_curve(levels):
-    for scores, targets in score_sets(levels):
-        fpr, tpr, _ = roc_curve(targets, scores, drop_intermediate=False)
-        assert equal_error_rate(scores, targets) == pytest.approx(root_on_curve(fpr, tpr), abs=1e-9)
-
-
 @pytest.mark.parametrize("levels", LEVELS)
 def test_agrees_with_audmetric_up_to_its_interpolation(levels):
     """audmetric gives the middle of FMR and FNMR at the operating point before (or after) the crossing.
@@ -97,12 +78,6 @@ def test_agrees_with_audmetric_up_to_its_interpolation(levels):
         assert abs(ours - theirs) <= abs(stats.fmr[at] - stats.fnmr[at]) / 2 + 1e-12
         compared += 1
     assert compared >= 15
-
-
-def test_equals_audmetric_where_an_operating_point_lies_on_the_diagonal():
-    targets = np.array([1, 1, 1, 1, 0, 0, 0, 0], dtype=bool)
-    scores = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.1, 0.75])
-    assert equal_error_rate(scores, targets) == audmetric.equal_error_rate(targets, scores)[0] == 0.25
 
 
 def test_two_normal_distributions():
@@ -188,15 +163,7 @@ def test_refuses(scores, references, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("scores", "targets", "message"),
-    [
-        ([0.1, 0.2], [1, 1], "2 positive and 0 negative"),
-        ([0.1, 0.2], [0, 0], "0 positive and 2 negative"),
-        ([0.1, 0.2], [1], r"targets \(1,\)"),
-        ([0.1, np.nan], [1, 0], "1 NaN"),
-    ],
-)
-def test_refuses_one_detector(scores, targets, message):
-    with pytest.raises(ValueError, match=message):
-        equal_error_rate(scores, targets)
+def test_refuses_one_detector():
+    for targets, message in ([1, 1], "2 positive and 0 negative"), ([1], r"targets \(1,\)"):
+        with pytest.raises(ValueError, match=message):
+            equal_error_rate([0.1, 0.2], targets)

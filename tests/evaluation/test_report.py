@@ -14,11 +14,11 @@ FACTS = {
     "model": {"name": "superb/hubert-large-superb-er", "labels": list(EMOTIONS)},
     "dataset": {"name": "cor|pora", "fingerprint": "abc123", "synthetic": False},
     "protocol": "speaker_independent",
-    "speaker_disjoint": True,
+    "disjoint": True,
     "part": "test",
     "labels": list(EMOTIONS),
     "clips_with_other_labels": 0,
-    "heard_in_training": {"speakers": [], "identical_clips": 0},
+    "heard_in_training": {"speakers": [], "recordings": 0},
     "seed": 42,
     "versions": {"torch": "2.13.0"},
     "novelty": {"secret": "unheard of"},
@@ -68,34 +68,24 @@ def test_the_headline(report, metrics):
     assert "the 8 emotions that occur in these clips; guessing reaches 12.5 %" in report
 
 
-def test_the_table_by_corpus(report, metrics):
+def test_the_tables_by_corpus_and_by_emotion(report, metrics):
+    def cell(value, bounds):
+        return f"{100 * value:.1f} ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+
     ravdess = metrics["test"]["corpora"]["ravdess"]
-    cells = rows(report, "ravdess")[0]
-    assert cells[1:3] == [str(ravdess["clips"]), "12"]
-    for cell, value, key in zip(
-        cells[3:6],
-        (ravdess["uar"], ravdess["accuracy"], ravdess["f1"]["macro"]),
-        ("uar", "accuracy", "f1_macro"),
-        strict=True,
-    ):
-        low, high = ravdess["intervals"][key]
-        assert cell == f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    figures = {"uar": ravdess["uar"], "accuracy": ravdess["accuracy"], "f1_macro": ravdess["f1"]["macro"]}
+    expected = [cell(value, ravdess["intervals"][name]) for name, value in figures.items()]
+    assert rows(report, "ravdess")[0][1:6] == [str(ravdess["clips"]), "12", *expected]
     # A single speaker has no interval, and the report says why.
     assert rows(report, "tess")[0][3] == f"{100 * metrics['test']['corpora']['tess']['uar']:.1f}"
     assert "- tess: no interval: 1 speaker, and bootstrapping needs at least 3 speakers." in report
     assert rows(report, "mean over corpora")[0][1:3] == ["", ""]
     assert len(rows(report, "pooled")) == 2  # test, then validation
-
-
-def test_the_table_by_emotion(report, metrics):
     calm = metrics["test"]["pooled"]["per_class"]["calm"]
-    low, high = calm["recall_interval"]
-    cells = rows(report, "calm")[0]
-    assert cells == [
-        "calm", str(calm["support"]), f"{100 * calm['precision']:.1f}",
-        f"{100 * calm['recall']:.1f} ({100 * low:.1f} to {100 * high:.1f})", f"{100 * calm['f1']:.1f}",
-        f"{100 * calm['eer']:.1f}",
-    ]  # fmt: skip
+    shares = (f"{100 * calm[name]:.1f}" for name in ("precision", "f1", "eer"))
+    precision, *others = shares
+    recall = cell(calm["recall"], calm["recall_interval"])
+    assert rows(report, "calm")[0] == ["calm", str(calm["support"]), precision, recall, *others]
 
 
 def test_both_confusion_tables(report, metrics):
@@ -127,13 +117,13 @@ def test_new_speakers_are_claimed_only_where_it_is_proved(metrics):
     def said(**heard):
         return render_report({**FACTS, "heard_in_training": heard}, metrics)
 
-    assert "the figures are for new speakers" in said(speakers=[], identical_clips=0)
-    for heard in ({"speakers": None, "identical_clips": None}, {"speakers": [], "identical_clips": None},
-                  {"speakers": ["a"], "identical_clips": 0}, {"speakers": [], "identical_clips": 3}):  # fmt: skip
+    assert "the figures are for new speakers" in said(speakers=[], recordings=0)
+    for heard in ({"speakers": None, "recordings": None}, {"speakers": [], "recordings": None},
+                  {"speakers": ["a"], "recordings": 0}, {"speakers": [], "recordings": 3}):  # fmt: skip
         assert "the figures are for new speakers" not in said(**heard)
-    found = said(speakers=["a", "b"], identical_clips=3)
-    assert "trained on, or selected by, some of this data (2 of these speakers and 3 pairs of identical clips)" in found
-    assert "(1 pair of identical clips)" in said(speakers=[], identical_clips=1)
+    found = said(speakers=["a", "b"], recordings=3)
+    assert "trained on, or selected by, some of this data (2 of these speakers and 3 of these recordings)" in found
+    assert "(1 of these recordings)" in said(speakers=[], recordings=1)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +138,7 @@ def test_new_speakers_are_claimed_only_where_it_is_proved(metrics):
 )
 def test_a_protocol_is_explained_unless_the_data_set_breaks_it(metrics, protocol, meaning):
     assert f"Protocol `{protocol}`: {meaning}" in render_report({**FACTS, "protocol": protocol}, metrics)
-    broken = render_report({**FACTS, "protocol": protocol, "speaker_disjoint": False}, metrics)
+    broken = render_report({**FACTS, "protocol": protocol, "disjoint": False}, metrics)
     assert (meaning in broken) == (protocol in ("paper", "given"))
     assert "Protocol `own`.\n" in render_report({**FACTS, "protocol": "own"}, metrics)
 

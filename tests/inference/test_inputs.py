@@ -1,6 +1,7 @@
 """What a classifier takes as audio, and what it says of audio and models that give no score."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -110,6 +111,23 @@ def test_a_model_without_numbers_never_answers(folder):
     assert answers[0]["error"].startswith("clip 0: the model returns scores that are not finite numbers")
     assert answers[1]["error"].startswith("clip 1: give a path")
     json.dumps(answers, allow_nan=False)
+
+
+def test_segments_are_as_long_as_the_run_records(folder, tmp_path):
+    run = shutil.copytree(folder, tmp_path / "run")
+    for text, seconds in [
+        ('{"recipe": {"segment_seconds": 0.2}}', 0.2),
+        ('{"recipe": {}, "segment_seconds": 0.3}', 0.3),
+        ("{}", 10),
+        ("[]", 10),
+        ("torn", 10),
+    ]:
+        (run / "run.json").write_text(text)
+        assert load(run).segment_seconds == seconds
+    assert load(run, segment_seconds=2).segment_seconds == 2
+    (run / "run.json").write_text('{"recipe": {"segment_seconds": 1e9}}')
+    with pytest.raises(InputError, match=r"segment_seconds 1000000000\.0; pass segment_seconds"):
+        load(run)
 
 
 def test_what_a_loaded_model_says_of_itself(built, folder):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_ser._version import __version__
+from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import PARTS, Source, open_dataset
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
@@ -144,7 +145,7 @@ def evaluate(
     classifier = _opened(model, revision=revision, base=base, device=device)
     if protocol is None:
         recorded = classifier.record.get("protocol")
-        protocol = recorded if recorded in PROTOCOLS else "speaker_independent"
+        protocol = recorded if isinstance(recorded, str) and recorded in PROTOCOLS else "speaker_independent"
     source = open_dataset(dataset, protocol)
     rows = _rows(source, part)
     labels, kept = _common_labels(classifier, source, rows)
@@ -171,7 +172,7 @@ def evaluate(
         "model": {"name": _shown(classifier.name), "labels": list(classifier.labels)},
         "dataset": {"name": source.name, "fingerprint": source.fingerprint, "synthetic": source.synthetic},
         "protocol": source.protocol,
-        "speaker_disjoint": source.proof.speaker_disjoint,
+        "disjoint": source.proof.speaker_disjoint and not any(map(_recordings, source.proof.overlaps.values())),
         "part": part,
         "labels": list(labels),
         "clips_with_other_labels": left_out,
@@ -231,19 +232,23 @@ def _restricted(scores: NDArray[np.float64], model_labels: Sequence[str], labels
 
 
 def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[str]) -> dict[str, Any]:
-    """Return which evaluated speakers, and how many evaluated clips, the model knows; None where nothing tells.
+    """Return the evaluated speakers, and the number of evaluated recordings, that the model knows; None if unknown.
 
-    The validation part counts as heard, since it chose the checkpoint.
+    The validation part counts as well, since it selected the checkpoint.
     """
     others = [other for other in ("train", "validation") if other != part or part == "train"]
     listed = [_entry(record, "dataset", "parts", other, "speakers") for other in others]
     known = {str(speaker) for names in listed if isinstance(names, list) for speaker in names}
-    copies = None
+    recordings = None
     if (_entry(record, "dataset", "fingerprint"), record.get("protocol")) == (source.fingerprint, source.protocol):
         overlaps = [found for names, found in source.proof.overlaps.items() if part in names and {*names} & {*others}]
-        pairs = [overlap.identical_samples for overlap in overlaps]
-        copies = None if None in pairs else sum(len(found or ()) for found in pairs)
-    return {"speakers": sorted(speakers & known) if known else None, "identical_clips": copies}
+        counts = [_recordings(overlap) for overlap in overlaps]
+        recordings = None if None in counts else sum(count or 0 for count in counts)
+    return {"speakers": sorted(speakers & known) if known else None, "recordings": recordings}
+
+
+def _recordings(overlap: Overlap) -> int | None:
+    return None if overlap.identical_samples is None else len(overlap.recordings)
 
 
 def _entry(mapping: Any, *path: str) -> Any:

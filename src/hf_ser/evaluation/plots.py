@@ -28,7 +28,7 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
         The path.
 
     Raises:
-        InputError: The counts do not have one row and one column per label.
+        InputError: The counts do not have one row and one column per label, or the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -78,5 +78,9 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 25, 50, 75, 100])
     bar.set_label("percent of the reference")
     bar.outline.set_visible(False)
-    figure.savefig(path, dpi=150, format="png")
+    try:
+        figure.savefig(path, dpi=150, format="png")
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        raise InputError(f"'{path}' cannot be written: {error.strerror}; free the disk or choose a folder") from error
     return Path(path)

@@ -109,7 +109,7 @@ def _protocol(facts: Mapping[str, Any]) -> list[str]:
         return []
     kind = next((kind for kind in _PROTOCOLS if protocol.startswith(kind)), None)
     # A protocol's promise is not repeated where the data set breaks it.
-    kept = kind in ("paper", "given") or facts["speaker_disjoint"]
+    kept = kind in ("paper", "given") or facts["disjoint"]
     return [f"Protocol `{protocol}`" + (f": {_PROTOCOLS[kind]}." if kind and kept else ".")]
 
 
@@ -117,10 +117,10 @@ def _known(facts: Mapping[str, Any]) -> list[str]:
     """Say what the model heard of these clips in training; new speakers are claimed only where it is proved."""
     if "heard_in_training" not in facts:
         return []
-    speakers, copies = facts["heard_in_training"]["speakers"], facts["heard_in_training"]["identical_clips"]
-    if speakers or copies:
+    speakers, recordings = facts["heard_in_training"]["speakers"], facts["heard_in_training"]["recordings"]
+    if speakers or recordings:
         found = [_count(len(speakers), "of these speakers", plural="")] if speakers else []
-        found += [f"{_count(copies, 'pair')} of identical clips"] if copies else []
+        found += [_count(recordings, "of these recordings", plural="")] if recordings else []
         return [
             "> **Warning: the model was trained on, or selected by, some of this data "
             f"({' and '.join(found)}).** It may recognise the voice instead of the emotion. These figures do not apply "
@@ -128,7 +128,7 @@ def _known(facts: Mapping[str, Any]) -> list[str]:
         ]
     if speakers is None:
         return ["It is not recorded which speakers the model was trained on, so it may know some of these."]
-    if copies is None:
+    if recordings is None:
         return ["None of these speakers is recorded as one that the model was trained on or selected by."]
     return ["The model was neither trained on these speakers nor selected by them: the figures are for new speakers."]
 

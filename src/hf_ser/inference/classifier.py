@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
-from hf_ser.errors import InputError
+from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.frozen import encode, head_logits, pooled_states
 from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.head import plain_model
-from hf_ser.models.snapshot import open_snapshot
+from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     import torch
@@ -84,8 +84,10 @@ class Classifier:
         if isinstance(audio, list | tuple) and not all(isinstance(value, int | float) for value in audio):
             raise InputError("a classifier is called with one clip; use its method predict for many")
         name = clip_name(audio, "the audio")
-        samples = samples_of(audio, sampling_rate, self.sampling_rate, name)
-        return self._named(name, self._clip_scores([samples])[0])
+        scores = self._clip_scores([samples_of(audio, sampling_rate, self.sampling_rate, name)])[0]
+        if fault := _fault(name, scores):
+            raise fault
+        return self._named(scores)
 
     def predict(
         self,
@@ -152,13 +154,10 @@ class Classifier:
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
             for name, result in windows(clips, read, score, self.sampling_rate):
                 bar.update()
-                try:
-                    if isinstance(result, InputError):
-                        raise result
-                    named = self._named(name, result)
-                except InputError as error:
-                    named = {"error": str(error)}
-                yield named
+                if error := result if isinstance(result, InputError) else _fault(name, result):
+                    yield {"error": str(error)}
+                else:
+                    yield self._named(result)
 
     def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
@@ -194,14 +193,18 @@ class Classifier:
             found: NDArray[np.float64] = torch.cat(parts).numpy()
         return found
 
-    def _named(self, name: str, scores: NDArray[np.float64]) -> dict[str, Any]:
-        if not np.isfinite(scores).all():
-            raise InputError(
-                f"{name}: the model returns scores that are not finite numbers; check the level of the audio and the "
-                "weights of the model"
-            )
+    def _named(self, scores: NDArray[np.float64]) -> dict[str, Any]:
         named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
         return {"label": self.labels[int(scores.argmax())], "scores": named}
+
+
+def _fault(name: str, scores: NDArray[np.float64]) -> InputError | None:
+    if np.isfinite(scores).all():
+        return None
+    return InputError(
+        f"{name}: the model returns scores that are not finite numbers; check the level of the audio and the weights "
+        "of the model"
+    )
 
 
 def load(
@@ -247,7 +250,7 @@ def load(
 
     snapshot = open_snapshot(name, weights=False, revision=revision, token=token, cache_dir=cache_dir)
     model, feature_extractor = open_model(name, base=base, revision=snapshot.commit, token=token, cache_dir=cache_dir)
-    record = _run_record(snapshot.folder)
+    record = _run_record(snapshot, {"token": token, "cache_dir": cache_dir})
     if segment_seconds is None:
         segment_seconds = _recorded_seconds(record)
     classifier = Classifier(
@@ -259,10 +262,16 @@ def load(
     return classifier
 
 
-def _run_record(folder: Path) -> Mapping[str, Any]:
-    """Return the content of the run.json beside a model; empty without one. It may be anybody's."""
+def _run_record(snapshot: Snapshot, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content of the run.json beside a model, which may be anybody's; empty without one."""
+    if snapshot.commit is not None:
+        from huggingface_hub import snapshot_download
+
+        wanted = {"revision": snapshot.commit, "allow_patterns": ["run.json"], **options}
+        with hub_errors(f"model '{snapshot.name}'"):
+            persistent(lambda: snapshot_download(snapshot.name, **wanted))
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((snapshot.folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -273,7 +282,7 @@ def _recorded_seconds(record: Mapping[str, Any]) -> float:
     seconds = recipe.get("segment_seconds") if isinstance(recipe, dict) else None
     # Runs of earlier releases record it beside the recipe.
     seconds = record.get("segment_seconds", 10.0) if seconds is None else seconds
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0.1 <= seconds <= 60:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0 < seconds <= 600:
         raise InputError(f"run.json beside the model has segment_seconds {seconds!r}; pass segment_seconds yourself")
     return float(seconds)
 

@@ -63,7 +63,7 @@ def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: st
     if peak > 2**31:
         raise InputError(f"{name}: samples reach {peak:.3g}; scale them to [-1, 1]")
     if not peak:
-        raise InputError(f"{name}: is silent from start to end, so that a prediction would be meaningless")
+        raise InputError(f"{name}: silent from start to end; a prediction would be meaningless")
     return samples
 
 
