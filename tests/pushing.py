@@ -41,9 +41,11 @@ def run(repo_id, files, stale, options):
 PUSH_MODELS = (
     """
 import dataclasses
-from hf_ser import load, push_to_hub
+from types import SimpleNamespace
+from hf_ser import push_to_hub
 from hf_ser.hub import proof
 from hf_ser.hub.push import push_checkpoint
+from hf_ser.models.checkpoint import open_model
 
 fresh = proof._ask
 
@@ -52,8 +54,10 @@ def run(source, repo_id, in_a_fresh_process, options):
     proof._ask = fresh if in_a_fresh_process else proof.answer
     if "progress" in options:
         return dataclasses.asdict(push_checkpoint(source, repo_id, **options))
-    model = load(source[1]) if isinstance(source, list) else source
-    return dataclasses.asdict(push_to_hub(model, repo_id, **options))
+    if isinstance(source, list):
+        model, feature_extractor = open_model(source[1])
+        source = SimpleNamespace(model=model, feature_extractor=feature_extractor)
+    return dataclasses.asdict(push_to_hub(source, repo_id, **options))
 """
     + _LOOP
 )

@@ -152,7 +152,7 @@ def test_emissions_are_given_if_they_were_measured(qkv):
         "geographical_location": "Norway",
         "hardware_used": "Linux x86_64",
     }
-    assert "| emissions | 12.35 g CO2 equivalents, 0.25 kWh (CodeCarbon, Norway) |" in card
+    assert "| emissions | 12.35 g CO2 equivalents, 0.25 kWh, CodeCarbon, Norway |" in card
 
 
 # --- local paths and unknown facts ---

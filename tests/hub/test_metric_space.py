@@ -1,4 +1,4 @@
-"""A metric as a Space: what is in it, what `evaluate.load` makes of it, its page, and who may not push it."""
+"""A metric as a Space: its files, `evaluate.load` on it, its page, and refused pushes."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import yaml
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics import METRICS
-from hf_ser.hub.card_merge import GENERATED_CARD
+from hf_ser.hub.blocks import combine
 from hf_ser.hub.metric_space import metric_space_files
 from hub_server.cards import validate
 from pushing import Pusher
@@ -21,7 +21,7 @@ SCORES = {
     "references": [0, 0, 1, 2],
 }
 INPUTS = {name: SCORES if name == "eer" else LABELS for name in METRICS}
-# The user of a metric need have neither this library nor torch; evaluate goes on where torch is not installed.
+# Users of a metric need neither this library nor torch.
 WITHOUT_US = """
 from importlib.machinery import PathFinder
 installed = PathFinder.find_spec
@@ -50,7 +50,7 @@ from hf_ser.evaluation.metrics import load_metric
 
 print(json.dumps({name: load_metric(name).compute(**columns) for name, columns in json.loads(sys.argv[1]).items()}))
 """
-# Stands in for gradio: notes what is built, and hands the button's function out.
+# A stand-in for gradio that records what is built and returns the button's function.
 STUB = """
 class Error(Exception):
     def __init__(self, message, print_exception=True):
@@ -152,28 +152,26 @@ def test_a_push_is_private_whole_and_made_once(hub, alice, ids):
     for name, repo_id in ids.items():
         files = metric_space_files(name, repo_id)
         assert hub.repo(repo_id, kind="space").private
+        files["README.md"] = combine(files["README.md"].decode(), None).encode()
         held = hub.files(repo_id, kind="space")
-        assert {path: held[path] for path in files} == files
-        assert set(held) - set(files) <= {".gitattributes", GENERATED_CARD}
+        assert {path: content for path, content in held.items() if path != ".gitattributes"} == files
     before = hub.commits(ids["uar"], kind="space")
     assert alice.ask(["push-metric", "uar", ids["uar"]])[1].splitlines()[0].endswith("unchanged, no commit")
     assert hub.commits(ids["uar"], kind="space") == before
 
 
-def test_a_humans_words_stay_and_the_space_still_runs(hub, alice, ids):
+def test_what_people_wrote_is_kept_and_the_space_still_runs(hub, alice, ids):
     repo_id = "alice/edited"
     assert alice.ask(["push-metric", "f1", repo_id, "--public", "--json"])[0] == 0
     assert not hub.repo(repo_id, kind="space").private
     card = hub.read(repo_id, "README.md", kind="space").decode()
-    edited = (
-        card.replace("app_file: app.py", "app_file: mine.py").replace("title: F1", "title: My F1") + "\nBy a human.\n"
-    )
+    edited = card.replace("app_file: app.py", "app_file: mine.py\nhardware: cpu") + "\nBy a person.\n"
     hub.commit(repo_id, {"README.md": edited, "notes.txt": "mine"}, kind="space")
     assert alice.ask(["push-metric", "f1", repo_id])[0] == 0
     merged = hub.read(repo_id, "README.md", kind="space").decode()
-    assert "By a human." in merged
-    assert "title: My F1" in merged
-    assert "app_file: app.py" in merged
+    assert merged.endswith("\nBy a person.\n")
+    assert "\nhardware: cpu\n" in merged
+    assert "\napp_file: app.py\n" in merged
     assert "notes.txt" in hub.paths(repo_id, kind="space")
 
 
@@ -201,15 +199,15 @@ def test_at_the_command_line_a_refusal_is_one_line(hub, alice):
     assert "metric 'wer' is unknown; choose accuracy" in refused(alice, "wer", "alice/wer")
     assert "evaluate imports it by its name" in refused(alice, "eer", "alice/my.eer")
     assert "evaluate imports it by its name" in refused(alice, "eer", "eer")
-    assert "cannot be a metric" in refused(alice, "eer", "alice/app")
-    assert "is no repository on the Hub" in refused(alice, "eer", "alice/-eer-")
-    assert "may not do this" in refused(alice, "eer", "bob/eer")
+    assert "cannot hold a metric" in refused(alice, "eer", "alice/app")
+    assert "is not a valid repository id" in refused(alice, "eer", "alice/-eer-")
+    assert "the token lacks permission" in refused(alice, "eer", "bob/eer")
     with hub.fault(503, count=None):
         assert "the Hub fails at the moment (503)" in refused(alice, "eer", "alice/eer")
     with Pusher(hub, None, COMMANDS) as nobody:
-        assert "no token is at hand" in refused(nobody, "eer", "alice/eer")
+        assert "not logged in" in refused(nobody, "eer", "alice/eer")
     with Pusher(hub, hub.token("alice", "read"), COMMANDS) as reader:
-        assert "it needs the role write" in refused(reader, "eer", "alice/eer")
+        assert "it needs write access" in refused(reader, "eer", "alice/eer")
     assert hub.repos("space") == spaces
 
 
@@ -266,7 +264,7 @@ def test_the_page_computes_what_is_pasted_and_says_what_is_wrong(pages, name):
         assert message
         assert "\n" not in message
     assert page["refused"][0].startswith("predictions are empty")
-    assert page["refused"][1].startswith("predictions hold 'angry', which is no number")
+    assert page["refused"][1].startswith("predictions hold 'angry', which is not a number")
     assert ("num_classes" in page["fields"]) == (name != "eer")
     if name == "confusion":
         assert len(page["more classes"]["counts"]) == 4
@@ -275,7 +273,7 @@ def test_the_page_computes_what_is_pasted_and_says_what_is_wrong(pages, name):
 @pytest.mark.parametrize("name", METRICS)
 def test_the_space_is_whole(name):
     files = metric_space_files(name, f"me/my_{name}")
-    assert set(files) == {"README.md", "app.py", "requirements.txt", f"my_{name}.py"}
+    assert set(files) == {"README.md", "app.py", "requirements.txt", f"my_{name}.py", "counts.py"}
     card = files["README.md"].decode()
     assert validate(card, "space") == ([], [])
     front_matter = yaml.safe_load(card.split("---\n")[1])
@@ -291,13 +289,14 @@ def test_the_space_is_whole(name):
 
 @pytest.mark.parametrize("repo_id", ["eer", "me/my.eer", "me.us/eer", "a/b/c", "me/", "me/../x", "me/eer.py", "me/é"])
 def test_a_name_that_evaluate_cannot_import_is_refused(repo_id):
-    with pytest.raises(InputError, match="cannot be a metric: evaluate imports it by its name"):
+    with pytest.raises(InputError, match="cannot hold a metric: evaluate imports it by its name"):
         metric_space_files("eer", repo_id)
 
 
-def test_the_name_of_the_page_is_taken():
-    with pytest.raises(InputError, match=r"app\.py is the Space's page"):
-        metric_space_files("eer", "me/app")
+@pytest.mark.parametrize("name", ["app", "counts"])
+def test_the_names_of_other_files_are_taken(name):
+    with pytest.raises(InputError, match=rf"the Space has another {name}\.py"):
+        metric_space_files("eer", f"me/{name}")
 
 
 def test_an_unknown_metric_is_named():

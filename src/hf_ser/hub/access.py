@@ -18,8 +18,7 @@ def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = N
         token: Hub token; None uses the one that is logged in.
 
     Raises:
-        InputError: It cannot.
-        HubError: The Hub cannot be asked.
+        InputError: It cannot (`HubError` if the Hub cannot be asked).
 
     Example:
         >>> check_access("no name")
@@ -30,33 +29,25 @@ def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = N
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     api = open_hub(repo_id, token)
-    with hub_errors(f"nothing was pushed to '{repo_id}'"):
+    subject = f"nothing was pushed to '{repo_id}'"
+    with hub_errors(subject):
         account = persistent(api.whoami)
         exists = persistent(lambda: api.repo_exists(repo_id))
-        if exists:
-            # A card that cannot be read would stop the push at its end.
-            with contextlib.suppress(RemoteEntryNotFoundError):
-                combine("", read_card(api, repo_id))
-    role = ((account.get("auth") or {}).get("accessToken") or {}).get("role")
-    if role == "read":
-        raise InputError(f"nothing was pushed to '{repo_id}': the token is read-only; create one with the role write")
+        # A card that cannot be read would stop the push at its end.
+        with contextlib.suppress(RemoteEntryNotFoundError):
+            combine("", read_card(api, repo_id) if exists else None)
+    if ((account.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
+        raise InputError(f"{subject}: the token is read-only; create one with the role write")
     mine = [account["name"], *(group["name"] for group in account.get("orgs") or () if group.get("name"))]
     if repo_id.partition("/")[0] not in mine and not (create_pr and exists):
         state = "belongs to another account" if exists else "does not exist, or is private to others"
-        raise InputError(
-            f"nothing was pushed to '{repo_id}': the repository {state}; push to one of {', '.join(mine)}"
-            + ("" if create_pr or not exists else ", or open a pull request with create_pr (--create-pr)")
-        )
+        way_out = ", or open a pull request with create_pr (--create-pr)" if exists and not create_pr else ""
+        raise InputError(f"{subject}: the repository {state}; push to one of {', '.join(mine)}{way_out}")
 
 
 def base_on_hub(base_model: str, token: str | None = None) -> tuple[str, str]:
-    """Return the Hub id and the newest commit of a base model.
-
-    Raises:
-        HubError: There is no such model for this token.
-    """
+    """Return the Hub id and the newest commit of a base model."""
     from huggingface_hub import HfApi
 
     with hub_errors(f"base model '{base_model}'"):
-        info = persistent(lambda: HfApi(token=token).model_info(base_model))
-    return base_model, str(info.sha)
+        return base_model, str(persistent(lambda: HfApi(token=token).model_info(base_model)).sha)

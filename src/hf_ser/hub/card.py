@@ -9,10 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from hf_ser.corpora import CORPORA, licence_table
+from hf_ser.corpora import CORPORA, licence_table, strictest
 from hf_ser.errors import InputError
 from hf_ser.hub.facts import Facts, code, read_facts, segment_seconds, shareable_record
-from hf_ser.hub.front_matter import front_matter, licence_of
+from hf_ser.hub.front_matter import front_matter
 from hf_ser.hub.tables import environment, label_table, limits, results, split, training
 from hf_ser.text import percent, percent_range
 
@@ -82,7 +82,7 @@ def render_model_card(
         environment=environment(run) if test else None,
         licences=licence_table(facts.known_corpora),
         unknown=[code(name) for name in facts.corpora if name not in CORPORA],
-        strictest=licence_of(facts.known_corpora),
+        strictest=strictest(facts.known_corpora),
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

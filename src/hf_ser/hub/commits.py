@@ -42,33 +42,15 @@ class Pushed:
 
 
 def open_hub(repo_id: str, token: str | None = None) -> HfApi:
-    """Return a client for a push.
-
-    Args:
-        repo_id: `USER/NAME`.
-        token: Hub token; None uses the one that is logged in.
-
-    Raises:
-        InputError: `repo_id` is not valid.
-        HubError: There is no token, or offline mode is on.
-
-    Example:
-        >>> open_hub("no name")
-        Traceback (most recent call last):
-        ...
-        hf_ser.errors.InputError: repo_id 'no name' is not a valid repository id; give USER/NAME
-    """
+    """Return a client for a push; an invalid id, a missing token and offline mode are errors."""
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
-        validate_repo_id(repo_id)
-        valid = repo_id.count("/") == 1
-    except HFValidationError:
-        valid = False
-    if not valid:
-        raise InputError(f"repo_id '{repo_id}' is not a valid repository id; give USER/NAME")
+        validate_repo_id(repo_id if repo_id.count("/") == 1 else "")
+    except HFValidationError as error:
+        raise InputError(f"repo_id '{repo_id}' is not a valid repository id; give USER/NAME") from error
     if constants.HF_HUB_OFFLINE:
         raise HubError(f"nothing was pushed to '{repo_id}': offline mode is on; unset HF_HUB_OFFLINE")
     if not (token or get_token()):
@@ -102,7 +84,7 @@ def push_files(
         repo_type: `model`, `dataset` or `space`.
         message: Title of the commit.
         private: Whether a new repository is private.
-        revision: Branch to commit to, created if it does not exist; None is the main branch.
+        revision: Branch, created if it does not exist; None is the main branch.
         create_pr: Open a pull request instead.
         token: Hub token; None uses the one that is logged in.
         space_sdk: SDK of a new Space.
@@ -157,11 +139,7 @@ def push_files(
 
 
 def read_card(api: HfApi, repo_id: str, repo_type: str = "model", revision: str | None = None) -> str:
-    """Return the text of a repository's card, without the cache: its requests are retried.
-
-    Raises:
-        InputError: It is not text.
-    """
+    """Return the text of a repository's card; unlike a download through the cache, it is retried."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         build_hf_headers,

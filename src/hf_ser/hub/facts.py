@@ -22,35 +22,14 @@ _ACTED_ENGLISH: Final = {"ravdess", "crema_d", "tess", "savee"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a run's record says about it; None or empty where it says nothing.
+    """What a run's record says about it; None or empty where it says nothing."""
 
-    Attributes:
-        base: Name of the base model to show: a Hub id, or the last part of a local path.
-        base_id: The same if it is a Hub id.
-        revision: Commit of the base model on the Hub.
-        saved: `checkpoint`, `adapter`, or `merged` for an adapter merged into its base.
-        recipe: Name of the recipe.
-        adapted_head: Whether LoRA trained the head itself.
-        protocol: Name of the split's protocol.
-        labels: In the order of their ids.
-        dataset: Name of the data set to show.
-        dataset_id: The same if it is a Hub id.
-        corpora: Corpora with clips in any part.
-        languages: BCP-47 codes of the clips' languages.
-        licence: Licence of the data set as given by its owner.
-        synthetic: Whether the clips are synthesised instead of recorded.
-        example: Whether the record is invented, to show what a card looks like.
-        shared_speakers: Speakers of the test part who are in another part too.
-        shared_clips: Number of pairs of clips in two parts with the same audio.
-        disjoint: Whether the parts share no speaker and no recording; None if the record does not show it.
-    """
-
-    base: str | None
-    base_id: str | None
+    base: str | None  # to show: a Hub id, or the last part of a local path
+    base_id: str | None  # the same if it is a Hub id
     revision: str | None
-    saved: str | None
+    saved: str | None  # checkpoint, adapter, or merged
     recipe: str | None
-    adapted_head: bool
+    adapted_head: bool  # whether LoRA trained the head itself
     protocol: str | None
     labels: tuple[str, ...]
     dataset: str | None
@@ -59,10 +38,10 @@ class Facts:
     languages: tuple[str, ...]
     licence: str | None
     synthetic: bool
-    example: bool
-    shared_speakers: tuple[str, ...]
-    shared_clips: int
-    disjoint: bool | None
+    example: bool  # whether the record is invented, to show what a card looks like
+    shared_speakers: tuple[str, ...]  # of the test part, who are in another part too
+    shared_clips: int  # pairs of clips in two parts with the same audio
+    disjoint: bool | None  # whether the parts share no speaker and no recording; None if that is not known
 
     @property
     def known_corpora(self) -> tuple[Corpus, ...]:
@@ -81,12 +60,7 @@ class Facts:
 
 
 def entry(mapping: Mapping[str, Any], *path: str) -> Any:
-    """Return the value at a path of nested mappings, or None if the path does not exist.
-
-    Example:
-        >>> entry({"model": {"name": "me/hubert"}}, "model", "name")
-        'me/hubert'
-    """
+    """Return the value at a path of nested mappings, or None if the path does not exist."""
     value: Any = mapping
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -97,9 +71,8 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
     """Read the facts of a run from its run.json and metrics.json.
 
     Example:
-        >>> facts = read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {"labels": ["calm", "sad"]})
-        >>> facts.base, facts.base_id, facts.labels
-        ('hubert-tiny', None, ('calm', 'sad'))
+        >>> read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {}).base
+        'hubert-tiny'
     """
     base_id, base = _named(entry(run, "model"))
     dataset_id, dataset = _named(entry(run, "dataset"))
@@ -107,6 +80,8 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
     if saved is None and isinstance(run.get("recipe"), Mapping):
         saved = "adapter" if run["recipe"].get("lora") else "checkpoint"
     corpora = _corpora(run, metrics)
+    known = [CORPORA[name].language for name in corpora if name in CORPORA]
+    spoken = dict.fromkeys(known if len(known) == len(corpora) else ())
     synthetic = bool(entry(run, "dataset", "synthetic"))
     shared, copies, disjoint = _shared(run)
     return Facts(
@@ -121,7 +96,7 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         dataset=dataset,
         dataset_id=dataset_id,
         corpora=corpora,
-        languages=() if synthetic else _languages(run, corpora),
+        languages=() if synthetic else tuple(entry(run, "dataset", "languages") or spoken),
         licence=None if synthetic else _line(entry(run, "dataset", "licence")),
         synthetic=synthetic,
         example=bool(run.get("example")),
@@ -132,7 +107,7 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
 
 
 def _line(value: Any) -> str | None:
-    # A line of dashes would end the front matter, a comment could end the generated block.
+    # A line of dashes would end the front matter, and a comment could end the generated block.
     return None if value is None else " ".join(str(value).replace("<!--", "").split())
 
 
@@ -175,9 +150,6 @@ def without_local_paths(value: Any) -> Any:
 def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's record without local paths, relative ones included.
 
-    Args:
-        run: Contents of run.json.
-
     Example:
         >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
         {'model': {'name': 'hubert-tiny', 'local': True}}
@@ -203,15 +175,6 @@ def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, .
     return (*(name for name in CORPORA if name in found), *sorted(found - set(CORPORA)))
 
 
-def _languages(run: Mapping[str, Any], corpora: tuple[str, ...]) -> tuple[str, ...]:
-    recorded = entry(run, "dataset", "languages")
-    if recorded:
-        return tuple(map(str, recorded))
-    if not corpora or not set(corpora) <= set(CORPORA):
-        return ()
-    return tuple(dict.fromkeys(str(getattr(CORPORA[name], "language", "en")) for name in corpora))
-
-
 def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
     parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
     speakers = {name: set(part.get("speakers") or ()) for name, part in parts.items()}
@@ -234,10 +197,5 @@ def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
 
 
 def code(value: Any) -> str:
-    """Return a value as inline code that it cannot break out of.
-
-    Example:
-        >>> code("lora`qkv")
-        '`loraqkv`'
-    """
+    """Return a value as inline code that it cannot break out of."""
     return f"`{_line(str(value).replace('`', ''))}`"

@@ -1,15 +1,15 @@
 """The front matter of a model card: what the Hub's search and leaderboards read."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
-from hf_ser.corpora import Corpus
+from hf_ser.corpora import strictest
 from hf_ser.hub.facts import Facts, entry
 
-__all__ = ["MODEL_KEYS", "front_matter", "licence_of"]
+__all__ = ["MODEL_KEYS", "front_matter"]
 
 MODEL_KEYS: Final = (
     "library_name",
@@ -34,25 +34,6 @@ _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = 
     (("f1", "weighted"), "f1", "Weighted F1", {"average": "weighted"}),
     (("eer", "macro"), "eer", "EER, one against the rest, macro", {"average": "macro"}),
 )
-
-
-def licence_of(corpora: Sequence[Corpus]) -> Corpus | None:
-    """Return the corpus with the most restrictive licence; None without corpora.
-
-    No published licence is the most restrictive, then one that forbids derivatives, then one that forbids
-    commercial use.
-
-    Example:
-        >>> from hf_ser.corpora import CORPORA
-        >>> licence_of([CORPORA["crema_d"], CORPORA["tess"], CORPORA["ravdess"]]).licence.id
-        'cc-by-nc-nd-4.0'
-    """
-
-    def severity(corpus: Corpus) -> tuple[bool, bool, bool]:
-        licence = corpus.licence
-        return licence.url is None, not licence.redistribution, licence.non_commercial
-
-    return max(corpora, key=severity, default=None)
 
 
 def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
@@ -99,21 +80,21 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
 
 
 def _licence(facts: Facts) -> dict[str, Any]:
-    if facts.licence:
+    corpus = strictest(facts.known_corpora) if facts.all_known else None
+    if facts.licence and (corpus is None or corpus.licence.id != facts.licence):
         # The Hub knows licences by short ids in lower case; anything else is a name.
         if re.fullmatch(r"[a-z0-9.+-]+", facts.licence):
             return {"license": facts.licence}
         return {"license": "other", "license_name": _slug(facts.licence.lower())}
-    strictest = licence_of(facts.known_corpora) if facts.all_known else None
-    if strictest is None:
+    if corpus is None:
         return {}
-    licence = strictest.licence
+    licence = corpus.licence
     if licence.id != "other":
         return {"license": licence.id}
     return {
         "license": "other",
-        "license_name": f"{strictest.name.replace('_', '-')}-terms",
-        "license_link": licence.url or strictest.homepage,
+        "license_name": f"{corpus.name.replace('_', '-')}-terms",
+        "license_link": licence.url or corpus.homepage,
     }
 
 

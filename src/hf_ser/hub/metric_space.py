@@ -7,16 +7,15 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.metrics import require_metric
+from hf_ser.evaluation.metrics import metric_files
 
 if TYPE_CHECKING:
     from hf_ser.hub.commits import Pushed
 
 __all__ = ["metric_space_files", "push_metric"]
 
-_GRADIO: Final = "6.31.0"
-# A release that the page was tested with: a Space without one uses the newest.
-_FRONT_MATTER: Final = f"\nsdk: gradio\nsdk_version: {_GRADIO}\napp_file: app.py\n"
+# The release of Gradio that the page was tested with.
+_FRONT_MATTER: Final = "\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n"
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
 
 
@@ -46,8 +45,8 @@ def push_metric(
         The commit, or that none was needed.
 
     Raises:
-        InputError: There is no such metric, or `evaluate` could not load a Space of that name.
-        HubError: The Hub refuses or cannot be reached.
+        InputError: There is no such metric, or `evaluate` could not load a Space of that name (`HubError` if the
+            Hub refuses or cannot be reached).
 
     Example:
         >>> push_metric("eer", "me/my.eer")
@@ -73,33 +72,25 @@ def push_metric(
 def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
     """Return the files of a metric's Space by their paths.
 
-    Args:
-        name: One of `hf_ser.evaluation.metrics.METRICS`.
-        repo_id: `USER/NAME`; `evaluate` looks for a module of the repository's name.
-
-    Raises:
-        InputError: There is no such metric, or `evaluate` could not load a Space of that name.
-
     Example:
-        >>> {"README.md", "app.py", "my_eer.py", "requirements.txt"} <= set(metric_space_files("eer", "me/my_eer"))
-        True
+        >>> sorted(metric_space_files("eer", "me/my_eer"))
+        ['README.md', 'app.py', 'counts.py', 'my_eer.py', 'requirements.txt']
     """
-    require_metric(name)
+    files = {file: path.read_bytes() for file, path in metric_files(name).items()}
     if not _REPO_ID.fullmatch(repo_id):
         raise InputError(
             f"'{repo_id}' cannot hold a metric: evaluate imports it by its name; give USER/NAME of letters, digits, _ "
             "and -, without a dot"
         )
     module = repo_id.partition("/")[2]
-    if module.casefold() == "app":
-        raise InputError(f"'{repo_id}' cannot hold a metric: app.py is the Space's page; give another name")
-    folder = resources.files("hf_ser.evaluation.metrics").joinpath(name)
+    if module.casefold() in ("app", "counts"):
+        raise InputError(f"'{repo_id}' cannot hold a metric: the Space has another {module}.py; give another name")
     templates = resources.files("hf_ser").joinpath("templates", "metric_space")
     page = templates.joinpath("app.py.jinja").read_text(encoding="utf-8")
-    return {
-        "README.md": _card(folder.joinpath("README.md").read_text(encoding="utf-8"), name, repo_id).encode(),
+    files[f"{module}.py"] = files.pop(f"{name}.py")
+    return files | {
+        "README.md": _card(files["README.md"].decode(), name, repo_id).encode(),
         "app.py": page.replace("{{ module }}", module).encode(),
-        f"{module}.py": folder.joinpath(f"{name}.py").read_bytes(),
         "requirements.txt": templates.joinpath("requirements.txt").read_bytes(),
     }
 
@@ -107,5 +98,7 @@ def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
 def _card(text: str, name: str, repo_id: str) -> str:
     """Return the metric's card for its Space: its code loads the Space, and it has no links to other metrics."""
     text = text.replace("\nsdk: gradio\n", _FRONT_MATTER, 1)
-    text = text.replace(f'evaluate.load("./{name}")  # this folder; needs no network', f'evaluate.load("{repo_id}")')
+    text = text.replace(
+        f'evaluate.load("./{name}.py")  # the file beside this card; works offline', f'evaluate.load("{repo_id}")'
+    )
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)

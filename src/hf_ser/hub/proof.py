@@ -28,7 +28,7 @@ _DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_
 
 def prove(
     folder: Path, expected: Sequence[Sequence[float]], labels: Sequence[str], *, token: str | None = None
-) -> float:
+) -> None:
     """Load a folder in a fresh process and compare its labels and logits with the trained model's.
 
     Args:
@@ -36,9 +36,6 @@ def prove(
         expected: Logits of the probe, see `probe_logits`.
         labels: In the order of their ids.
         token: Hub token for an adapter's base.
-
-    Returns:
-        The largest difference, see `probe_difference`.
 
     Raises:
         InputError: The folder does not load, or is another model.
@@ -60,7 +57,6 @@ def prove(
             f"(allowed: {BOUND:.0e}); its files or its base model have changed: restore them, or fine-tune again"
         )
     logger.info("Verified: the reloaded model matches (largest difference %.1e)", difference)
-    return difference
 
 
 def _ask(folder: Path, token: str | None) -> dict[str, Any]:
@@ -84,8 +80,8 @@ def _ask(folder: Path, token: str | None) -> dict[str, Any]:
 
 def answer(folder: Path | str, token: str | None) -> dict[str, Any]:
     """Load a folder in this process and return its `labels` and the probe's `logits`, or the `error`."""
+    from hf_ser.models.architectures import plain_model
     from hf_ser.models.checkpoint import open_model
-    from hf_ser.models.head import plain_model
     from hf_ser.models.probe import probe_logits
 
     try:

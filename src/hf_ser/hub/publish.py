@@ -40,8 +40,7 @@ def publish_dataset(
 
     Raises:
         InputError: The folder is not a built data set, or the repository is or would be public without the
-            acknowledgement.
-        HubError: The Hub refuses or cannot be reached.
+            acknowledgement (`HubError` if the Hub refuses or cannot be reached).
 
     Example:
         >>> import tempfile

@@ -54,8 +54,7 @@ def push_to_hub(
 
     Raises:
         InputError: The folder is not a finished run, the base of its adapter is a local folder, or the files give
-            other logits than the trained model.
-        HubError: The Hub refuses or cannot be reached.
+            other logits than the trained model (`HubError` if the Hub refuses or cannot be reached).
 
     Example:
         >>> push_to_hub("no/such/folder", "me/hubert-ser")
@@ -112,8 +111,7 @@ def push_checkpoint(
         token: Hub token; None uses the one that is logged in.
 
     Raises:
-        InputError: The folder gives other logits, or the base of its adapter is a local folder.
-        HubError: The Hub refuses or cannot be reached.
+        InputError: As `push_to_hub`.
     """
     with tempfile.TemporaryDirectory(prefix="hf_ser-push-") as temporary:
         staged = stage_checkpoint(Path(folder), Path(temporary), run, logits)
@@ -130,7 +128,6 @@ def push_checkpoint(
 
 
 def _folder(source: Any) -> Path | None:
-    """Return the folder of a source, or None for a loaded model."""
     folder = source if isinstance(source, str | os.PathLike) else getattr(source, "output_dir", None)
     if folder is not None:
         return Path(folder)

@@ -37,21 +37,13 @@ def is_ours(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A model ready to push.
+    """A model ready to push."""
 
-    Attributes:
-        folder: Holds the files, without the card.
-        run: Contents of run.json, as far as they are known.
-        metrics: Contents of metrics.json; None for a model without records.
-        logits: Logits of the trained model for the probe.
-        card: The local card, which people may have edited; None if there is none.
-    """
-
-    folder: Path
-    run: Mapping[str, Any]
-    metrics: Mapping[str, Any] | None
-    logits: list[list[float]]
-    card: str | None = None
+    folder: Path  # the files, without the card
+    run: Mapping[str, Any]  # run.json, as far as it is known
+    metrics: Mapping[str, Any] | None  # metrics.json
+    logits: list[list[float]]  # of the trained model for the probe
+    card: str | None = None  # the local card, which people may have edited
 
     def files(self) -> dict[str, Path]:
         """Return the files by their paths in the repository."""
@@ -59,16 +51,10 @@ class Staged:
 
 
 def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
-    """Copy what is pushed of a folder that `finetune` wrote; the folder itself is not changed.
-
-    Args:
-        source: The run's folder.
-        folder: An empty folder.
-        merged: Whether to merge the adapter into its base.
-        base: Hub id and commit to record as the base model.
+    """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as the base model.
 
     Raises:
-        InputError: The folder is not a complete run, or holds a link.
+        InputError: The run is not complete, or has a link in the place of a file.
     """
     _check_run(source)
     run, metrics = _read(source / "run.json"), _read(source / "metrics.json")
@@ -95,30 +81,21 @@ def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, s
     run = shareable_record(run)
     write_json(folder / "run.json", run)
     card = source / CARD
-    return Staged(folder, run, metrics, probe["logits"], card.read_text(encoding="utf-8") if _regular(card) else None)
+    own = card.read_text(encoding="utf-8") if card.is_file() and not card.is_symlink() else None
+    return Staged(folder, run, metrics, probe["logits"], own)
 
 
 def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
-    """Save a loaded model for a push; the model is not changed.
-
-    Args:
-        source: Has a `model` and a `feature_extractor`.
-        folder: An empty folder.
-        merged: Whether to merge the adapter into its base.
-        base: Hub id and commit to record as the base model.
-
-    Raises:
-        InputError: The model is not an adapter that could be merged.
-    """
+    """Save a loaded model, which is not changed, into an empty folder; see `stage_folder`."""
+    from hf_ser.models.architectures import plain_model
     from hf_ser.models.checkpoint import merge, save_model
-    from hf_ser.models.head import plain_model
     from hf_ser.models.probe import probe_logits
 
     model, feature_extractor = source.model, source.feature_extractor
     plain = plain_model(model)
     if merged and plain is model:
         raise InputError("the model is not an adapter, there is nothing to merge; leave out merged")
-    logits = probe_logits(copy.deepcopy(model), feature_extractor)
+    logits = probe_logits(model, feature_extractor)
     save_model(merge(copy.deepcopy(model)) if merged else model, folder, feature_extractor)
     run: dict[str, Any] = {
         "model": {"architecture": type(plain).__name__},
@@ -133,11 +110,7 @@ def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str
 
 
 def stage_checkpoint(source: Path, folder: Path, run: Mapping[str, Any], logits: list[list[float]]) -> Staged:
-    """Copy what is pushed of a model that training saved: its weights and settings, nothing to resume from.
-
-    Raises:
-        InputError: It is an adapter on a local base, or holds a link.
-    """
+    """Copy what is pushed of a model that training saved: its weights and settings, nothing to resume from."""
     saved = "adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint"
     _copy(source, folder, [*_SETTINGS, *(_ADAPTER if saved == "adapter" else _shards(source))])
     known = {**run, "model": dict(run.get("model") or {})}
@@ -163,10 +136,6 @@ def _require(source: Path, *names: str) -> None:
 
 def _shards(source: Path) -> list[str]:
     return [file.name for file in source.iterdir() if _WEIGHTS.fullmatch(file.name)]
-
-
-def _regular(file: Path) -> bool:
-    return file.is_file() and not file.is_symlink()
 
 
 def _copy(source: Path, folder: Path, names: list[str]) -> None:
@@ -195,11 +164,7 @@ def _shorten_paths(report: Path, run: Mapping[str, Any]) -> None:
 
 
 def _finish(folder: Path, run: dict[str, Any], saved: str, base: tuple[str, str] | None) -> None:
-    """Record how the model is saved and where its base is, and remove local paths from the settings.
-
-    Raises:
-        InputError: The base of an adapter is a local folder.
-    """
+    """Record how the model is saved and where its base is; remove local paths from the settings."""
     model = run["model"]
     model["saved"] = saved
     if base is not None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.corpora import CORPORA
 from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
 from hf_ser.text import markdown_table, percent, percent_range
@@ -38,11 +37,11 @@ _ELSEWHERE = {
 
 def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
     """Return the labels with their ids and their clips in each part; None if no label is known."""
-    parts = entry(run, "dataset", "parts") or {}
-    rows = [
-        (label, str(index), *(f"{_clips_of(part, label):,}" for part in parts.values()))
-        for index, label in enumerate(facts.labels)
-    ]
+    parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
+    rows = []
+    for index, label in enumerate(facts.labels):
+        counts = [[clips.get(label, 0) for clips in (part.get("counts") or {}).values()] for part in parts.values()]
+        rows.append((label, str(index), *(f"{sum(clips):,}" for clips in counts)))
     return markdown_table(("label", "id", *(f"{name} clips" for name in parts)), rows) if rows else None
 
 
@@ -86,10 +85,11 @@ def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
         found.append(f"No training clip has the label {', '.join(missing)}: the model cannot predict it reliably.")
     alone = {label: corpora[0] for label, corpora in homes.items() if len(corpora) == 1}
     if alone and len(facts.corpora) > 1:
-        listed = ", ".join(f"{label} ({_title(corpus)})" for label, corpus in alone.items())
+        titles = {corpus.name: corpus.short_title for corpus in facts.known_corpora}
+        listed = ", ".join(f"{label} ({titles.get(corpus, corpus)})" for label, corpus in alone.items())
         found.append(f"Only one corpus has training clips of {listed}: the recording may reveal the label.")
-    sexes = {corpus.name: {speaker.sex for speaker in corpus.speakers.values()} for corpus in facts.known_corpora}
-    single = [f"{next(iter(only))} in {_title(name)}" for name, only in sexes.items() if len(only) == 1]
+    sexes = {corpus.short_title: {of.sex for of in corpus.speakers.values()} for corpus in facts.known_corpora}
+    single = [f"{next(iter(only))} in {title}" for title, only in sexes.items() if len(only) == 1]
     if single:
         found.append(f"Sex and corpus are confounded: every speaker is {', '.join(single)}.")
     overlaps = entry(run, "dataset", "proof", "overlaps") or {}
@@ -140,7 +140,10 @@ def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
             value, default = json.loads(json.dumps(recorded)), own.get(field)
             if field in _ARGUMENTS and isinstance(arguments, Mapping):
                 # Only arguments that differ from the defaults of transformers are recorded.
-                value = arguments.get(_ARGUMENTS[field], f"the default of transformers {_version(run)}".strip())
+                value = arguments.get(
+                    _ARGUMENTS[field],
+                    f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip(),
+                )
             if field in ("name", "summary") or (not _plain(value) and value == default):
                 continue
             differs = field in own and value != default
@@ -178,11 +181,8 @@ def environment(run: Mapping[str, Any]) -> str | None:
     """Return seeds, hardware, time, memory, emissions and versions; None if nothing is recorded."""
     hardware, threads = run.get("hardware") or {}, entry(run, "hardware", "threads")
     accelerator = hardware.get("accelerator")
-    machine = (
-        hardware.get("platform"),
-        f"{threads} thread{'s' if threads != 1 else ''}" if threads else None,
-        f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None,
-    )
+    device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
+    machine = (hardware.get("platform"), f"{threads} threads" if threads else None, device)
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
@@ -199,26 +199,13 @@ def environment(run: Mapping[str, Any]) -> str | None:
 def _emissions(measured: Mapping[str, Any]) -> str:
     if measured.get("grams") is None:
         return ""
-    energy = f", {measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else ""
-    covers = f", {measured['covers']}" if measured.get("covers") else ""
-    source = ", ".join(str(measured[key]) for key in ("source", "country") if measured.get(key))
-    return f"{measured['grams']:.4g} g CO2 equivalents{energy}{covers}" + (f" ({source})" if source else "")
+    energy = f"{measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else None
+    further = (energy, *(measured.get(key) for key in ("covers", "source", "country")))
+    return ", ".join([f"{measured['grams']:.4g} g CO2 equivalents", *(str(value) for value in further if value)])
 
 
 def _with_interval(value: float | None, bounds: Any) -> str:
     return percent(value) + (f" ({percent_range(bounds)})" if bounds else "")
-
-
-def _version(run: Mapping[str, Any]) -> str:
-    return str(entry(run, "versions", "transformers") or "")
-
-
-def _title(name: str) -> str:
-    return CORPORA[name].short_title if name in CORPORA else name
-
-
-def _clips_of(part: Mapping[str, Any], label: str) -> int:
-    return sum(counts.get(label, 0) for counts in (part.get("counts") or {}).values())
 
 
 def _plain(value: Any) -> str:
