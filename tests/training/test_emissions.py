@@ -1,4 +1,4 @@
-"""CodeCarbon's figure reaches the record and the card; its file stays out of both."""
+"""What CodeCarbon measured is in the record and on the card; its file is not kept."""
 
 import sys
 import textwrap
@@ -59,7 +59,7 @@ def arguments(folder):
 @pytest.mark.usefixtures("codecarbon")
 def test_what_codecarbon_measured_is_in_the_record_and_on_the_card(toy, encoder, tmp_path):
     out = tmp_path / "out"
-    result = finetune(encoder(), toy, output_dir=out, args=arguments(tmp_path), cache_features=False)
+    result = finetune(encoder(), toy, output_dir=out, args=arguments(tmp_path))
     assert result.run["emissions"] == {
         "grams": 12.5,
         "kilowatt_hours": 0.031,
