@@ -51,10 +51,11 @@ def make(case):
 
     from hf_ser import load
     from hf_ser.audio.collate import Collator
+    from hf_ser.models.adapting import adapt
     from hf_ser.models.checkpoint import save_model
     from hf_ser.models.encoders import open_encoder, open_feature_extractor
     from hf_ser.models.head import FeatureStatistics, attach, pooled_inputs
-    from hf_ser.models.recipes import RECIPES, adapt
+    from hf_ser.models.recipes import RECIPES
     from hf_ser.models.snapshot import open_snapshot
 
     snapshot = open_snapshot(case["base"])

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-
 if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
 

@@ -27,13 +27,13 @@ from hf_ser.evaluation.evaluate import evaluate, versions
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
+from hf_ser.models.adapting import drops_layers, freeze_unused
+from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
 from hf_ser.models.frozen import HeadOnly, pooled_states
-from hf_ser.models.architectures import plain_model
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
-from hf_ser.models.recipes import drops_layers, freeze_unused
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.training.batches import Collators, FrozenStates, TrainingClips, balanced_weights
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint

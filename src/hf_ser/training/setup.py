@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.frozen import pooled_states
 from hf_ser.models.head import FeatureStatistics, attach, start_head
-from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.models.recipes import Recipe
 
 __all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]
 

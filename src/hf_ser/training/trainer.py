@@ -16,7 +16,8 @@ from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.f1 import f1_averages
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
-from hf_ser.models.recipes import Recipe, learning_rate_groups
+from hf_ser.models.adapting import learning_rate_groups
+from hf_ser.models.recipes import Recipe
 from hf_ser.training.batches import LengthGroupedOrder
 
 __all__ = ["EmotionTrainer"]
