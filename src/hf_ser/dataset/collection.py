@@ -125,28 +125,25 @@ def collect(
     Raises:
         InputError: A folder is missing or contains no clip of its corpus.
     """
-    given = [name for name in CORPORA if name in folders]
+    given = {name: Path(folders[name]).resolve() for name in CORPORA if name in folders}
     discoveries: dict[Path, Discovery] = {}
     rejected = list(already_rejected)
     clips: list[CollectedClip] = []
     with Inspections(num_proc) as inspections:
-        for name in given:
+        for name, real in given.items():
             # The files of one corpus are read while the next corpus is searched.
-            real = Path(folders[name]).resolve()
             if real not in discoveries:
-                discoveries[real] = found = discover(folders[name])
-                shared = [other for other in given if Path(folders[other]).resolve() == real]
-                rejected += _not_of_these(found, shared)
+                discoveries[real] = discover(folders[name])
+                rejected += _not_of_these(discoveries[real], [other for other in given if given[other] == real])
             copies = [copy for files in discoveries[real].copies.values() for copy in files if copy.clip.corpus == name]
             if not copies:
                 raise InputError(no_clips(discoveries[real], [name]))
             inspections.begin([(path, "", clip) for path, clip in copies])
         inspected = inspections.finish()
-        for name in given:
-            discovery = discoveries[Path(folders[name]).resolve()]
-            for files in discovery.copies.values():
-                if files[0].clip.corpus == name:
-                    kept, dropped = _choose(discovery, files, inspected)
+        for real, discovery in discoveries.items():
+            for copies_of_one in discovery.copies.values():
+                if given.get(copies_of_one[0].clip.corpus) == real:
+                    kept, dropped = _choose(discovery, copies_of_one, inspected)
                     rejected += dropped
                     clips += kept
         clips.sort(key=lambda entry: entry.clip.clip_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from hf_ser.errors import InputError, hub_errors, persistent
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_ser.dataset.proof import Pairs, SplitProof
+    from hf_ser.dataset.proof import Recordings, SplitProof
 
 __all__ = ["PARTS", "SYNTHETIC_MARK", "Source", "open_dataset"]
 
@@ -246,24 +247,14 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
     return {part: columns[part] for part in PARTS}
 
 
-def _proof(
-    parts: Mapping[str, Dataset],
-    labels: Sequence[str],
-    recordings: Mapping[tuple[str, str], Pairs] | None = None,
-) -> SplitProof:
-    names = [
-        name
-        for name in ("corpus", "speaker", "clip_id", "sentence", "sex", "audio_sha256")
-        if all(name in rows.column_names for rows in parts.values())
-    ]
+def _proof(parts: Mapping[str, Dataset], labels: Sequence[str], recordings: Recordings | None = None) -> SplitProof:
+    known = ("corpus", "speaker", "clip_id", "sentence", "sex")
+    names = [name for name in known if all(name in rows.column_names for rows in parts.values())]
     columns = {name: [value for rows in parts.values() for value in rows[name]] for name in names}
-    columns["sha256"] = columns.pop("audio_sha256")
+    columns["sha256"] = [digest for rows in parts.values() for digest in rows["audio_sha256"]]
     columns["emotion"] = [labels[identifier] for rows in parts.values() for identifier in rows["emotion"]]
-    ranges, begin = {}, 0
-    for part, rows in parts.items():
-        ranges[part] = range(begin, begin + len(rows))
-        begin += len(rows)
-    return prove(columns, ranges, recordings)
+    ends = list(itertools.accumulate((len(rows) for rows in parts.values()), initial=0))
+    return prove(columns, dict(zip(parts, itertools.starmap(range, itertools.pairwise(ends)), strict=True)), recordings)
 
 
 def _refuse(
