@@ -170,6 +170,7 @@ def test_a_subset_builds_and_strict_makes_any_finding_an_error(savee, tmp_path):
         ({"savee": "in", "label_scheme": "vote"}, "label_scheme 'vote' is unknown"),
         ({"savee": "in", "label_scheme": "voice_vote"}, "need CREMA-D"),
         ({"savee": "in", "num_proc": 0}, "num_proc is 0"),
+        ({"crema_d": "in", "votes": "absent"}, "absent: no tabulatedVotes.csv there"),
         ({"savee": "absent"}, "does not exist"),
         ({"tess": "in"}, "no clip of tess"),
     ],
