@@ -21,7 +21,7 @@ FILES = {
 INDEX = '{"weight_map": {"a": "%s"}}'
 ADAPTER = {**SMALL, "adapter_config.json": "{}", "adapter_model.safetensors": b"\0weights"}
 
-# Reads each case in a thread and a cache of its own, and says what came of it. No wait is longer than a moment.
+# Reads each case in its own thread and cache, and prints the results. Waits are cut short.
 READ = """
 import json, logging, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -77,26 +77,17 @@ RESOLVE, TREE, FILE = "/api/models/{}", "/api/models/{}/tree/*", "/{}/resolve/*/
 # name: (fault, path, words of the error; None where the file is there in the end)
 FAULTS = {
     "429-resolve": ({"kind": 429, "retry_after": 0}, RESOLVE, None),
-    "500-resolve": ({"kind": 500, "count": 2}, RESOLVE, None),
     "503-resolve": ({"kind": 503, "retry_after": 1}, RESOLVE, None),
-    "drop-resolve": ({"kind": "drop"}, RESOLVE, None),
-    "truncate-resolve": ({"kind": "truncate"}, RESOLVE, None),
     "slow-resolve": ({"kind": "slow", "seconds": 3}, RESOLVE, None),
     "500-tree": ({"kind": 500}, TREE, None),
-    "drop-tree": ({"kind": "drop"}, TREE, None),
     "truncate-tree": ({"kind": "truncate"}, TREE, None),
-    "429-head": ({"kind": 429, "method": "HEAD", "retry_after": 0}, FILE, None),
     "503-head": ({"kind": 503, "method": "HEAD"}, FILE, None),
-    "drop-head": ({"kind": "drop", "method": "HEAD"}, FILE, None),
     "slow-head": ({"kind": "slow", "method": "HEAD", "seconds": 3}, FILE, None),
-    "500-get": ({"kind": 500, "method": "GET"}, FILE, None),
     "drop-get": ({"kind": "drop", "method": "GET"}, FILE, None),
     "truncate-get": ({"kind": "truncate", "method": "GET"}, FILE, None),
     "429-ever": ({"kind": 429, "count": None, "retry_after": 0}, RESOLVE, "limits the rate of requests (429)"),
     "500-ever": ({"kind": 500, "count": None}, RESOLVE, "the Hub fails at the moment (500); try again later"),
-    "503-ever": ({"kind": 503, "count": None}, RESOLVE, "the Hub fails at the moment (503); try again later"),
     "drop-ever": ({"kind": "drop", "count": None}, RESOLVE, "the Hub cannot be reached"),
-    "truncate-ever": ({"kind": "truncate", "count": None}, RESOLVE, "the Hub cannot be reached"),
     "slow-ever": ({"kind": "slow", "count": None, "seconds": 3}, RESOLVE, "the Hub cannot be reached"),
     "500-head-ever": ({"kind": 500, "count": None, "method": "HEAD"}, FILE, "the Hub fails at the moment (500)"),
     "429-get-ever": (
@@ -260,8 +251,8 @@ def test_what_was_loaded_once_needs_no_connection(hub, tmp_path):
         assert {name: seen["answers"][name] for name in cases} == online
         assert words in seen["answers"]["never"]["error"]
         assert words in seen["answers"]["branch"]["error"]
-        told = [warning for warning in seen["warnings"] if f"using commit {first} from the cache" in warning]
-        assert len(told) == warned
+        warnings = [warning for warning in seen["warnings"] if f"using commit {first} from the cache" in warning]
+        assert len(warnings) == warned
     # Back online, the new commit is read.
     newer = read(hub, {"main": cases["main"]}, home=tmp_path)["answers"]["main"]
     assert newer["commit"] == hub.commits("alice/kept")[0].id != first

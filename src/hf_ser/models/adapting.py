@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import architecture_of, is_above, part_of, plain_model
+from hf_ser.models.architectures import ATTENTION_PROJECTIONS, architecture_of, is_above, part_of, plain_model
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.recipes import Recipe
 
@@ -54,10 +54,10 @@ def adapt(model: Any, chosen: Recipe) -> Any:
         return model
 
     targets = tuple(chosen.lora["target_modules"])
-    if architecture.attention_bypasses_modules and set(targets) & set(architecture.attention_projections):
+    if architecture.attention_bypasses_modules and set(targets) & set(ATTENTION_PROJECTIONS):
         raise InputError(
             f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
-            f"{', '.join(architecture.attention_projections)} past their LoRA modules, so no lora_B gets a gradient; "
+            f"{', '.join(ATTENTION_PROJECTIONS)} past their LoRA modules, so no lora_B gets a gradient; "
             "use recipe full or lora_classifier, or another encoder"
         )
     from peft import LoraConfig, get_peft_model
@@ -140,13 +140,13 @@ def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) ->
     Args:
         model: The adapted model.
         batch: Collated inputs with labels.
-        chosen: The recipe, named in the error.
+        chosen: The recipe.
 
     Returns:
         The number of `lora_B` weights.
 
     Raises:
-        InputError: A `lora_B` gets no gradient; the message names it.
+        InputError: A `lora_B` gets no gradient.
     """
     was_training = model.training
     model.eval()

@@ -11,7 +11,14 @@ from typing import Any
 import torch
 
 from hf_ser.errors import InputError, hub_reason
-from hf_ser.models.architectures import HEAD, architecture_of, encoder_weights, part_of, plain_model
+from hf_ser.models.architectures import (
+    ATTENTION_PROJECTIONS,
+    HEAD,
+    architecture_of,
+    encoder_weights,
+    part_of,
+    plain_model,
+)
 from hf_ser.models.encoders import (
     check_values,
     encoder_config,
@@ -81,7 +88,9 @@ def _save_adapter(
     kept = {key: value for key, value in state.items() if part_of(key, architecture_of(model.config)) != "head"}
     if not any("lora_" in key for key in kept):
         # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
-        target = f"{architecture_of(model.config).layers}.0.{_first_projection(model)}"
+        layer = f"{architecture_of(model.config).layers}.0"
+        names = (name for name, _ in plain_model(model).named_modules() if name.startswith(f"{layer}."))
+        target = next(name for name in names if name.endswith(f".{ATTENTION_PROJECTIONS[0]}"))
         width, targets = plain_model(model).config.hidden_size, {target}
         config = LoraConfig(r=1, base_model_name_or_path=config.base_model_name_or_path, revision=config.revision)
         kept[f"{_PREFIX}{target}.lora_A.weight"] = torch.zeros(1, width)
@@ -96,14 +105,6 @@ def _save_adapter(
     config.save_pretrained(str(directory))
     tensors = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
     save_file(tensors, str(directory / ADAPTER_WEIGHTS), metadata={"format": "pt"})
-
-
-def _first_projection(model: Any) -> str:
-    """Return the path of the query projection within a transformer layer."""
-    architecture = architecture_of(model.config)
-    layer = plain_model(model).get_submodule(architecture.layers)[0]
-    query = architecture.attention_projections[0]
-    return next(str(name) for name, _ in layer.named_modules() if name.endswith(f".{query}"))
 
 
 def base_digest(model: Any) -> str:

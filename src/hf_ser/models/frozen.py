@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of clips: one pooled vector per segment, computed once and kept between runs."""
+"""Pooled states of a frozen encoder: one vector per segment, computed once and kept between runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["HeadOnly", "head_logits", "pooled_states"]
 
 # Settings of training mode and of the head, and names; the states do not depend on them.
-_IRRELEVANT = ("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "classifier", "problem_type")
-_IRRELEVANT += ("architectures", "name_or_path", "_version", "dtype", "use_cache")
+_IRRELEVANT = (
+    *("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "classifier", "problem_type", "architectures"),
+    *("name_or_path", "_version", "dtype", "use_cache"),
+)
 _SEGMENTS_AT_ONCE = 512
 
 
