@@ -83,6 +83,6 @@ def _as_floats(audio: Any, name: str) -> NDArray[np.float32]:
     if values.dtype.kind != "f":
         raise InputError(f"{name}: samples are {values.dtype}; give floats in [-1, 1], int8, int16, int32 or uint8")
     # Beyond the range of any integer format, the variance that a preprocessor divides by would overflow.
-    if not np.abs(values).max(initial=0) <= 2**31:
+    if not float(np.abs(values).max(initial=0)) <= 2**31:
         raise InputError(f"{name}: has samples that are not finite numbers or far too loud; scale them to [-1, 1]")
     return values.astype(np.float32)
