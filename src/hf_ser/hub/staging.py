@@ -51,11 +51,7 @@ class Staged:
 
 
 def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
-    """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as the base model.
-
-    Raises:
-        InputError: The run is not complete, or has a link in the place of a file.
-    """
+    """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as its base."""
     _check_run(source)
     run, metrics = _read(source / "run.json"), _read(source / "metrics.json")
     model: dict[str, Any] = run.setdefault("model", {})

@@ -145,25 +145,22 @@ def environment(run: Mapping[str, Any]) -> str | None:
     accelerator = hardware.get("accelerator")
     device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
     machine = (hardware.get("platform"), f"{threads} threads" if threads else None, device)
+    measured = run.get("emissions") or {}
+    emissions = [f"{measured.get('grams') or 0:.4g} g CO2 equivalents"]
+    if measured.get("kilowatt_hours") is not None:
+        emissions.append(f"{measured['kilowatt_hours']:.4g} kWh")
+    emissions += [str(measured[key]) for key in ("covers", "source", "country") if measured.get(key)]
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
         ("hardware", ", ".join(filter(None, machine))),
         ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
-        ("emissions", _emissions(run.get("emissions") or {})),
+        ("emissions", ", ".join(emissions) if measured.get("grams") is not None else ""),
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]
     return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
-
-
-def _emissions(measured: Mapping[str, Any]) -> str:
-    if measured.get("grams") is None:
-        return ""
-    energy = f"{measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else None
-    further = (energy, *(measured.get(key) for key in ("covers", "source", "country")))
-    return ", ".join([f"{measured['grams']:.4g} g CO2 equivalents", *(str(value) for value in further if value)])
 
 
 def _with_interval(value: float | None, bounds: Any) -> str:

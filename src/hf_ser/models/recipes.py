@@ -23,7 +23,7 @@ class Recipe:
     Attributes:
         name: Such as `full`, `lora_qkv` or `lora_classifier`.
         summary: One sentence on it.
-        trains: The parts of the base model (see `hf_ser.models.architectures.PARTS`) that train.
+        trains: The parts of the base model (see `hf_ser.models.encoders.PARTS`) that train.
         lora: Arguments of `peft.LoraConfig`; empty for a recipe without an adapter.
         learning_rate: Learning rate of `TrainingArguments`.
         learning_rate_scale: Factor on the learning rate by part, 1 by default. LoRA weights count as the part that
@@ -121,8 +121,8 @@ class Recipe:
 def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
     if lora and isinstance(lora.get("target_modules", ""), str):
         raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
-    # Importing peft takes seconds, which these fields do not need.
     if set(lora) <= {"r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save"}:
+        # The built-in recipes have no other fields, and importing peft takes seconds.
         return
     from peft import LoraConfig
 
