@@ -5,15 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import soundfile
 
 from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.collection import collect
 from hf_ser.dataset.votes import Votes
 from hf_ser.errors import InputError
-
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 def rejected(collection) -> dict[str, str]:
@@ -38,14 +35,6 @@ def test_a_nested_second_copy_is_rejected_and_the_shallow_one_kept(tmp_path):
     assert "other bytes" in details["x/y/OAF_back_ps.wav"]
 
 
-def test_a_copy_that_can_be_read_stands_in_for_one_that_cannot(tmp_path):
-    (tmp_path / "OAF_back_ps.wav").write_bytes(POINTER)
-    write_wav(tmp_path / "deep/er/OAF_back_ps.wav", noise(1))
-    collection = collect({"tess": tmp_path})
-    assert [entry.file for entry in collection.clips] == ["deep/er/OAF_back_ps.wav"]
-    assert rejected(collection) == {"OAF_back_ps.wav": "lfs_pointer"}
-
-
 @pytest.mark.shared
 def test_the_original_is_kept_before_a_trimmed_copy_in_a_better_place(shared, tmp_path):
     published = shared / "originals/CREMA-D/AudioWAV/1007_ITS_SAD_XX.wav"
@@ -57,19 +46,6 @@ def test_the_original_is_kept_before_a_trimmed_copy_in_a_better_place(shared, tm
         ("a/b/1007_ITS_SAD_XX.wav", "original")
     ]
     assert rejected(collection) == {"1007_ITS_SAD_XX.wav": "second_copy"}
-
-
-@pytest.mark.shared
-def test_the_published_wav_is_kept_before_the_mp3_of_the_same_tree(shared, tmp_path):
-    # The repository of CREMA-D holds both; by the order of paths the MP3 would come first.
-    published = shared / "originals/CREMA-D/AudioWAV/1007_ITS_SAD_XX.wav"
-    for folder in ("AudioWAV", "AudioMP3"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(published, tmp_path / "AudioWAV")
-    soundfile.write(tmp_path / "AudioMP3/1007_ITS_SAD_XX.mp3", *soundfile.read(published))
-    collection = collect({"crema_d": tmp_path})
-    assert [entry.file for entry in collection.clips] == ["AudioWAV/1007_ITS_SAD_XX.wav"]
-    assert rejected(collection) == {"AudioMP3/1007_ITS_SAD_XX.mp3": "second_copy"}
 
 
 def test_songs_videos_and_foreign_recordings_are_said_once(tmp_path):

@@ -37,14 +37,6 @@ COLUMNS = [
 
 
 @pytest.fixture
-def shared() -> Path:
-    folder = Path(__file__).resolve().parents[3] / "shared"
-    if not (folder / "manifest.csv.gz").is_file():
-        pytest.skip(f"needs the real corpora in {folder}")
-    return folder
-
-
-@pytest.fixture
 def root(tmp_path):
     """A folder with one clip of each corpus, of differing lengths, rates and formats."""
     clips = {

@@ -1,5 +1,6 @@
 """The clips of a folder of corpora, each once, and a list of everything that was found wrong with its files."""
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
@@ -48,8 +49,8 @@ class CollectedClip:
     Attributes:
         clip: What the file's name says.
         path: The file.
-        file: Path of the file relative to the given folder, with forward slashes.
-        emotion: The label under the label scheme, one of `hf_ser.labels.EMOTIONS`.
+        file: Its path relative to the given folder, with forward slashes.
+        emotion: The label under the label scheme.
         inspection: What the file contains; its flags include those from comparing clips with each other.
         votes: What people perceived in the clip; None where this is not known.
     """
@@ -124,28 +125,25 @@ def collect(
     Raises:
         InputError: A folder is missing or contains no clip of its corpus.
     """
-    given = [name for name in CORPORA if name in folders]
+    given = {name: Path(folders[name]).resolve() for name in CORPORA if name in folders}
     discoveries: dict[Path, Discovery] = {}
     rejected = list(already_rejected)
     clips: list[CollectedClip] = []
     with Inspections(num_proc) as inspections:
-        for name in given:
+        for name, real in given.items():
             # The files of one corpus are read while the next corpus is searched.
-            real = Path(folders[name]).resolve()
             if real not in discoveries:
-                discoveries[real] = found = discover(folders[name])
-                shared = [other for other in given if Path(folders[other]).resolve() == real]
-                rejected += _not_of_these(found, shared)
+                discoveries[real] = discover(folders[name])
+                rejected += _not_of_these(discoveries[real], [other for other in given if given[other] == real])
             copies = [copy for files in discoveries[real].copies.values() for copy in files if copy.clip.corpus == name]
             if not copies:
                 raise InputError(no_clips(discoveries[real], [name]))
             inspections.begin([(path, "", clip) for path, clip in copies])
         inspected = inspections.finish()
-        for name in given:
-            discovery = discoveries[Path(folders[name]).resolve()]
-            for files in discovery.copies.values():
-                if files[0].clip.corpus == name:
-                    kept, dropped = _choose(discovery, files, inspected)
+        for real, discovery in discoveries.items():
+            for copies_of_one in discovery.copies.values():
+                if given.get(copies_of_one[0].clip.corpus) == real:
+                    kept, dropped = _choose(discovery, copies_of_one, inspected)
                     rejected += dropped
                     clips += kept
         clips.sort(key=lambda entry: entry.clip.clip_id)
@@ -222,17 +220,16 @@ def _label(
     labelled, rejected = [], []
     for entry in clips:
         clip, heard = entry.clip, votes.get(entry.clip.clip_id)
-        if clip.corpus != "crema_d" or label_scheme == "intended":
-            labelled.append(entry if heard is None else replace(entry, votes=heard))
-            continue
-        if heard is None:
-            detail = f"no votes are known for {clip.clip_id}, and the label scheme is {label_scheme}"
-            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, "no_votes", detail))
-            continue
-        emotion, tied = voted_emotion(heard, label_scheme)
+        emotion: str | None = entry.emotion
+        reason, detail = "no_votes", f"no votes are known for {clip.clip_id}"
+        if clip.corpus == "crema_d" and label_scheme != "intended":
+            emotion = None
+            if heard is not None:
+                emotion, tied = voted_emotion(heard, label_scheme)
+                reason, detail = "vote_tie", f"the votes are tied ({tied})"
         if emotion is None:
-            detail = f"the votes are tied ({tied}), and the label scheme is {label_scheme}"
-            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, "vote_tie", detail))
+            detail += f", and the label scheme is {label_scheme}"
+            rejected.append(Finding(clip.corpus, entry.file, clip.clip_id, reason, detail))
         else:
             labelled.append(replace(entry, votes=heard, emotion=emotion))
     return labelled, rejected
@@ -241,19 +238,15 @@ def _label(
 def _compare(clips: Sequence[CollectedClip], label_scheme: LabelScheme, pool: Executor) -> list[CollectedClip]:
     """Flag the clips whose samples another clip has too, and add the digests computed for this."""
     digests = _digests(clips, pool)
-    entries = [
-        (clip_id, digests[clip_id], entry.emotion) for entry in clips if (clip_id := entry.clip.clip_id) in digests
-    ]
+    entries = [(it.clip.clip_id, digests[it.clip.clip_id], it.emotion) for it in clips if it.clip.clip_id in digests]
     if label_scheme == "intended":
         entries += absent_twins(digests, {entry.clip.clip_id for entry in clips})
     repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
     compared = []
     for entry in clips:
-        clip_id, inspection = entry.clip.clip_id, entry.inspection
-        if clip_id in digests:
-            flags = {**inspection.flags, **repeated.get(clip_id, {})}
-            inspection = replace(inspection, flags=flags, pcm_sha1=digests[clip_id])
-            entry = replace(entry, inspection=inspection)
+        if digest := digests.get(entry.clip.clip_id):
+            flags = {**entry.inspection.flags, **repeated.get(entry.clip.clip_id, {})}
+            entry = replace(entry, inspection=replace(entry.inspection, flags=flags, pcm_sha1=digest))
         compared.append(entry)
     return compared
 
@@ -266,19 +259,18 @@ def _digests(clips: Sequence[CollectedClip], pool: Executor) -> dict[str, str]:
         lengths.setdefault(entry.inspection.frames, []).append((entry.inspection.rms, entry))
     for twin in twins:
         lengths.setdefault(twin.frames, []).append((twin.rms, None))
-    alike: list[CollectedClip] = []
+    alike: dict[str, CollectedClip] = {}
     for members in lengths.values():
         members.sort(key=lambda member: member[0])
-        for position, (rms, member) in enumerate(members):
-            neighbours = members[max(position - 1, 0) : position] + members[position + 1 : position + 2]
-            if member is not None and any(abs(rms - other) <= _LEVEL_ROUNDING for other, _ in neighbours):
-                alike.append(member)
+        for (lower, first), (higher, second) in itertools.pairwise(members):
+            if higher - lower <= _LEVEL_ROUNDING:
+                alike |= {entry.clip.clip_id: entry for entry in (first, second) if entry is not None}
     # Files with the same bytes are decoded once.
-    unknown = {entry.inspection.sha256: entry.path for entry in alike if entry.inspection.pcm_sha1 is None}
+    unknown = {it.inspection.sha256: it.path for it in alike.values() if it.inspection.pcm_sha1 is None}
     found = dict(zip(unknown, pool.map(samples_digest, unknown.values()), strict=True))
     return {
-        entry.clip.clip_id: entry.inspection.pcm_sha1 or found[entry.inspection.sha256]
-        for entry in sorted(alike, key=lambda entry: entry.clip.clip_id)
+        clip_id: alike[clip_id].inspection.pcm_sha1 or found[alike[clip_id].inspection.sha256]
+        for clip_id in sorted(alike)
     }
 
 
@@ -301,10 +293,6 @@ def absent_twins(digests: Mapping[str, str], present: Set[str]) -> list[tuple[st
         [('crema_d/1017_IWW_FEA_XX', ..., 'fear')]
     """
     held = set(digests.values())
-    absent = []
-    for original in originals().by_clip_id.values():
-        if original.pcm_sha1 in held and original.clip_id not in present:
-            clip = parse(f"{original.clip_id}.wav")
-            if clip is not None:
-                absent.append((original.clip_id, original.pcm_sha1, clip.emotion))
-    return absent
+    absent = [it for it in originals().by_clip_id.values() if it.pcm_sha1 in held and it.clip_id not in present]
+    clips = [parse(f"{original.clip_id}.wav") for original in absent]
+    return [(it.clip_id, it.pcm_sha1, clip.emotion) for it, clip in zip(absent, clips, strict=True) if clip]

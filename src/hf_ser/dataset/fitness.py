@@ -19,7 +19,7 @@ from hf_ser.dataset.originals import level, originals
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["unfit_clips", "without_unfit"]
+__all__ = ["without_unfit"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,32 +27,18 @@ logger = logging.getLogger(__name__)
 def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[str, int]]:
     """Leave the unfit clips out of a training part, and log which.
 
+    The column `flags` names them where there is one. Otherwise these are equal files with two labels, and copies of
+    the published clips in `Corpus.faults`.
+
     Args:
         rows: Columns `audio` (`Audio(decode=False)`), `emotion` (identifiers), `clip_id` and `audio_sha256`, and
             `flags` where the data set was built by this library.
         labels: The labels in the order of their identifiers.
 
     Returns:
-        The other rows, and the number of clips left out by reason.
+        The other rows, and the number of clips left out by reason (one of `UNFIT_FOR_TRAINING`).
     """
-    unfit = unfit_clips(rows, labels)
-    if not unfit:
-        return rows, {}
     clip_ids = list(rows["clip_id"])
-    shown = ", ".join(f"{clip_ids[row]} ({reason})" for row, reason in list(unfit.items())[:3])
-    more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
-    counted = "1 clip is" if len(unfit) == 1 else f"{len(unfit):,} clips are"
-    logger.warning("%s left out of training: %s%s", counted, shown, more)
-    kept = [row for row in range(len(rows)) if row not in unfit]
-    return rows.select(kept), dict(sorted(Counter(unfit.values()).items()))
-
-
-def unfit_clips(rows: Dataset, labels: Sequence[str]) -> dict[int, str]:
-    """Return why training leaves a row out (one of `UNFIT_FOR_TRAINING`), for the rows that it leaves out.
-
-    The column `flags` says so where there is one. Otherwise these are equal files with two labels, and copies of the
-    published clips in `Corpus.faults`.
-    """
     if "flags" in rows.column_names:
         found: dict[int, Sequence[str]] = dict(enumerate(rows["flags"]))
     else:
@@ -60,11 +46,19 @@ def unfit_clips(rows: Dataset, labels: Sequence[str]) -> dict[int, str]:
         repeated = repeated_samples([str(row) for row in range(len(rows))], list(rows["audio_sha256"]), names)
         found = {int(row): list(flags) for row, flags in repeated.items()}
         faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
-        for row, clip_id in enumerate(rows["clip_id"]):
+        for row, clip_id in enumerate(clip_ids):
             if clip_id in faults and _is_published(rows[row]):
                 found[row] = [*found.get(row, ()), faults[clip_id]]
-    reasons = {row: next((flag for flag in UNFIT_FOR_TRAINING if flag in found[row]), None) for row in sorted(found)}
-    return {row: reason for row, reason in reasons.items() if reason}
+    unfit = {row: [flag for flag in UNFIT_FOR_TRAINING if flag in found[row]] for row in sorted(found)}
+    reasons = {row: flags[0] for row, flags in unfit.items() if flags}
+    if not reasons:
+        return rows, {}
+    shown = ", ".join(f"{clip_ids[row]} ({reason})" for row, reason in list(reasons.items())[:3])
+    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    counted = "1 clip is" if len(reasons) == 1 else f"{len(reasons):,} clips are"
+    logger.warning("%s left out of training: %s%s", counted, shown, more)
+    kept = [row for row in range(len(rows)) if row not in reasons]
+    return rows.select(kept), dict(sorted(Counter(reasons.values()).items()))
 
 
 def _is_published(row: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Which clips share a file, so that every protocol is a list of files and no clip is stored twice."""
+"""The files of a built data set: every protocol is a list of files, and no clip is stored twice."""
 
 from collections.abc import Collection as Group
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ _WHOLE: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of the data set: clips of one corpus that are together in every protocol.
+    """A file of the data set: clips of one corpus that are in the same part of every protocol.
 
     Attributes:
-        fields: Corpus, part of the default protocol, fold, part of the paper's protocol; they make the name.
-        parts: The part that all of its clips belong to, by protocol.
+        fields: Corpus, part in the default protocol, fold, part in the paper's protocol; they make the name.
+        parts: The part of its clips, by protocol.
         rows: Their row indices, ascending.
     """
 
@@ -31,16 +31,16 @@ class Shard:
 
     @property
     def path(self) -> str:
-        """Where the file lies in the data set's folder."""
+        """The path of the file in the data set's folder."""
         return _path(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A configuration of the published data set.
+    """A configuration of the published data set: a protocol, a corpus, or `all`.
 
     Attributes:
-        name: A protocol, a corpus, or `all`.
+        name: Its name.
         splits: The files of each split.
         patterns: Glob patterns that match exactly these files.
     """
@@ -84,71 +84,41 @@ def plan(columns: Mapping[str, Sequence[str]]) -> Layout:
         [0, 1, 2, 3]
     """
     shards = _shards(columns)
-    splits: dict[str, dict[str, list[Shard]]] = {}
+    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
     rows, left_out = {}, {}
-    examples = _examples(columns, shards)
     for protocol in PROTOCOLS:
         try:
-            split(examples, protocol)
+            rows[protocol] = split(columns, protocol)
         except InputError as error:
             left_out[protocol] = str(error)
-            continue
-        splits[protocol] = {part: [shard for shard in shards if shard.parts[protocol] == part] for part in PARTS}
-        rows[protocol] = {
-            part: sorted(row for shard in files for row in shard.rows) for part, files in splits[protocol].items()
-        }
-    corpora = list(dict.fromkeys(shard.fields[0] for shard in shards))
-    for corpus in corpora:
-        splits[corpus] = {"train": [shard for shard in shards if shard.fields[0] == corpus]}
-    splits[_WHOLE] = {"train": list(shards)}
+        else:
+            splits[protocol] = {part: tuple(it for it in shards if it.parts[protocol] == part) for part in PARTS}
+    for corpus in dict.fromkeys(shard.fields[0] for shard in shards):
+        splits[corpus] = {"train": tuple(shard for shard in shards if shard.fields[0] == corpus)}
+    splits[_WHOLE] = {"train": shards}
     default = DEFAULT_PROTOCOL if DEFAULT_PROTOCOL in splits else _WHOLE
-    return Layout(
-        shards=tuple(shards),
-        configurations=tuple(
-            Configuration(
-                name,
-                {part: tuple(files) for part, files in splits[name].items()},
-                {part: _patterns(files, shards) for part, files in splits[name].items()},
-            )
-            for name in sorted(splits, key=lambda name: name != default)
-        ),
-        rows=rows,
-        left_out=left_out,
+    configurations = tuple(
+        Configuration(name, splits[name], {part: _patterns(files, shards) for part, files in splits[name].items()})
+        for name in sorted(splits, key=lambda name: name != default)
     )
+    return Layout(shards, configurations, rows, left_out)
 
 
-def _shards(columns: Mapping[str, Sequence[str]]) -> list[Shard]:
-    """Group the clips by their corpus and their parts in all protocols together."""
+def _shards(columns: Mapping[str, Sequence[str]]) -> tuple[Shard, ...]:
+    """Group the clips by corpus and by their parts in all protocols."""
     groups: dict[tuple[str, ...], list[int]] = {}
-    of_speaker: dict[tuple[str, str], dict[str, str]] = {}
-    for row, place in enumerate(zip(columns["corpus"], columns["speaker"], columns["clip_id"], strict=True)):
-        corpus, speaker, clip_id = place
-        if (corpus, speaker) not in of_speaker:
-            of_speaker[corpus, speaker] = {
-                protocol: assign(corpus, speaker, clip_id, protocol) for protocol in PROTOCOLS if protocol != "paper"
-            }
-        # The paper's protocol alone goes by the clip.
-        parts = of_speaker[corpus, speaker] | {"paper": assign(corpus, speaker, clip_id, "paper")}
-        groups.setdefault((corpus, *(parts[protocol] for protocol in PROTOCOLS)), []).append(row)
+    for row, names in enumerate(zip(columns["corpus"], columns["speaker"], columns["clip_id"], strict=True)):
+        parts = (assign(*names, protocol) for protocol in PROTOCOLS)
+        groups.setdefault((names[0], *parts), []).append(row)
     shards: dict[str, Shard] = {}
     for (corpus, *assigned), members in groups.items():
         parts_of = dict(zip(PROTOCOLS, assigned, strict=True))
         fold = next(k for k in range(FOLDS) if parts_of[f"fold_{k}"] == "test")
         fields = (corpus, parts_of[DEFAULT_PROTOCOL], f"fold_{fold}", f"paper_{parts_of['paper']}")
-        # The four fields say all that the protocols do with a clip; were that to change, files would collide.
+        # These four fields determine the parts in all protocols; otherwise two groups would have one path.
         if shards.setdefault(_path(fields), shard := Shard(fields, parts_of, tuple(members))) is not shard:
             raise RuntimeError(f"two groups of clips are called {_path(fields)}")
-    return [shards[path] for path in sorted(shards)]
-
-
-def _examples(columns: Mapping[str, Sequence[str]], shards: Sequence[Shard]) -> dict[str, list[str]]:
-    """Return one clip for each file, speaker and label: whatever `split` refuses of them, it refuses of all."""
-    first: dict[tuple[str, str, str], int] = {}
-    for shard in shards:
-        for row in shard.rows:
-            first.setdefault((shard.path, columns["speaker"][row], columns["emotion"][row]), row)
-    chosen = sorted(first.values())
-    return {name: [columns[name][row] for row in chosen] for name in ("corpus", "speaker", "clip_id", "emotion")}
+    return tuple(shards[path] for path in sorted(shards))
 
 
 def _path(fields: Sequence[str]) -> str:
@@ -156,7 +126,7 @@ def _path(fields: Sequence[str]) -> str:
 
 
 def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
-    """Return few glob patterns, found greedily, of which each chosen file matches one and no other file any."""
+    """Return few glob patterns, found greedily: each chosen file matches exactly one, other files match none."""
     wanted = {shard.fields for shard in chosen}
     holders: dict[tuple[int, str], set[tuple[str, ...]]] = {}
     for shard in shards:
@@ -173,7 +143,7 @@ def _patterns(chosen: Group[Shard], shards: Sequence[Shard]) -> tuple[str, ...]:
     left: set[tuple[str, ...]] = set(wanted)
     found = []
     while left:
-        # Disjoint patterns: `datasets` would read a file twice that two of them match.
+        # Disjoint patterns: `datasets` would read a file twice that matches two of them.
         usable = [pattern for pattern in sorted(sound) if sound[pattern] <= left]
         best = max(usable, key=lambda pattern: (len(sound[pattern]), pattern.count("*")))
         found.append(_path(best))

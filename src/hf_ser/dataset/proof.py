@@ -26,6 +26,9 @@ Columns = Mapping[str, Sequence[Any]]
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of `clip_id`, one clip from each of two parts."""
 
+Recordings = Mapping[tuple[str, str], Pairs]
+"""Pairs of clips that are the same recording, by the names of two parts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -151,9 +154,7 @@ class SplitProof:
         return "\n\n".join([head, aligned(shared), aligned(held)])
 
 
-def prove(
-    columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Mapping[tuple[str, str], Pairs] | None = None
-) -> SplitProof:
+def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Recordings | None = None) -> SplitProof:
     """Count what the parts of a split contain and what every two of them share.
 
     Sentences are compared within their corpus. Identical samples are found by the column `pcm_sha1` (a digest of the
@@ -163,7 +164,7 @@ def prove(
         columns: Columns `corpus`, `speaker` and `clip_id`, and where known `emotion`, `sex`, `sentence` and
             `pcm_sha1` or `sha256`: a dictionary of sequences or a `datasets.Dataset`.
         parts: Row indices by part, as `split` returns them.
-        recordings: Pairs of clips that are the same recording, by the names of two parts; None if not compared.
+        recordings: The recordings that two parts share; None if not compared.
 
     Raises:
         InputError: A column is missing, or an index is outside the data set.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_ser.dataset.originals import originals
-from hf_ser.dataset.proof import Pairs
+from hf_ser.dataset.proof import Recordings
 from hf_ser.files import cache_folder
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _LARGEST_DIFFERENCE_DB: Final = 3.5
 _LOWEST_CORRELATION: Final = 0.9
 
 
-def shared_recordings(parts: Mapping[str, Dataset], signatures: Mapping[str, Samples]) -> dict[tuple[str, str], Pairs]:
+def shared_recordings(parts: Mapping[str, Dataset], signatures: Mapping[str, Samples]) -> Recordings:
     """Return, for every two parts, the pairs of clips that are the same recording.
 
     Two clips count as the same recording if their first 30 seconds, without leading and trailing silence and at equal
@@ -99,6 +99,7 @@ def _nearest(first: Samples, second: Samples) -> list[tuple[int, int]]:
     for begin in range(0, len(second), 1024):
         block = second[begin : begin + 1024]
         distances = squares - 2 * block @ first.T + (block**2).sum(axis=1, keepdims=True)
+        distances[np.isnan(distances)] = np.inf
         nearest = distances.argmin(axis=1)
         near = distances[np.arange(len(block)), nearest] <= _LARGEST_DIFFERENCE_DB**2 * first.shape[1]
         pairs += [(int(nearest[row]), begin + int(row)) for row in np.flatnonzero(near)]

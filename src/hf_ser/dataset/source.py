@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from hf_ser.errors import InputError, hub_errors, persistent
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_ser.dataset.splits import SplitProof
+    from hf_ser.dataset.proof import Recordings, SplitProof
 
 __all__ = ["PARTS", "SYNTHETIC_MARK", "Source", "open_dataset"]
 
@@ -111,8 +112,8 @@ def open_dataset(
         raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
     opened, path, of_protocol = _open(dataset, protocol, options)
     if path is None:
-        first = next(iter(opened.values())) if isinstance(opened, dict) else opened
-        name = name or first.info.dataset_name or "in-memory data set"
+        first = next(iter(opened.values()), None) if isinstance(opened, dict) else opened
+        name = name or (first and first.info.dataset_name) or "in-memory data set"
     name = name or Path(str(path)).resolve().name or "data"
     subject = f"data set '{path or name}'"
     given = _named_parts(opened, subject) if isinstance(opened, dict) else {"train": opened}
@@ -122,12 +123,16 @@ def open_dataset(
     columns = {part: with_audio_facts(with_label_ids(rows, labels), called[part]) for part, rows in columns.items()}
     # A published configuration is named after its protocol; the origin of other parts is not known.
     made = protocol if of_protocol or set(columns) == {"train"} else "given"
-    described = {} if made == "paper" else signatures(columns.values())
     parts = _divided(columns, subject, protocol)
     parts["train"], left_out = without_unfit(parts["train"], labels)
-    recordings = None if made == "paper" else shared_recordings(parts, described)
-    proof = _proof(parts, labels, recordings)
+    proof = _proof(parts, labels)
     _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
+    if made == "paper":
+        logger.warning(PAPER_WARNING)
+    else:
+        # Last, because it decodes the clips.
+        proof = _proof(parts, labels, shared_recordings(parts, signatures(columns.values())))
+        _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
     synthetic = path is not None and (Path(path) / SYNTHETIC_MARK).is_file()
     corpora = {corpus for rows in parts.values() for corpus in rows.unique("corpus")}
     known = [CORPORA[corpus] for corpus in sorted(corpora)] if corpora <= set(CORPORA) and not synthetic else []
@@ -242,24 +247,14 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
     return {part: columns[part] for part in PARTS}
 
 
-def _proof(
-    parts: Mapping[str, Dataset],
-    labels: Sequence[str],
-    recordings: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] | None,
-) -> SplitProof:
-    names = [
-        name
-        for name in ("corpus", "speaker", "clip_id", "sentence", "sex", "audio_sha256")
-        if all(name in rows.column_names for rows in parts.values())
-    ]
+def _proof(parts: Mapping[str, Dataset], labels: Sequence[str], recordings: Recordings | None = None) -> SplitProof:
+    known = ("corpus", "speaker", "clip_id", "sentence", "sex")
+    names = [name for name in known if all(name in rows.column_names for rows in parts.values())]
     columns = {name: [value for rows in parts.values() for value in rows[name]] for name in names}
-    columns["sha256"] = columns.pop("audio_sha256")
+    columns["sha256"] = [digest for rows in parts.values() for digest in rows["audio_sha256"]]
     columns["emotion"] = [labels[identifier] for rows in parts.values() for identifier in rows["emotion"]]
-    ranges, begin = {}, 0
-    for part, rows in parts.items():
-        ranges[part] = range(begin, begin + len(rows))
-        begin += len(rows)
-    return prove(columns, ranges, recordings)
+    ends = list(itertools.accumulate((len(rows) for rows in parts.values()), initial=0))
+    return prove(columns, dict(zip(parts, itertools.starmap(range, itertools.pairwise(ends)), strict=True)), recordings)
 
 
 def _refuse(
@@ -271,7 +266,7 @@ def _refuse(
     allow_speaker_overlap: bool,
 ) -> None:
     """Raise for parts that share speakers or recordings unless this was asked for, and for labels without training."""
-    if protocol == "given" and proof.untrained_labels:
+    if proof.untrained_labels and not protocol.startswith("leave_out_"):
         wanted = proof.untrained_labels[0]
         part, row = next(
             (part, row) for part, rows in parts.items() for row, k in enumerate(rows["emotion"]) if labels[k] == wanted
@@ -280,9 +275,7 @@ def _refuse(
             f"{subject}, part '{part}': row {row} of column 'emotion' has the label '{wanted}', which no training clip "
             "has; add training clips of it, or remove it"
         )
-    if protocol == "paper":
-        logger.warning(PAPER_WARNING)
-    elif not proof.speaker_disjoint and not allow_speaker_overlap:
+    if protocol != "paper" and not proof.speaker_disjoint and not allow_speaker_overlap:
         pairs = [(*names, pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]
         if any(overlap.speakers for overlap in proof.overlaps.values()):
             fault = "its parts share speakers"
