@@ -12,6 +12,7 @@ from hf_ser.audio.augment import Augmentation
 from hf_ser.audio.clips import Segments
 from hf_ser.models import frozen
 from hf_ser.models.adapting import adapt
+from hf_ser.models.checkpoint import open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.frozen import HeadOnly, head_logits, pooled_states
 from hf_ser.models.head import FeatureStatistics, attach
@@ -94,7 +95,7 @@ def test_head_on_pooled_states_gives_the_logits_of_each_clip_alone(case, weighte
         assert (head_logits(model, torch.from_numpy(layers)) - alone).abs().max() < 1e-5
 
 
-def test_states_are_kept_until_something_that_decides_them_changes(encoder, monkeypatch):
+def test_states_are_kept_until_something_that_decides_them_changes(encoder, monkeypatch, tmp_path):
     computed = []
     encode = frozen.encode
     monkeypatch.setattr(frozen, "encode", lambda *a, **b: computed.append(1) or encode(*a, **b))
@@ -114,6 +115,8 @@ def test_states_are_kept_until_something_that_decides_them_changes(encoder, monk
     assert not is_computed(adapted(opened(encoder)[0], "lora_classifier"), extractor, segments())[0]
     assert not is_computed(adapt(opened(encoder)[0], recipe("lora_qkv")), extractor, segments())[0]
     assert not is_computed(opened(encoder, hidden_dropout=0.3)[0], extractor, segments())[0]
+    save_model(adapted(opened(encoder)[0], "lora_classifier"), tmp_path / "saved", extractor, str(encoder()))
+    assert not is_computed(*open_model(tmp_path / "saved"), segments())[0]
     assert is_computed(adapted(opened(encoder)[0]), extractor, segments())[0]
     assert is_computed(model, extractor, segments(9))[0]
     assert is_computed(model, extractor, segments(segment_seconds=0.5))[0]

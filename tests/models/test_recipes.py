@@ -195,11 +195,17 @@ def test_only_the_upper_layers_train(encoder):
     assert {name.split(".layers.")[1][0] for name, _ in model.named_parameters() if "lora_A" in name} == {"1", "2"}
 
 
+@pytest.mark.parametrize("architecture", ["hubert", "wav2vec2"])
+def test_frozen_convolutions_are_left_out_of_the_backward_pass(architecture, encoder):
+    for chosen in (recipe("lora_qkv"), recipe("full", freeze_feature_encoder=True), recipe("full", trained_layers=1)):
+        model = adapt(opened(encoder, architecture), chosen).train()
+        base = getattr(model.get_base_model() if chosen.lora else model, architecture)
+        assert not base.feature_extractor(torch.randn(1, 4000)).requires_grad
+
+
 def test_layers_that_cannot_train_alone_are_refused(encoder):
     with pytest.raises(InputError, match="trained_layers is 3, and the encoder has 3 layers"):
         adapt(opened(encoder), recipe("full", trained_layers=3))
-    with pytest.raises(InputError, match="weighted layer sum"):
-        adapt(opened(encoder, use_weighted_layer_sum=True), recipe("full", trained_layers=1))
     chosen = recipe("lora_qkv", trains=("layer_weights", "head"))
     with pytest.raises(InputError, match="layer_weights beside an adapter"):
         adapt(opened(encoder, use_weighted_layer_sum=True), chosen)

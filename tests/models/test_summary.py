@@ -1,4 +1,4 @@
-"""The table of layers against the paper's, against real models, and for every architecture."""
+"""The table of layers, against real models and for every architecture."""
 
 import json
 
@@ -11,19 +11,6 @@ from hf_ser.models.adapting import adapt, trainable_parameters
 from hf_ser.models.recipes import RECIPES, recipe
 from hf_ser.models.summary import summarize, summarize_recipes
 
-# The paper's Table 1 as printed, with the names of our rows: input, output, parameters.
-PRINTED = {
-    "feature encoder": ((1, 16000), (1, 512, 49), 3_945_696),
-    "convolution 0": ((1, 1, 16000), (1, 512, 3199), 5_632),
-    "convolutions 1-4": ((1, 512, 3199), (1, 512, 199), 3_147_776),
-    "convolutions 5-6": ((1, 512, 199), (1, 512, 49), 786_944),
-    "feature projection": ((1, 512, 49), (1, 49, 1024), 525_824),
-    "encoder": ((1, 49, 1024), (1, 49, 1024), 433_012_992),
-    "encoder layers 0-23 (each)": ((1, 49, 1024), (1, 49, 1024), 17_958_528),
-    "projector": ((1, 49, 1024), (1, 49, 256), 262_400),
-    "classifier": ((1, 49, 256), (1, 49, 8), 2_056),
-}
-PRINTED_TOTAL = 437_865_352
 # What the architecture really has, counted independently of this library.
 REAL = {
     "feature encoder": 4_210_176,
@@ -84,9 +71,9 @@ def large():
     return summarize(hubert_large())
 
 
-@pytest.mark.parametrize("name", list(REAL))
-def test_hubert_large_has_the_real_parameters(large, name):
-    assert {layer.name: layer.parameters for layer in large.layers}[name] == REAL[name]
+def test_hubert_large_has_the_real_parameters(large):
+    found = {layer.name: layer.parameters for layer in large.layers}
+    assert {name: found[name] for name in REAL} == REAL
 
 
 def test_hubert_large_adds_up_with_and_without_layer_weights(large):
@@ -94,26 +81,6 @@ def test_hubert_large_adds_up_with_and_without_layer_weights(large):
     weighted = summarize(hubert_large(use_weighted_layer_sum=True))
     assert weighted.parameters == 315_703_201
     assert {layer.name: layer.parameters for layer in weighted.layers}["layer weights"] == 25
-
-
-def test_where_the_printed_table_is_right_and_where_it_errs(large):
-    ours = {layer.name: layer for layer in large.layers}
-    right = {name for name, (_, _, parameters) in PRINTED.items() if ours[name].parameters == parameters}
-    assert right == {"projector", "classifier"}
-    # The printed rows do not even add up to the printed total.
-    top = ("feature encoder", "feature projection", "encoder", "projector", "classifier")
-    assert PRINTED_TOTAL - sum(PRINTED[name][2] for name in top) == 116_384
-    assert large.parameters / PRINTED_TOTAL == pytest.approx(0.721, abs=0.001)
-    shapes = {
-        name
-        for name, (given, returned, _) in PRINTED.items()
-        if (ours[name].input_shape, ours[name].output_shape) != (given, returned)
-    }
-    # The feature projection takes the transposed features; pooling comes before the classifier.
-    assert shapes == {"feature projection", "classifier"}
-    assert ours["feature projection"].input_shape == (1, 49, 512)
-    assert (ours["classifier"].input_shape, ours["classifier"].output_shape) == ((1, 256), (1, 8))
-    assert (ours["mean pooling"].input_shape, ours["mean pooling"].output_shape) == ((1, 49, 256), (1, 256))
 
 
 def test_hubert_large_recipes_train_the_known_numbers():
@@ -209,11 +176,6 @@ def test_a_folder_a_configuration_and_a_model_give_the_same_table(tmp_path):
     # A model that has its own labels keeps them; its configuration and weights stay as they are.
     assert summarize(model).labels == model.config.num_labels == 2
     assert model.classifier.weight.device.type == "cpu"
-
-
-def test_a_half_precision_checkpoint_is_summarized_too():
-    config = HubertConfig(**SMALL, dtype="float16")
-    assert summarize(config).parameters == summarize(HubertConfig(**SMALL)).parameters
 
 
 def test_the_random_state_and_the_configuration_stay_as_they_were():

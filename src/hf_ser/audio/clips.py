@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hf_ser.audio.augment import Augmentation, augment
 from hf_ser.audio.decode import decode
-from hf_ser.audio.kept import compute_once, digest_of, row_values
+from hf_ser.audio.kept import compute_once, digest_of, row_lengths, row_values
 from hf_ser.audio.segment import segments
 from hf_ser.files import cache_folder
 
@@ -74,7 +74,7 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
                 description="Decoding audio",
                 progress=progress,
             )
-            clip_lengths = self._kept.data.column("values").combine_chunks().value_lengths().to_pylist()
+            clip_lengths = row_lengths(self._kept)
         maximum = max(1, round(segment_seconds * sampling_rate))
         planned = [
             (row, start, stop) for row, length in enumerate(clip_lengths) for start, stop in segments(length, maximum)

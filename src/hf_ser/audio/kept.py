@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
-__all__ = ["compute_once", "digest_of", "row_values"]
+__all__ = ["all_values", "compute_once", "digest_of", "row_lengths", "row_values"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def compute_once(
         fingerprint: Of everything that decides the arrays.
         batch_size: Rows per call.
         description: Text of the progress bar.
-        progress: Whether to show a progress bar.
+        progress: Whether to show it.
 
     Raises:
         InputError: The cache folder cannot be written.
@@ -115,8 +115,18 @@ def row_values(kept: Dataset, row: int) -> NDArray[np.float32]:
     return values
 
 
+def row_lengths(kept: Dataset) -> list[int]:
+    """Return the length of each row's array."""
+    return [length for chunk in kept.data.column("values").chunks for length in chunk.value_lengths().to_pylist()]
+
+
+def all_values(kept: Dataset) -> NDArray[np.float32]:
+    """Return the arrays of all rows, one after another."""
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in kept.data.column("values").chunks])
+
+
 def _checksum(array: NDArray[np.float32]) -> int:
-    return zlib.crc32(array.view(np.uint8))
+    return zlib.crc32(array.data)
 
 
 def _opened(file: Path, rows: int) -> Dataset | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import architecture_of, is_above, part_of, plain_model
+from hf_ser.models.architectures import ATTENTION_PROJECTIONS, architecture_of, is_above, part_of, plain_model
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.recipes import Recipe
 
@@ -44,6 +44,9 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     # a count of items that the model ignores, and the loss grows with accumulation steps and processes.
     model.accepts_loss_kwargs = False
     frozen_layers = _frozen_layers(model.config, chosen)
+    if architecture.raw_waveform and "feature_encoder" not in chosen.trained_parts:
+        # Weights that need no gradient are not enough: the module asks for one of its input.
+        model.freeze_feature_encoder()
     if not chosen.lora:
         for name, parameter in model.named_parameters():
             trains = part_of(name, architecture) in chosen.trained_parts
@@ -51,10 +54,10 @@ def adapt(model: Any, chosen: Recipe) -> Any:
         return model
 
     targets = tuple(chosen.lora["target_modules"])
-    if architecture.attention_bypasses_modules and set(targets) & set(architecture.attention_projections):
+    if architecture.attention_bypasses_modules and set(targets) & set(ATTENTION_PROJECTIONS):
         raise InputError(
             f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
-            f"{', '.join(architecture.attention_projections)} past their LoRA modules, so no lora_B gets a gradient; "
+            f"{', '.join(ATTENTION_PROJECTIONS)} past their LoRA modules, so no lora_B gets a gradient; "
             "use recipe full or lora_classifier, or another encoder"
         )
     from peft import LoraConfig, get_peft_model
@@ -83,17 +86,6 @@ def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
         raise InputError(
             f"recipe '{chosen.name}': trained_layers is {chosen.trained_layers}, and the encoder has "
             f"{config.num_hidden_layers} layers; give fewer, or leave it out"
-        )
-    if getattr(config, "use_weighted_layer_sum", False):
-        raise InputError(
-            f"recipe '{chosen.name}': trained_layers freezes the lower layers, which the weighted layer sum reads; "
-            "set use_weighted_layer_sum to false in encoder_settings, or leave trained_layers out"
-        )
-    if float(getattr(config, "encoder_layerdrop", 0.0) or 0.0) > 0.0:
-        # It would now and then drop the very layer that hands the frozen layers' states on.
-        raise InputError(
-            f"recipe '{chosen.name}': trained_layers does not go together with LayerDrop in {config.model_type}; set "
-            "encoder_layerdrop to 0 in encoder_settings, or leave trained_layers out"
         )
     return int(config.num_hidden_layers - chosen.trained_layers)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "ATTENTION_PROJECTIONS",
     "PARTS",
     "Architecture",
     "architecture_of",
@@ -31,66 +32,42 @@ HEAD = ("projector", "classifier")
 """Names of the head's two layers, in every supported architecture."""
 
 
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+"""Names of the query, key and value projections in a transformer layer, in every supported architecture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """Where an architecture of `transformers` keeps the parts that a recipe names.
 
     Attributes:
         model_type: The `model_type` of its configuration.
-        prefixes: Beginnings of the parameters' names by part; everything else is the encoder.
         base: Path of the encoder, without the head.
         layers: Path of the list of transformer layers.
-        attention_projections: Names of the query, key and value projections in a layer.
+        feature_encoder: Beginnings of the names of the feature encoder's parameters, after `base`.
+        feature_projection: Likewise, of what lies between it and the transformer layers.
         raw_waveform: Whether the input is the waveform (else log-mel features).
         attention_bypasses_modules: Whether attention reads the weights of the projections without calling them,
             so that LoRA on them trains nothing.
     """
 
     model_type: str
-    prefixes: Mapping[str, tuple[str, ...]]
     base: str
     layers: str
-    attention_projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    feature_encoder: tuple[str, ...] = ("feature_extractor.",)
+    feature_projection: tuple[str, ...] = ("feature_projection.", "encoder.pos_conv_embed.", "masked_spec_embed")
     raw_waveform: bool = True
     attention_bypasses_modules: bool = False
-
-
-def _waveform_architecture(model_type: str, base: str, *, attention_bypasses_modules: bool = False) -> Architecture:
-    return Architecture(
-        model_type=model_type,
-        prefixes={
-            "feature_encoder": (f"{base}.feature_extractor.",),
-            "feature_projection": (
-                f"{base}.feature_projection.",
-                f"{base}.encoder.pos_conv_embed.",
-                f"{base}.masked_spec_embed",
-            ),
-            "layer_weights": ("layer_weights",),
-            "head": ("projector.", "classifier."),
-        },
-        base=base,
-        layers=f"{base}.encoder.layers",
-        attention_bypasses_modules=attention_bypasses_modules,
-    )
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     architecture.model_type: architecture
     for architecture in (
-        _waveform_architecture("hubert", "hubert"),
-        _waveform_architecture("wav2vec2", "wav2vec2"),
-        _waveform_architecture("wavlm", "wavlm", attention_bypasses_modules=True),
+        Architecture("hubert", "hubert", "hubert.encoder.layers"),
+        Architecture("wav2vec2", "wav2vec2", "wav2vec2.encoder.layers"),
+        Architecture("wavlm", "wavlm", "wavlm.encoder.layers", attention_bypasses_modules=True),
         Architecture(
-            model_type="whisper",
-            prefixes={
-                "feature_encoder": ("encoder.conv1.", "encoder.conv2."),
-                "feature_projection": ("encoder.embed_positions.",),
-                "layer_weights": ("layer_weights",),
-                "head": ("projector.", "classifier."),
-            },
-            base="encoder",
-            layers="encoder.layers",
-            raw_waveform=False,
+            "whisper", "encoder", "encoder.layers", ("conv1.", "conv2."), ("embed_positions.",), raw_waveform=False
         ),
     )
 }
@@ -130,10 +107,13 @@ def part_of(name: str, architecture: Architecture) -> str:
         'encoder'
     """
     plain = name.removeprefix("module.").removeprefix("base_model.model.")
-    for part, prefixes in architecture.prefixes.items():
-        if plain.startswith(prefixes):
+    if plain.startswith(HEAD):
+        return "head"
+    inner = plain.removeprefix(f"{architecture.base}.")
+    for part in ("feature_encoder", "feature_projection"):
+        if inner.startswith(getattr(architecture, part)):
             return part
-    return "encoder"
+    return "layer_weights" if plain == "layer_weights" else "encoder"
 
 
 def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:

@@ -11,7 +11,14 @@ from typing import Any
 import torch
 
 from hf_ser.errors import InputError, hub_reason
-from hf_ser.models.architectures import HEAD, architecture_of, encoder_weights, part_of, plain_model
+from hf_ser.models.architectures import (
+    ATTENTION_PROJECTIONS,
+    HEAD,
+    architecture_of,
+    encoder_weights,
+    part_of,
+    plain_model,
+)
 from hf_ser.models.encoders import (
     check_values,
     encoder_config,
@@ -49,7 +56,7 @@ def save_model(
         model: A `*ForSequenceClassification` model or a PEFT model around one.
         directory: Folder to write to.
         feature_extractor: The encoder's preprocessor.
-        base_name: Folder or Hub id of an adapter's base model; None keeps the name that it was opened by.
+        base_name: Folder or Hub id of an adapter's base model; None keeps the name and revision it was opened by.
         base_revision: Its commit on the Hub; None for a folder.
     """
     directory = Path(directory)
@@ -71,7 +78,7 @@ def save_model(
 def _save_adapter(
     model: Any, directory: Path, head: Mapping[str, torch.Tensor], name: str | None, revision: str | None
 ) -> None:
-    from peft import get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
 
     config = copy.deepcopy(model.peft_config[model.active_adapter])
@@ -81,28 +88,23 @@ def _save_adapter(
     kept = {key: value for key, value in state.items() if part_of(key, architecture_of(model.config)) != "head"}
     if not any("lora_" in key for key in kept):
         # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
-        target = f"{architecture_of(model.config).layers}.0.{_first_projection(model)}"
-        width, targets, config.r, config.use_dora = plain_model(model).config.hidden_size, {target}, 1, False
+        layer = f"{architecture_of(model.config).layers}.0"
+        names = (name for name, _ in plain_model(model).named_modules() if name.startswith(f"{layer}."))
+        target = next(name for name in names if name.endswith(f".{ATTENTION_PROJECTIONS[0]}"))
+        width, targets = plain_model(model).config.hidden_size, {target}
+        config = LoraConfig(r=1, base_model_name_or_path=config.base_model_name_or_path, revision=config.revision)
         kept[f"{_PREFIX}{target}.lora_A.weight"] = torch.zeros(1, width)
         kept[f"{_PREFIX}{target}.lora_B.weight"] = torch.zeros(width, 1)
     config.target_modules = targets
     own = [entry for entry in config.modules_to_save or () if not entry.startswith(HEAD)]
     config.modules_to_save = [*own, *HEAD]
-    config.base_model_name_or_path = name or config.base_model_name_or_path
-    config.revision = revision
+    if name is not None:
+        config.base_model_name_or_path, config.revision = name, revision
     config.inference_mode = True
     kept |= {f"{_PREFIX}{key}": value for key, value in head.items()}
     config.save_pretrained(str(directory))
     tensors = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
     save_file(tensors, str(directory / ADAPTER_WEIGHTS), metadata={"format": "pt"})
-
-
-def _first_projection(model: Any) -> str:
-    """Return the path of the query projection within a transformer layer."""
-    architecture = architecture_of(model.config)
-    layer = plain_model(model).get_submodule(architecture.layers)[0]
-    query = architecture.attention_projections[0]
-    return next(name for name, _ in layer.named_modules() if name.endswith(f".{query}"))
 
 
 def base_digest(model: Any) -> str:

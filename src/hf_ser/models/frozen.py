@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hf_ser.audio.collate import Collator
-from hf_ser.audio.kept import compute_once, digest_of
+from hf_ser.audio.kept import all_values, compute_once, digest_of
 from hf_ser.models.architectures import encoder_weights, plain_model
 from hf_ser.models.head import head_logits, pooled_inputs
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HeadOnly", "head_logits", "pooled_states"]
 
-# These settings act in training mode only, or name things; the states do not depend on them.
-_IRRELEVANT = ("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "name_or_path", "_version", "dtype",
-               "architectures", "use_cache")  # fmt: skip
+# Settings of training mode and of the head, and names; the states do not depend on them.
+_IRRELEVANT = (
+    *("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "classifier", "problem_type", "architectures"),
+    *("name_or_path", "_version", "dtype", "use_cache"),
+)
 _SEGMENTS_AT_ONCE = 512
 
 
@@ -81,9 +83,8 @@ def pooled_states(
             description=description or "Encoding clips (frozen encoder)",
             progress=progress,
         )
-    values = kept.data.column("values").combine_chunks().flatten().to_numpy()
     states = np.empty((len(segments), *shape), dtype=np.float32)
-    states[order] = values.reshape(states.shape)
+    states[order] = all_values(kept).reshape(states.shape)
     return states
 
 

@@ -153,9 +153,8 @@ def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool
 
     Args:
         model: A `*ForSequenceClassification` model or a PEFT model around one.
-        batch: `input_values` and `attention_mask` `(clips, samples)`, or `input_features`.
-        layers: Whether to return the features of every layer, `(clips, layers + 1, hidden)`, instead of their
-            weighted sum or the last layer's.
+        batch: What `hf_ser.audio.collate.Collator` returns, without labels.
+        layers: Whether to return every layer's features, `(clips, layers + 1, hidden)`, not their weighted sum.
     """
     base = plain_model(model)
     weighted = hasattr(base, "layer_weights")

@@ -1,8 +1,7 @@
 """A model's layers, shapes and parameters, and what each recipe trains: the paper's Table 1 for any encoder.
 
-The model is built from its configuration on PyTorch's meta device, where tensors have shapes but no values, and
-one forward pass is watched by hooks. So nothing is downloaded but the configuration, and every number is what
-the model itself has and does rather than what a formula says.
+The model is built on PyTorch's meta device, where tensors have shapes but no values, and hooks record one forward
+pass. So only the configuration is downloaded, and every number is the model's own.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from hf_ser.audio.collate import minimum_samples
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.models.adapting import adapt, trainable_parameters
@@ -52,13 +52,13 @@ class LayerSummary:
     """One row of the table.
 
     Attributes:
-        name: What the layer is, such as `encoder layers 0-23 (each)`.
+        name: Such as `encoder layers 0-23 (each)`.
         module: Its class; empty for bare parameters and for pooling.
         depth: 0 for a part of the model, 1 for a layer within the part above it.
-        input_shape: Shape of its input in the watched pass; None where it is not called by itself.
+        input_shape: Shape of its input in the forward pass; None if it is not called.
         output_shape: Shape of its output, likewise.
         parameters: Number of its parameters; of one layer where `repeats` is above 1.
-        repeats: How many layers alike the row stands for.
+        repeats: Number of equal layers that the row stands for.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ModelSummary:
     Attributes:
         architecture: Class of the model.
         labels: Number of labels.
-        input_shape: Shape of the input that was watched: `(1, samples)`, or `(1, mels, frames)` for Whisper.
+        input_shape: `(1, samples)`, or `(1, mels, frames)` for Whisper.
         layers: The rows; those of depth 0 add up to `parameters`.
         parameters: Number of parameters of the model, head included.
         trainable: Number of trainable parameters by recipe.
@@ -93,8 +93,7 @@ class ModelSummary:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the summary in types that JSON knows."""
-        # By way of JSON itself, so that tuples come out as the lists that a reader gets back.
+        """Return the summary as JSON-ready values, tuples as lists."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
 
@@ -121,35 +120,23 @@ def summarize(
     """Return the layers, shapes and parameters of an encoder with its classification head.
 
     Args:
-        model: A configuration, a folder with a `config.json`, a Hub id, or a model (whose configuration is
-            taken; its weights are not touched).
-        labels: Number of labels; by default 8, or a given model's own.
-        input_samples: Length of the watched input in samples at 16 kHz. Whisper always sees 30 seconds.
+        model: A configuration, a folder with a `config.json`, a Hub id, or a model, which is not changed.
+        labels: Number of labels; by default 8, or the model's own.
+        input_samples: Length of the input in samples at 16 kHz. Whisper always takes 30 seconds.
 
     Raises:
-        InputError: The configuration cannot be read, its architecture is not supported, or the input is
-            shorter than one frame of the encoder.
+        InputError: The configuration cannot be read or used, or the input is shorter than one frame.
 
     Example:
         >>> from transformers import HubertConfig
-        >>> large = HubertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
-        ...     intermediate_size=4096, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True)
-        >>> summary = summarize(large)
-        >>> f"{summary.parameters:,}"
-        '315,703,176'
-        >>> [layer.output_shape for layer in summary.layers if layer.name == "classifier"]
-        [(1, 8)]
+        >>> f"{summarize(HubertConfig()).parameters:,}"
+        '94,570,632'
     """
     built = _build(*_configuration(model, labels))
-    watched, shapes = _watch(built, input_samples)
+    input_shape, shapes = _shapes(built, input_samples)
+    parameters = sum(parameter.numel() for parameter in built.parameters())
     layers = tuple(_layers(built, shapes))
-    return ModelSummary(
-        architecture=type(built).__name__,
-        labels=built.config.num_labels,
-        input_shape=watched,
-        layers=layers,
-        parameters=sum(parameter.numel() for parameter in built.parameters()),
-    )
+    return ModelSummary(type(built).__name__, built.config.num_labels, input_shape, layers, parameters)
 
 
 def summarize_recipes(
@@ -161,10 +148,10 @@ def summarize_recipes(
     """Return the summary together with the number of parameters that each recipe trains.
 
     Args:
-        model: As for `summarize`.
-        labels: As for `summarize`.
+        model: As for `summarize`, like `labels` and `input_samples`.
+        labels: Number of labels.
         recipe: One recipe; by default all of `RECIPES`, those that do not fit the encoder under `refused`.
-        input_samples: As for `summarize`.
+        input_samples: Length of the input.
 
     Raises:
         InputError: As for `summarize`; or the recipe is unknown or does not fit the encoder.
@@ -229,8 +216,8 @@ def _build(config: PretrainedConfig, labels: int) -> Any:
     return built.eval()
 
 
-def _watch(model: Any, input_samples: int) -> tuple[Shape, dict[nn.Module, tuple[Shape, Shape]]]:
-    """Run one pass and return the input's shape and each called module's (input shape, output shape)."""
+def _shapes(model: Any, input_samples: int) -> tuple[Shape, dict[nn.Module, tuple[Shape, Shape]]]:
+    """Run a forward pass; return the input's shape and each called module's (input shape, output shape)."""
     shapes: dict[nn.Module, tuple[Shape, Shape]] = {}
 
     def note(module: nn.Module, arguments: Any, named: Any, output: Any) -> None:
@@ -239,8 +226,7 @@ def _watch(model: Any, input_samples: int) -> tuple[Shape, dict[nn.Module, tuple
             shapes[module] = (tuple(given.shape), tuple(returned.shape))
 
     if architecture_of(model.config).raw_waveform:
-        frames = int(model._get_feat_extract_output_lengths(input_samples))
-        if frames < 1:
+        if input_samples < minimum_samples(model.config, training=False):
             raise InputError(f"input_samples is {input_samples}, less than one frame of the encoder; use 16000")
         shape: Shape = (1, input_samples)
     else:
@@ -266,7 +252,7 @@ def _first_tensor(values: Any) -> torch.Tensor | None:
 def _layers(model: Any, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> Iterator[LayerSummary]:
     base = architecture_of(model.config).layers.split(".")[0]
     trunk = model.get_submodule(base)
-    # Whisper's classification model holds the encoder itself; the others hold a model with parts.
+    # Whisper's classification model has the encoder itself, the others a model with parts.
     parts = [(base, trunk)] if hasattr(trunk, "layers") else list(trunk.named_children())
     counted = {id(parameter) for _, part in parts for parameter in part.parameters()}
     for name, part in parts:
@@ -326,7 +312,7 @@ def _row(
 
 
 def _kind(module: nn.Module) -> tuple[type, tuple[Shape, ...]]:
-    # Convolutions of other kernels can have as many parameters; their shapes tell them apart.
+    # Convolutions with other kernels may have as many parameters.
     return type(module), tuple(tuple(parameter.shape) for parameter in module.parameters())
 
 
