@@ -41,6 +41,14 @@ class Evaluation:
         predictions: A `pandas.DataFrame` with a row for each clip: `clip_id`, `corpus`, `speaker`, `emotion`,
             `predicted`, and the probability of each label.
         facts: Model, data set, protocol, part, labels, what was heard in training, versions and seed.
+
+    Example:
+        >>> import pandas as pd
+        >>> labels, scores = ["calm", "sad"], [[0.9, 0.1], [0.4, 0.6]]
+        >>> test = evaluate_scores(scores, [0, 0], labels, ["savee"] * 2, ["savee_DC", "savee_JE"], seed=0)
+        >>> evaluation = Evaluation({"labels": labels, "test": test}, pd.DataFrame(scores), {"part": "test"})
+        >>> evaluation.metrics["uar"], evaluation.confusion.loc["calm", "sad"].item()
+        (0.5, 1)
     """
 
     results: Mapping[str, Any]

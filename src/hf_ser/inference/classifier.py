@@ -15,10 +15,10 @@ from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
+from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.frozen import encode, head_logits, pooled_states
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.head import plain_model
 from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Classifier:
     Attributes:
         labels: In the order of the scores.
         name: Folder or Hub id of the model; empty if it has none.
-        record: Content of the `run.json` beside the model; empty if there is none.
+        record: Content of the `run.json` next to the model; empty if there is none.
     """
 
     def __init__(self, model: Any, feature_extractor: Any, *, segment_seconds: float = 10.0) -> None:
@@ -154,10 +154,8 @@ class Classifier:
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
             for name, result in windows(clips, read, score, self.sampling_rate):
                 bar.update()
-                if error := result if isinstance(result, InputError) else _fault(name, result):
-                    yield {"error": str(error)}
-                else:
-                    yield self._named(result)
+                error = result if isinstance(result, InputError) else _fault(name, result)
+                yield {"error": str(error)} if isinstance(result, InputError) or error else self._named(result)
 
     def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
@@ -187,7 +185,7 @@ class Classifier:
         import torch
 
         with torch.inference_mode():
-            # In parts: the states of all layers of many clips may not fit beside the model.
+            # In parts: the states of all layers of many clips may not fit next to the model.
             tensors = (torch.from_numpy(states[first : first + 1024]) for first in range(0, len(states), 1024))
             parts = [head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu() for part in tensors]
             found: NDArray[np.float64] = torch.cat(parts).numpy()
@@ -225,7 +223,7 @@ def load(
     Args:
         name: The output folder of `finetune`, or the Hub id of a checkpoint, an adapter or a merged adapter.
         segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged; None takes the
-            length that the model was trained with, or 10 s if no `run.json` beside the model records it.
+            length that the model was trained with, or 10 s if no `run.json` next to the model records it.
         base: Folder or Hub id of the base model of an adapter; None takes the one that the adapter names.
         device: Such as "cpu" or "cuda:1"; None is a GPU if there is one.
         revision: Branch, tag or commit on the Hub; None is the main branch. The base model of an adapter is read at
@@ -280,10 +278,10 @@ def _run_record(snapshot: Snapshot, options: Mapping[str, Any]) -> Mapping[str, 
 def _recorded_seconds(record: Mapping[str, Any]) -> float:
     recipe = record.get("recipe")
     seconds = recipe.get("segment_seconds") if isinstance(recipe, dict) else None
-    # Runs of earlier releases record it beside the recipe.
+    # Runs of earlier releases record it next to the recipe.
     seconds = record.get("segment_seconds", 10.0) if seconds is None else seconds
     if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not 0 < seconds <= 600:
-        raise InputError(f"run.json beside the model has segment_seconds {seconds!r}; pass segment_seconds yourself")
+        raise InputError(f"run.json next to the model has segment_seconds {seconds!r}; pass segment_seconds yourself")
     return float(seconds)
 
 

@@ -37,7 +37,7 @@ def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: st
 
     Raises:
         UsageError: Samples are given without their sampling rate.
-        InputError: The audio cannot be read, is silent, or has a level that is not audio.
+        InputError: The audio cannot be read, or is silent.
 
     Example:
         >>> samples_of(np.array([0, 16384, -32768], np.int16), 16_000, 16_000, "clip").tolist()
@@ -58,11 +58,7 @@ def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: st
             import soxr
 
             samples = soxr.resample(samples, sampling_rate, target_rate, quality="HQ")
-    peak = float(np.abs(samples).max(initial=0))
-    # Beyond the range of any integer format, the variance that the preprocessor divides by would overflow.
-    if peak > 2**31:
-        raise InputError(f"{name}: samples reach {peak:.3g}; scale them to [-1, 1]")
-    if not peak:
+    if not np.any(samples):
         raise InputError(f"{name}: silent from start to end; a prediction would be meaningless")
     return samples
 
@@ -86,6 +82,7 @@ def _as_floats(audio: Any, name: str) -> NDArray[np.float32]:
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     if values.dtype.kind != "f":
         raise InputError(f"{name}: samples are {values.dtype}; give floats in [-1, 1], int8, int16, int32 or uint8")
-    if not np.isfinite(values).all():
-        raise InputError(f"{name}: has samples that are not finite numbers; remove it")
+    # Beyond the range of any integer format, the variance that a preprocessor divides by would overflow.
+    if not float(np.abs(values).max(initial=0)) <= 2**31:
+        raise InputError(f"{name}: has samples that are not finite numbers or far too loud; scale them to [-1, 1]")
     return values.astype(np.float32)

@@ -12,7 +12,7 @@ from hf_ser.errors import InputError
 __all__ = ["METRICS", "load_metric", "metric_files", "require_metric"]
 
 METRICS: tuple[str, ...] = ("accuracy", "uar", "f1", "eer", "paper_eer", "confusion")
-"""Names of the metrics: NAME.py beside this file is the `evaluate` module, NAME.md its card."""
+"""Names of the metrics: NAME.py in this folder is the `evaluate` module, NAME.md its card."""
 
 
 def load_metric(name: str, **settings: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Accuracy, the share of clips classified correctly: an `evaluate` module with counts.py beside it."""
+"""Accuracy, the share of clips classified correctly: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Confusion matrix in counts and in percent of each row: an `evaluate` module with counts.py beside it."""
+"""Confusion matrix in counts and in percent of each row: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 

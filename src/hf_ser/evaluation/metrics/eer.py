@@ -1,4 +1,4 @@
-"""Equal error rate of one-vs-rest detection, from scores: an `evaluate` module with counts.py beside it."""
+"""Equal error rate of one-vs-rest detection, from scores: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 

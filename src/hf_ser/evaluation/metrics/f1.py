@@ -1,4 +1,4 @@
-"""F1 in its micro, macro and weighted averages: an `evaluate` module with counts.py beside it."""
+"""F1 in its micro, macro and weighted averages: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The figure that the HuBERT fine-tuning paper calls EER: an `evaluate` module with counts.py beside it."""
+"""The figure that the HuBERT fine-tuning paper calls EER: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Unweighted average recall, the mean of the classes' recalls: an `evaluate` module with counts.py beside it."""
+"""Unweighted average recall, the mean of the classes' recalls: an `evaluate` module that needs counts.py."""
 
 from typing import Any
 
