@@ -7,11 +7,12 @@ import torch
 from golden import read_records
 
 from hf_ser.hub.card import render_model_card
+from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach
 from hf_ser.models.probe import PROBE, probe_logits
-from hf_ser.models.recipes import RECIPES, adapt
+from hf_ser.models.recipes import RECIPES
 
 
 def trained_model(base: Path, recipe: str, labels, seed: int = 5):

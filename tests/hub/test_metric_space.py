@@ -175,18 +175,6 @@ def test_what_people_wrote_is_kept_and_the_space_still_runs(hub, alice, ids):
     assert "notes.txt" in hub.paths(repo_id, kind="space")
 
 
-def test_a_branch_and_a_pull_request(hub, alice, ids):
-    before = hub.commits(ids["accuracy"], kind="space")
-    code, printed, _ = alice.ask(["push-metric", "uar", ids["accuracy"], "--create-pr", "--json"])
-    assert code == 0
-    assert json.loads(printed)["pull_request"] == "refs/pr/1"
-    assert alice.ask(["push-metric", "uar", ids["accuracy"], "--revision", "next"])[0] == 0
-    for revision in ("refs/pr/1", "next"):
-        held = hub.read(ids["accuracy"], "accuracy.py", revision, kind="space")
-        assert held == metric_space_files("uar", ids["accuracy"])["accuracy.py"]
-    assert hub.commits(ids["accuracy"], kind="space") == before
-
-
 def test_at_the_command_line_a_refusal_is_one_line(hub, alice):
     def refused(pusher, *words):
         code, printed, error = pusher.ask(["push-metric", *words])
@@ -225,12 +213,6 @@ def test_evaluate_loads_every_metric_and_again_without_the_hub(hub, ids, tmp_pat
     # Nothing answers at this address.
     offline = {**online, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "token": None}
     assert json.loads(hub.run(LOAD, inputs, **offline).splitlines()[-1]) == loaded
-
-
-def test_a_private_metric_is_its_owners(hub, ids, tmp_path):
-    repo_id = ids["uar"]
-    with pytest.raises(AssertionError, match=r"Couldn't|Unauthorized|doesn't exist"):
-        hub.run(LOAD, json.dumps({repo_id: LABELS}), token=hub.token("bob"), cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from safetensors.torch import load, load_file, save_file
 from hf_ser.errors import InputError
 from hf_ser.hub.blocks import END
 from hf_ser.hub.push import push_to_hub
-from hf_ser.hub.staging import is_ours
 from hf_ser.labels import EMOTIONS
 from pushing import PUSH_MODELS, Pusher
 
@@ -63,6 +62,8 @@ def test_a_checkpoint_is_pushed_whole_and_nothing_else(hub, push, runs, tmp_path
     (folder / "checkpoints" / "checkpoint-4" / "model.safetensors").write_text("not for others")
     before = contents(folder)
     told = push(folder, "alice/push-full", fresh=True)
+    assert push(folder, "alice/push-public", private=False)["commit"]
+    assert not hub.repo("alice/push-public").private
     assert told["url"] == f"{hub.endpoint}/alice/push-full"
     assert told["commit"] == hub.commits("alice/push-full")[0].id
     assert hub.repo("alice/push-full").private
@@ -100,7 +101,9 @@ def test_an_adapter_names_its_base_on_the_hub_at_its_commit(hub, push, runs, rec
 
 def test_a_merged_adapter_replaces_the_adapter(hub, push, runs):
     push(runs / "lora_qkv", "alice/push-merged", base_model="alice/push-encoder")
+    before = contents(runs / "lora_qkv")
     told = push(runs / "lora_qkv", "alice/push-merged", merged=True)
+    assert contents(runs / "lora_qkv") == before
     assert set(told["deleted"]) == ADAPTER
     assert held(hub, "alice/push-merged") == ALWAYS | RECORDS | {"model.safetensors"}
     assert json.loads(hub.read("alice/push-merged", "run.json"))["model"]["saved"] == "merged"
@@ -127,19 +130,6 @@ def test_a_loaded_model_is_pushed_without_figures(hub, push, runs):
     # The records of an earlier push would describe another model.
     push(runs / "full", "alice/push-loaded")
     assert set(push(("load", runs / "full"), "alice/push-loaded")["deleted"]) == RECORDS
-
-
-def test_branches_and_pull_requests(hub, push, runs):
-    push(runs / "full", "alice/push-branched")
-    told = push(runs / "lora_qkv", "alice/push-branched", merged=True, revision="v2", private=False)
-    assert told["commit"] == hub.commits("alice/push-branched", "v2")[0].id
-    assert json.loads(hub.read("alice/push-branched", "run.json"))["model"]["saved"] == "checkpoint"
-    told = push(runs / "lora_qkv", "alice/push-branched", merged=True, create_pr=True)
-    assert (told["pull_request"], told["url"]) == ("refs/pr/1", f"{hub.endpoint}/alice/push-branched/discussions/1")
-    assert len(hub.commits("alice/push-branched")) == 2
-    assert hub.repo("alice/push-branched").private
-    push(runs / "full", "alice/push-public", private=False)
-    assert not hub.repo("alice/push-public").private
 
 
 def test_a_checkpoint_in_training_is_pushed_without_records(hub, push, runs, tmp_path):
@@ -299,11 +289,3 @@ def test_the_command_line_pushes_and_prints_the_address(hub, runs):
     printed = hub.run(code, *words, token=hub.token("alice"))
     assert printed == f"{hub.endpoint}/alice/push-cli: commit {hub.commits('alice/push-cli', 'trial')[0].id}\n"
     assert not hub.repo("alice/push-cli").private
-
-
-def test_what_is_ours():
-    ours = ("model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "run.json")
-    assert all(is_ours(path) for path in ours)
-    others = ("pytorch_model.bin", "model.safetensors.bak", "docs/model.safetensors", "README.md", ".gitattributes",
-              "training_args.bin", "onnx/config.json")  # fmt: skip
-    assert not any(is_ours(path) for path in others)

@@ -11,9 +11,9 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from hf_ser.corpora import CORPORA, licence_table, strictest
 from hf_ser.errors import InputError
-from hf_ser.hub.facts import Facts, code, read_facts, segment_seconds, shareable_record
+from hf_ser.hub.facts import code, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter
-from hf_ser.hub.tables import environment, label_table, limits, results, split, training
+from hf_ser.hub.tables import environment, label_table, limits, results, settings, split
 from hf_ser.text import percent, percent_range
 
 __all__ = ["render_model_card"]
@@ -63,12 +63,12 @@ def render_model_card(
     pooled: Mapping[str, Any] = test["pooled"] if test else {}
     text = _template().render(
         front_matter=front_matter(run, metrics, facts, repo_id),
-        run={"recipe": None, "hf_ser": None, **run},
+        run={"recipe": None, "hf_ser": None, "dataset": None, **run},
         facts=facts,
         names=[name for name in (facts.base and facts.base.rpartition("/")[2], facts.recipe) if name],
         progress=progress and {"validation_uar": None, **progress},
-        shared=_shared(facts),
-        share=_share(run),
+        model={"parameters": None, "trainable_parameters": None, "adapters_alive": None, **(run.get("model") or {})},
+        best=run.get("best"),
         test=test,
         pooled=pooled,
         classes=sum(figures["support"] > 0 for figures in pooled.get("per_class", {}).values()),
@@ -78,7 +78,7 @@ def render_model_card(
         label_table=label_table(run, facts),
         split=split(run, facts) if test else [],
         results=results(test) if test else None,
-        training=training(run, facts) if test else [],
+        settings=settings(run, facts) if test else None,
         environment=environment(run) if test else None,
         licences=licence_table(facts.known_corpora),
         unknown=[code(name) for name in facts.corpora if name not in CORPORA],
@@ -95,22 +95,3 @@ def _template() -> Template:
     # A string in JSON is one in Python, with double quotes as a formatter would write it.
     environment.globals |= {"percent": percent, "percent_range": percent_range, "code": code, "quoted": json.dumps}
     return environment.from_string(source)
-
-
-def _shared(facts: Facts) -> str:
-    speakers, clips = len(facts.shared_speakers), facts.shared_clips
-    named = [
-        f"{count:,} {name}{'s' if count != 1 else ''}" for count, name in ((speakers, "speaker"), (clips, "recording"))
-        if count
-    ]  # fmt: skip
-    return " and ".join(named) or "speakers"
-
-
-def _share(run: Mapping[str, Any]) -> str | None:
-    model = run.get("model") or {}
-    total, trained = model.get("parameters"), model.get("trainable_parameters")
-    if not total or not trained:
-        return None
-    share = 100 * trained / total
-    shown = f"{share:.1f}" if share >= 1 else f"{share:.2g}"
-    return f"{trained:,} of {total:,} parameters were trained ({shown} %)."

@@ -24,21 +24,13 @@ Content: TypeAlias = Path | bytes
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """The result of a push.
+    """The result of a push."""
 
-    Attributes:
-        url: Page of the repository, or of the pull request.
-        commit: Id of the commit; None if nothing had changed.
-        pull_request: Git reference such as `refs/pr/3`.
-        uploaded: Paths of the files; those that had not changed were not sent.
-        deleted: Paths that the commit removed.
-    """
-
-    url: str
-    commit: str | None
-    pull_request: str | None = None
-    uploaded: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
+    url: str  # of the repository, or of the pull request
+    commit: str | None  # its id; None if nothing had changed
+    pull_request: str | None = None  # such as refs/pr/3
+    uploaded: tuple[str, ...] = ()  # paths of the files; unchanged ones were not sent
+    deleted: tuple[str, ...] = ()  # paths that the commit removed
 
 
 def open_hub(repo_id: str, token: str | None = None) -> HfApi:
@@ -91,9 +83,6 @@ def push_files(
         owned: Keys of the card's front matter that an earlier push set and this one removes unless it sets them.
         stale: Which paths of the repository that are not in `files` are deleted.
         approve: Called with whether the repository is public, before anything in it is changed; it may raise.
-
-    Returns:
-        The commit, or that none was needed.
 
     Raises:
         InputError: A path is not valid, or the card there cannot be read; nothing was pushed.

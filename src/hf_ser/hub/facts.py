@@ -181,19 +181,13 @@ def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
     others = set().union(*(found for name, found in speakers.items() if name != "test")) if speakers else set()
     shared = tuple(sorted(others & speakers.get("test", set())))
     overlaps = (entry(run, "dataset", "proof", "overlaps") or {}).values()
-    # Sentences may be shared; every other overlap (identical or nearly identical samples) is the same recording.
-    copies = sum(
-        len(values)
-        for of in overlaps
-        for kind, values in of.items()
-        if values and kind not in ("speakers", "sentences")
-    )
+    copies = sum(len(of.get(kind) or ()) for of in overlaps for kind in ("identical_samples", "near_identical"))
+    disjoint = entry(run, "dataset", "proof", "speaker_disjoint")
+    if disjoint is None and len(speakers) > 1 and all(speakers.values()):
+        disjoint = True
     if shared or copies or any(of.get("speakers") for of in overlaps):
-        return shared, copies, False
-    proved = entry(run, "dataset", "proof", "speaker_disjoint")
-    if proved is not None:
-        return shared, copies, bool(proved)
-    return shared, copies, True if len(speakers) > 1 and all(speakers.values()) else None
+        disjoint = False
+    return shared, copies, disjoint
 
 
 def code(value: Any) -> str:

@@ -37,13 +37,7 @@ _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = 
 
 
 def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
-    """Return the card's front matter as YAML, in terms that the Hub accepts.
-
-    Args:
-        run: Contents of run.json.
-        metrics: Contents of metrics.json; without `test`, no result is given.
-        facts: The facts read from both.
-        repo_id: Repository of the model, which names the model in the model index.
+    """Return the card's front matter as YAML that the Hub accepts; the model index is named after the repository.
 
     Example:
         >>> from hf_ser.hub.facts import read_facts

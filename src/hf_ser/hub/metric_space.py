@@ -30,8 +30,7 @@ def push_metric(
 ) -> Pushed:
     """Push a metric as a Space that `evaluate.load(repo_id)` loads, as one commit.
 
-    The Space holds the metric's module, which does not need this library, its card, and a page that shows the card
-    and computes the metric from pasted numbers. What people wrote into the card is kept.
+    The Space holds the metric's module, which does not need this library, its card, and a page that computes it.
 
     Args:
         name: One of `hf_ser.evaluation.metrics.METRICS`.
@@ -40,9 +39,6 @@ def push_metric(
         revision: Branch to commit to, created if it does not exist; None is the main branch.
         create_pr: Open a pull request instead.
         token: Hub token; None uses the one that is logged in.
-
-    Returns:
-        The commit, or that none was needed.
 
     Raises:
         InputError: There is no such metric, or `evaluate` could not load a Space of that name (`HubError` if the

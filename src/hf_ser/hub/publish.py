@@ -35,9 +35,6 @@ def publish_dataset(
         token: Hub token; None uses the one that is logged in.
         revision: Branch to commit to; None is the main branch.
 
-    Returns:
-        The commit, or that none was needed.
-
     Raises:
         InputError: The folder is not a built data set, or the repository is or would be public without the
             acknowledgement (`HubError` if the Hub refuses or cannot be reached).
@@ -47,7 +44,7 @@ def publish_dataset(
         >>> publish_dataset(tempfile.mkdtemp(), "me/eight_emotions")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: '...' is not a built data set: it has no README.md; give a folder that hf-ser build...
+        hf_ser.errors.InputError: '...' is not a built data set: it has no README.md; give a folder of hf-ser build
     """
     top = Path(folder)
     files = _files(top)
@@ -82,15 +79,12 @@ def publish_dataset(
 
 
 def _files(top: Path) -> dict[str, Path]:
-    for name in _RECORDS:
-        if not (top / name).is_file():
-            raise InputError(
-                f"'{top}' is not a built data set: it has no {name}; give a folder that hf-ser build wrote"
-            )
+    files = {name: top / name for name in _RECORDS if (top / name).is_file()}
     shards = {f"data/{path.name}": path for path in sorted((top / "data").glob("*.parquet"))}
-    if not shards:
-        raise InputError(f"'{top}' is not a built data set: it has no data/*.parquet; build it again")
-    return {**shards, **{name: top / name for name in _RECORDS}}
+    missing = [name for name in _RECORDS if name not in files] + ([] if shards else ["data/*.parquet"])
+    if missing:
+        raise InputError(f"'{top}' is not a built data set: it has no {missing[0]}; give a folder of hf-ser build")
+    return shards | files
 
 
 def _corpora(top: Path) -> tuple[str, ...]:

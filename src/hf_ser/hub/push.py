@@ -102,16 +102,12 @@ def push_checkpoint(
     Call it in a background thread, and log what it raises: a failed push must not end a training.
 
     Args:
-        folder: The model as `save_model` wrote it; it must not change during the call. Nothing to resume from is
-            pushed.
+        folder: The model as `save_model` wrote it, unchanged during the call. Nothing to resume from is pushed.
         repo_id: `USER/NAME`; a private repository is created if it does not exist.
         run: What is known of the run, with the keys of run.json.
         logits: Logits of the model in training for the probe.
         progress: `step`, `epoch` and, if it was measured, `validation_uar` of the model.
         token: Hub token; None uses the one that is logged in.
-
-    Raises:
-        InputError: As `push_to_hub`.
     """
     with tempfile.TemporaryDirectory(prefix="hf_ser-push-") as temporary:
         staged = stage_checkpoint(Path(folder), Path(temporary), run, logits)

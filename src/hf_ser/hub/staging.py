@@ -6,7 +6,7 @@ import copy
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -51,11 +51,7 @@ class Staged:
 
 
 def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, str] | None) -> Staged:
-    """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as the base model.
-
-    Raises:
-        InputError: The run is not complete, or has a link in the place of a file.
-    """
+    """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as its base."""
     _check_run(source)
     run, metrics = _read(source / "run.json"), _read(source / "metrics.json")
     model: dict[str, Any] = run.setdefault("model", {})
@@ -67,15 +63,15 @@ def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, s
     probe = run.get("probe") or {}
     if probe.get("clips") != PROBE:
         raise InputError(f"'{source}' has no logits to verify (an earlier hf_ser wrote it); fine-tune again")
-    _copy(source, folder, [*_RECORDS, *_SETTINGS])
-    if not merged:
-        _copy(source, folder, list(_ADAPTER) if saved == "adapter" else _shards(source))
+    _copy(source, folder, _RECORDS)
     if merged:
         from hf_ser.models.checkpoint import merge, open_model, save_model
 
         opened, feature_extractor = open_model(source)
         save_model(merge(opened), folder, feature_extractor)
         saved = "merged"
+    else:
+        _copy_model(source, folder, saved)
     _shorten_paths(folder / "report.md", run)
     _finish(folder, run, saved, base)
     run = shareable_record(run)
@@ -112,7 +108,7 @@ def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str
 def stage_checkpoint(source: Path, folder: Path, run: Mapping[str, Any], logits: list[list[float]]) -> Staged:
     """Copy what is pushed of a model that training saved: its weights and settings, nothing to resume from."""
     saved = "adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint"
-    _copy(source, folder, [*_SETTINGS, *(_ADAPTER if saved == "adapter" else _shards(source))])
+    _copy_model(source, folder, saved)
     known = {**run, "model": dict(run.get("model") or {})}
     _finish(folder, known, saved, None)
     return Staged(folder, shareable_record(known), None, logits)
@@ -134,12 +130,14 @@ def _require(source: Path, *names: str) -> None:
             raise InputError(f"'{source}' is incomplete: it has no {name}; fine-tune again, or restore the file")
 
 
-def _shards(source: Path) -> list[str]:
-    return [file.name for file in source.iterdir() if _WEIGHTS.fullmatch(file.name)]
+def _copy_model(source: Path, folder: Path, saved: str) -> None:
+    weights = [file.name for file in source.iterdir() if _WEIGHTS.fullmatch(file.name)]
+    _copy(source, folder, [*_SETTINGS, *(_ADAPTER if saved == "adapter" else weights)])
 
 
-def _copy(source: Path, folder: Path, names: list[str]) -> None:
+def _copy(source: Path, folder: Path, names: Iterable[str]) -> None:
     """Link hard or copy files; a symbolic link could add any private file of this machine."""
+    # Hard links share their contents, so that every file here is only ever replaced as a whole.
     for name in names:
         file, place = source / name, folder / name
         if file.is_symlink():

@@ -8,7 +8,7 @@ from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
 from hf_ser.text import markdown_table, percent, percent_range
 
-__all__ = ["environment", "label_table", "limits", "results", "split", "training"]
+__all__ = ["environment", "label_table", "limits", "results", "settings", "split"]
 
 _PROTOCOLS: Mapping[str, str] = {
     "speaker_independent": "each speaker is in one part only",
@@ -24,14 +24,6 @@ _ARGUMENTS: Mapping[str, str] = {
     "batch_size": "per_device_train_batch_size",
     "warmup": "warmup_steps",
     "weight_decay": "weight_decay",
-}
-# Arguments that the card gives elsewhere, or that do not change the result.
-_ELSEWHERE = {
-    *_ARGUMENTS.values(),
-    *("seed", "data_seed", "greater_is_better", "load_best_model_at_end", "metric_for_best_model", "disable_tqdm"),
-    *("do_eval", "logging_steps", "logging_strategy", "report_to", "save_total_limit", "remove_unused_columns"),
-    *("restore_callback_states_from_checkpoint", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("per_device_eval_batch_size",),
 }
 
 
@@ -67,13 +59,7 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
     if rows and facts.disjoint is not None:
         claim = "No speaker is in two parts." if facts.disjoint else "The parts overlap."
         blocks.append(claim + (f" By count, {'; '.join(shared)}." if shared else ""))
-    about = []
-    if facts.dataset:
-        link = f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"
-        about.append(f"Data set: {link if facts.dataset_id else code(facts.dataset)}.")
-    if fingerprint := entry(run, "dataset", "fingerprint"):
-        about.append(f"Fingerprint (SHA-256 over ids, labels and bytes of the clips): {code(fingerprint)}.")
-    return [*blocks, " ".join(about)] if about else blocks
+    return blocks
 
 
 def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -128,53 +114,29 @@ def results(test: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def training(run: Mapping[str, Any], facts: Facts) -> list[str]:
-    """Return the settings, with the recipe's own value where it differs, and the course of the training."""
+def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
+    """Return the settings of the training, with the recipe's own value where it differs."""
     recipe, arguments = run.get("recipe"), run.get("arguments")
-    blocks = []
-    if isinstance(recipe, Mapping):
-        declared = RECIPES.get(str(facts.recipe))
-        own = json.loads(json.dumps(declared.as_dict())) if declared else {}
-        rows = []
-        for field, recorded in recipe.items():
-            value, default = json.loads(json.dumps(recorded)), own.get(field)
-            if field in _ARGUMENTS and isinstance(arguments, Mapping):
-                # Only arguments that differ from the defaults of transformers are recorded.
-                value = arguments.get(
-                    _ARGUMENTS[field],
-                    f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip(),
-                )
-            if field in ("name", "summary") or (not _plain(value) and value == default):
-                continue
+    if not isinstance(recipe, Mapping):
+        return None
+    declared = RECIPES.get(str(facts.recipe))
+    own = json.loads(json.dumps(declared.as_dict())) if declared else {}
+    # Only arguments that differ from the defaults of transformers are recorded.
+    unrecorded = f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip()
+    rows = []
+    for field, recorded in recipe.items():
+        value, default = json.loads(json.dumps(recorded)), own.get(field)
+        if field in _ARGUMENTS and isinstance(arguments, Mapping):
+            value = arguments.get(_ARGUMENTS[field], unrecorded)
+        if field not in ("name", "summary") and (_plain(value) or value != default):
             differs = field in own and value != default
             rows.append((field, _plain(value) + (f" (recipe: {_plain(default) or 'none'})" if differs else "")))
-        head = run.get("head") or {}
-        rows += [("head", ", ".join(filter(None, (head.get("head"), head.get("start")))))]
-        rows += [("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ())))]
-        rows += [("augmentation", _plain(run["augmentation"] or "none"))] if "augmentation" in run else []
-        rows = [(name, value) for name, value in rows if value]
-        blocks.append(markdown_table(("setting", "value"), rows, numbers=False))
-    blocks += _course(run)
-    others = {key: value for key, value in (arguments or {}).items() if key not in _ELSEWHERE}
-    if others:
-        listed = ", ".join(code(f"{key}={value!r}") for key, value in others.items())
-        blocks.append(f"Other training arguments that differ from the defaults of `transformers`: {listed}.")
-    return blocks
-
-
-def _course(run: Mapping[str, Any]) -> list[str]:
-    sentences = []
-    if (best := run.get("best")) and best.get("validation_uar") is not None:
-        place = ", ".join(f"{key} {best[key]:,g}" for key in ("step", "epoch") if best.get(key) is not None)
-        steps = f" {run['steps']:,} steps were trained." if run.get("steps") else ""
-        uar = percent(best["validation_uar"])
-        where = f" ({place})" if place else ""
-        sentences.append(f"Selected checkpoint: the best UAR on the validation part, {uar} %{where}.{steps}")
-    if (loss := run.get("training_loss")) is not None:
-        sentences.append(f"Mean training loss: {loss:.3f}.")
-    if alive := entry(run, "model", "adapters_alive"):
-        sentences.append(f"Before the first step, all {alive} adapters received gradients.")
-    return [" ".join(sentences)] if sentences else []
+    head = run.get("head") or {}
+    rows.append(("head", ", ".join(filter(None, (head.get("head"), head.get("start"))))))
+    rows.append(("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ()))))
+    if "augmentation" in run:
+        rows.append(("augmentation", _plain(run["augmentation"] or "none")))
+    return markdown_table(("setting", "value"), [row for row in rows if row[1]], numbers=False)
 
 
 def environment(run: Mapping[str, Any]) -> str | None:
@@ -183,25 +145,22 @@ def environment(run: Mapping[str, Any]) -> str | None:
     accelerator = hardware.get("accelerator")
     device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
     machine = (hardware.get("platform"), f"{threads} threads" if threads else None, device)
+    measured = run.get("emissions") or {}
+    emissions = [f"{measured.get('grams') or 0:.4g} g CO2 equivalents"]
+    if measured.get("kilowatt_hours") is not None:
+        emissions.append(f"{measured['kilowatt_hours']:.4g} kWh")
+    emissions += [str(measured[key]) for key in ("covers", "source", "country") if measured.get(key)]
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
         ("hardware", ", ".join(filter(None, machine))),
         ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
-        ("emissions", _emissions(run.get("emissions") or {})),
+        ("emissions", ", ".join(emissions) if measured.get("grams") is not None else ""),
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]
     return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
-
-
-def _emissions(measured: Mapping[str, Any]) -> str:
-    if measured.get("grams") is None:
-        return ""
-    energy = f"{measured['kilowatt_hours']:.4g} kWh" if measured.get("kilowatt_hours") is not None else None
-    further = (energy, *(measured.get(key) for key in ("covers", "source", "country")))
-    return ", ".join([f"{measured['grams']:.4g} g CO2 equivalents", *(str(value) for value in further if value)])
 
 
 def _with_interval(value: float | None, bounds: Any) -> str:

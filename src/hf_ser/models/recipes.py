@@ -119,15 +119,16 @@ class Recipe:
 
 
 def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
-    if not lora:
+    if lora and isinstance(lora.get("target_modules", ""), str):
+        raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
+    if set(lora) <= {"r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save"}:
+        # The built-in recipes have no other fields, and importing peft takes seconds.
         return
     from peft import LoraConfig
 
     known = {entry.name for entry in dataclasses.fields(LoraConfig)}
     if unknown := sorted(set(lora) - known):
         raise InputError(f"recipe '{name}': lora has no field '{unknown[0]}'; peft.LoraConfig lists them")
-    if isinstance(lora.get("target_modules", ""), str):
-        raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
 
 
 RECIPES: dict[str, Recipe] = {}
