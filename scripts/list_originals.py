@@ -1,4 +1,4 @@
-"""Write the list of the 12,162 originals that the package ships, from a manifest of the published files.
+"""Write the list of published files that the package contains, from a manifest of the 12,162 files.
 
 Run: python scripts/list_originals.py MANIFEST.csv.gz src/hf_ser/dataset/data/originals.txt.xz
 
@@ -18,13 +18,13 @@ from hf_ser.dataset.originals import PCM_DIGITS, SHA256_DIGITS
 
 
 def main(manifest: str, target: str) -> None:
-    """Read the manifest and write the list, column by column, since columns compress better than rows."""
+    """Read the manifest and write the list, column by column: columns compress better than rows."""
     lines = []
     with gzip.open(manifest, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             clip = parse(row["path"])
             if clip is None:
-                raise SystemExit(f"{row['path']} is a clip of no corpus")
+                raise SystemExit(f"{row['path']} is not a clip of a known corpus")
             lines.append(
                 (
                     clip.clip_id,

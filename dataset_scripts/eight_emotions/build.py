@@ -1,9 +1,9 @@
-"""Build the eight-emotions data set and, if asked, publish it: the whole way in one script.
+"""Build the eight-emotions data set and, on request, publish it.
 
 Run: python build.py --ravdess DIR|ZIP --crema-d DIR|ZIP --tess DIR|ZIP --savee DIR|ZIP --out DIR [--push-to USER/NAME]
 
-The same options as `hf-ser build`, which it is. It stays out of the published repository: a script at the root of
-a data set makes recent releases of `datasets` refuse to load it.
+It calls `hf-ser build` and has the same options. It is not part of the published repository: recent releases of
+`datasets` refuse to load a data set with a script at its root.
 """
 
 import sys

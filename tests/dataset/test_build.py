@@ -18,6 +18,7 @@ from hf_ser.cli import main
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.splits import PROTOCOLS, split
+from hf_ser.dataset.tables import schema
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
@@ -46,21 +47,19 @@ def test_every_clip_is_stored_once_with_its_own_bytes_and_facts(built, small_cor
         assert row["voice_votes"] is row["face_votes"] is row["multimodal_votes"] is None
 
 
-def test_report_has_counts_beside_table_2(built):
+def test_report_compares_counts_with_table_2(built):
     report = json.loads((built / "build_report.json").read_text())
     expected = Counter((parse(name).corpus, parse(name).emotion) for name in published_names())
-    assert {
-        (corpus, emotion): n for corpus, of in report["counts"].items() for emotion, n in of.items() if n
-    } == expected
-    assert {name: sum(counts.values()) for name, counts in report["table_2"].items()} == {
-        "ravdess": 1440,
-        "crema_d": 7442,
-        "tess": 2800,
-        "savee": 480,
-    }
+    assert Counter({(corpus, it): n for corpus, of in report["counts"].items() for it, n in of.items()}) == expected
+    published = {name: sum(counts.values()) for name, counts in report["table_2"].items()}
+    assert published == {"ravdess": 1440, "crema_d": 7442, "tess": 2800, "savee": 480}
     assert len(report["missing"]) == 12_162 - len(published_names())
     assert (report["rejected"], report["flagged"]) == ([], [])
     assert "| savee | 4 of 60 | 0 | 4 of 60 |" in (built / "build_report.md").read_text()
+    proofs = json.loads((built / "split_proof.json").read_text())
+    assert set(proofs) == set(PROTOCOLS)
+    assert {name for name, proof in proofs.items() if not proof["speaker_disjoint"]} == {"paper"}
+    assert proofs["fold_0"]["overlaps"]["train/test"]["identical_samples"] == []
 
 
 def test_card_has_the_configurations_and_their_sizes(built):
@@ -78,23 +77,16 @@ def test_card_has_the_configurations_and_their_sizes(built):
     assert not list(built.glob("*.py"))
 
 
-def test_card_names_licences_citations_and_faults(built):
+def test_card_names_licences_citations_faults_and_columns(built):
     card = (built / "README.md").read_text()
     for corpus in CORPORA.values():
         assert corpus.licence.name in card
         assert corpus.citation in card
-    assert "keep it private" in card
-    assert "1076_MTI_SAD_XX" in card
-    assert "TESS and SAVEE do not allow" in card
-    assert "`paper` shares speakers" in card
-    assert f"here are {len(published_names())} of their 12,162 clips" in card
-
-
-def test_split_proof_is_of_every_protocol(built):
-    proofs = json.loads((built / "split_proof.json").read_text())
-    assert set(proofs) == set(PROTOCOLS)
-    assert {name for name, proof in proofs.items() if not proof["speaker_disjoint"]} == {"paper"}
-    assert proofs["fold_0"]["overlaps"]["train/test"]["identical_samples"] == []
+    for column in schema().names:
+        assert f"\n| `{column}` | " in card
+    missing = f"contains {len(published_names())} of their 12,162 clips"
+    faults = ("1076_MTI_SAD_XX", "TESS and SAVEE do not allow", "keep it private", "`paper` shares speakers")
+    assert [text for text in (missing, *faults) if text not in card] == []
 
 
 def test_same_input_gives_the_same_bytes_wherever_it_lies(built, four, tmp_path):
@@ -109,14 +101,6 @@ def test_same_input_gives_the_same_bytes_wherever_it_lies(built, four, tmp_path)
     assert contents(again) == contents(built)
 
 
-def test_a_subset_builds_and_says_what_it_leaves_out(savee, tmp_path):
-    result = build_dataset(out=tmp_path / "out", savee=savee)
-    assert "speaker_independent" in result.report["protocols"]
-    assert "the data set holds no clip" in result.report["protocols_left_out"]["leave_out_ravdess"]
-    assert {row["clip_id"] for row in rows_of(result.folder)} == {f"savee/{it}_a01" for it in ("DC", "JE", "JK", "KL")}
-    assert front_matter(result.folder)["license"] == "other"
-
-
 def test_zip_files_give_what_their_folders_give(built, four, tmp_path):
     zips = {name: tmp_path / f"{name}.zip" for name in four}
     for name, folder in four.items():
@@ -126,13 +110,7 @@ def test_zip_files_give_what_their_folders_give(built, four, tmp_path):
             archive.writestr("__MACOSX/._x.wav", b"junk")
     result = build_dataset(out=tmp_path / "out", **zips)
     assert contents(result.folder) == contents(built)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "crema_d.zip",
-        "out",
-        "ravdess.zip",
-        "savee.zip",
-        "tess.zip",
-    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"out", *(f"{name}.zip" for name in four)}
 
 
 def test_zip_members_that_leave_the_folder_are_refused_and_listed(savee, tmp_path):
@@ -168,13 +146,17 @@ def test_a_damaged_zip_member_is_listed_and_a_damaged_zip_refused(savee, tmp_pat
     report = build_dataset(out=tmp_path / "out", savee=archive).report
     assert [(entry["file"], entry["reason"]) for entry in report["rejected"]] == [("DC_a01.wav", "unreadable")]
     archive.write_bytes(bytes(damaged[:-100]))
-    with pytest.raises(InputError, match="not a zip file, or cut off"):
+    with pytest.raises(InputError, match="not a zip file, or truncated"):
         build_dataset(out=tmp_path / "other", savee=archive)
     assert not (tmp_path / "other").exists()
 
 
-def test_strict_makes_any_finding_an_error(savee, tmp_path):
-    assert build_dataset(out=tmp_path / "fine", savee=savee, strict=True).report["clips"] == 4
+def test_a_subset_builds_and_strict_makes_any_finding_an_error(savee, tmp_path):
+    result = build_dataset(out=tmp_path / "fine", savee=savee, strict=True)
+    assert {row["clip_id"] for row in rows_of(result.folder)} == {f"savee/{it}_a01" for it in ("DC", "JE", "JK", "KL")}
+    assert "speaker_independent" in result.report["protocols"]
+    assert "leave_out_ravdess" in result.report["protocols_left_out"]
+    assert front_matter(result.folder)["license"] == "other"
     (savee / "DC/a02.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputError, match=r"savee/DC/a02.wav: lfs_pointer .* 1 findings in all"):
         build_dataset(out=tmp_path / "out", savee=savee, strict=True)
@@ -186,10 +168,11 @@ def test_strict_makes_any_finding_an_error(savee, tmp_path):
     [
         ({}, "no corpus is given"),
         ({"savee": "in", "label_scheme": "vote"}, "label_scheme 'vote' is unknown"),
-        ({"savee": "in", "label_scheme": "voice_vote"}, "CREMA-D's"),
+        ({"savee": "in", "label_scheme": "voice_vote"}, "need CREMA-D"),
         ({"savee": "in", "num_proc": 0}, "num_proc is 0"),
+        ({"crema_d": "in", "votes": "absent"}, "absent: no tabulatedVotes.csv there"),
         ({"savee": "absent"}, "does not exist"),
-        ({"tess": "in"}, "holds no clip of tess"),
+        ({"tess": "in"}, "no clip of tess"),
     ],
 )
 def test_bad_arguments_are_one_line_and_write_nothing(savee, tmp_path, monkeypatch, arguments, words):
@@ -201,10 +184,15 @@ def test_bad_arguments_are_one_line_and_write_nothing(savee, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_no_utf_8_is_reported(savee, tmp_path):
-    (savee / os.fsdecode(b"caf\xe9\n|.wav")).touch()
-    (finding,) = build_dataset(out=tmp_path / "out", savee=savee).report["rejected"]
-    assert (finding["file"], finding["reason"]) == ("caf\\udce9\n|.wav", "not_a_clip")
+def test_odd_file_names_are_shown_escaped(savee, tmp_path):
+    (savee / os.fsdecode(b"caf\xe9\n|\x1b[2J.wav")).touch()
+    shown = r"caf\udce9\n|\x1b[2J.wav"
+    result = build_dataset(out=tmp_path / "out", savee=savee)
+    (finding,) = result.report["rejected"]
+    assert (finding["file"], finding["reason"]) == (shown, "not_a_clip")
+    assert shown.replace("|", r"\|") in (result.folder / "build_report.md").read_text()
+    with pytest.raises(InputError, match=r"savee/caf\\udce9\\n\|\\x1b\[2J.wav: not_a_clip"):
+        build_dataset(out=tmp_path / "strict", savee=savee, strict=True)
 
 
 def test_votes_are_found_beside_the_audio_and_make_labels(tmp_path):
@@ -253,30 +241,16 @@ def test_table_2_exactly_over_the_manifest(shared):
 
     with gzip.open(shared / "manifest.csv.gz", "rt", newline="") as file:
         rows = list(csv.DictReader(file))
-    clips = [
-        CollectedClip(
-            clip := parse(row["path"]),
-            row["path"],
-            row["path"],
-            clip.emotion,
-            Inspection(
-                size=int(row["bytes"]),
-                sha256=row["sha256"],
-                pcm_sha1=row["pcm_sha1"],
-                frames=int(row["frames"]),
-                sampling_rate=int(row["sampling_rate"]),
-                rms=1.0,
-                provenance="original",
-                flags={},
-            ),
-            None,
-        )
-        for row in rows
-    ]
+    clips = []
+    for row in rows:
+        clip = parse(row["path"])
+        facts = (int(row["bytes"]), row["sha256"], row["pcm_sha1"], int(row["frames"]), int(row["sampling_rate"]))
+        inspection = Inspection(*facts, rms=1.0, provenance="original", flags={})
+        clips.append(CollectedClip(clip, row["path"], row["path"], clip.emotion, inspection, None))
     facts = report(Collection(tuple(CORPORA), tuple(clips), (), "intended"), list(PROTOCOLS), {})
     assert facts["counts"] == facts["table_2"]
     assert (facts["clips"], facts["missing"], facts["hours"]) == (12_162, [], 8.847)
-    assert " of " not in render_report(facts).split("## Where")[0].split("Table 2")[1]
+    assert " of " not in render_report(facts).split("## Provenance")[0].split("Table 2")[1]
 
 
 def test_command_line_builds_prints_and_fails_in_one_line(savee, tmp_path, capsys):
@@ -287,6 +261,6 @@ def test_command_line_builds_prints_and_fails_in_one_line(savee, tmp_path, capsy
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "out"), "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"] == 4
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "out")]) == 2
-    assert "holds an earlier build" in capsys.readouterr().err
+    assert "contains an earlier build" in capsys.readouterr().err
     assert main(["build", "--savee", str(savee), "--out", str(tmp_path / "x"), "--public"]) == 2
     assert "--push-to" in capsys.readouterr().err

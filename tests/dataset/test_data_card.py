@@ -17,8 +17,7 @@ def test_the_card_is_accepted_by_the_hub(built):
     assert validate(card, "dataset") == ([], [])
     data = front_matter(card)
     assert data["license"] == ["cc-by-nc-sa-4.0", "odbl", "cc-by-nc-nd-4.0", "other"]
-    assert data["size_categories"] == ["n<1K"]
-    assert data["language"] == ["en"]
+    assert (data["size_categories"], data["language"]) == (["n<1K"], ["en"])
 
 
 def test_its_snippets_run_as_printed(built, hub, tmp_path):
@@ -35,7 +34,7 @@ def test_its_snippets_run_as_printed(built, hub, tmp_path):
         assert hub.run(decoded, cwd=tmp_path).splitlines()[-1].startswith("torch.Size([1, ")
 
 
-def test_beside_the_files_the_place_is_the_one_thing_to_fill_in(built, capsys):
+def test_in_the_folder_only_its_path_has_to_be_filled_in(built, capsys):
     card = (built / "README.md").read_text()
     assert '`"USER/NAME"` stands for the path of this folder.' in card
     exec(snippets(card)[0].replace("USER/NAME", str(built)), {})

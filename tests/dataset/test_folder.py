@@ -194,7 +194,7 @@ def silent_header() -> bytes:
             b"<!DOCTYPE html><title>404</title>",
             "is not audio that soundfile reads (Format not recognised); download it again or remove it",
         ),
-        (silent_header(), "holds no samples; download it again or remove it"),
+        (silent_header(), "contains no samples; download it again or remove it"),
     ],
     ids=["empty", "pointer", "html", "no samples"],
 )

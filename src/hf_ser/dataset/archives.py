@@ -1,10 +1,10 @@
-"""The zip files that corpora come in, unpacked without trust in their contents."""
+"""Unpack the zip files in which the corpora are published, without trusting their contents."""
 
 import shutil
 import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
@@ -15,87 +15,45 @@ from hf_ser.errors import InputError
 
 __all__ = ["unpack"]
 
-# What a build reads of an archive beside its recordings.
-_TABLES = frozenset({".csv"})
+# Besides recordings, a build reads tables of votes.
+_WANTED = AUDIO_EXTENSIONS | OTHER_RECORDINGS | {".csv"}
 
 
 def unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
-    """Unpack the recordings and tables of a zip file into a folder.
+    """Unpack the recordings and tables of a zip file into a new folder, and return the members that were left out.
 
-    No member is written outside of the folder: absolute paths, `..` and links are refused, whatever the member
-    is called elsewhere. Members that cannot be read are left out.
-
-    Args:
-        archive: The zip file.
-        target: An existing, empty folder.
-        corpus: The corpus that it was given for.
-
-    Returns:
-        What was left out of the recordings.
+    Links, and members with an absolute path or `..` in their path, are left out, as are members that cannot be read.
 
     Raises:
-        InputError: The file is no zip file, is encrypted, or does not fit on the disk.
+        InputError: The file is not a zip file, or is encrypted.
     """
     rejected = []
+    target.mkdir(parents=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if _wanted(member)]
-            needed = sum(member.file_size for member in members if not _left_empty(_path(member)))
-            free = shutil.disk_usage(target).free
-            if needed > free:
-                raise InputError(f"{archive}: unpacked it takes {needed:,} bytes, and {target} has {free:,} left")
-            for member in tqdm(members, desc=f"Unpacking {archive.name}", unit="file", disable=None):
-                reason = _unsafe(member)
-                if reason:
-                    rejected.append(Finding(corpus, member.filename, None, "unsafe_path", reason))
+            for member in tqdm(opened.infolist(), desc=f"Unpacking {archive.name}", unit="file", disable=None):
+                path = PurePosixPath(member.filename.replace("\\", "/"))
+                hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
+                if member.is_dir() or hidden or path.suffix.lower() not in _WANTED:
                     continue
+                link = stat.S_ISLNK(member.external_attr >> 16)
+                if link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                    detail = "it is a link" if link else "its path leads out of the folder"
+                    rejected.append(Finding(corpus, member.filename, None, "unsafe_path", detail))
+                    continue
+                file = target / path
+                file.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    _write(opened, member, target)
+                    with opened.open(member) as source, file.open("wb") as sink:
+                        # A video is rejected by its name; its contents would only fill the disk.
+                        if path.suffix.lower() not in OTHER_RECORDINGS:
+                            shutil.copyfileobj(source, sink)
                 except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-                    rejected.append(
-                        Finding(corpus, member.filename, None, "unreadable", f"cannot be unpacked ({error})")
-                    )
+                    file.unlink(missing_ok=True)
+                    detail = f"cannot be unpacked ({error})"
+                    rejected.append(Finding(corpus, member.filename, None, "unreadable", detail))
     except zipfile.BadZipFile as error:
-        raise InputError(f"{archive}: not a zip file, or cut off; download it again, or give a folder") from error
+        raise InputError(f"{archive}: not a zip file, or truncated; download it again, or give a folder") from error
     except (RuntimeError, NotImplementedError) as error:
         raise InputError(f"{archive}: cannot be unpacked ({error}); unpack it yourself and give the folder") from error
     return rejected
-
-
-def _wanted(member: zipfile.ZipInfo) -> bool:
-    path = _path(member)
-    hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
-    return not member.is_dir() and not hidden and path.suffix.lower() in AUDIO_EXTENSIONS | OTHER_RECORDINGS | _TABLES
-
-
-def _path(member: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(member.filename.replace("\\", "/"))
-
-
-def _unsafe(member: zipfile.ZipInfo) -> str | None:
-    """Return why a member may not be written, or None."""
-    path = _path(member)
-    if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
-        return "its path leads out of the folder"
-    if stat.S_ISLNK(member.external_attr >> 16):
-        return "it is a link"
-    return None
-
-
-def _left_empty(path: PurePath) -> bool:
-    """Return whether a member is told by its name, as videos are: its contents would only fill the disk."""
-    return path.suffix.lower() in OTHER_RECORDINGS
-
-
-def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    file = target.joinpath(*_path(member).parts)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if _left_empty(file):
-        file.touch()
-        return
-    try:
-        with opened.open(member) as source, file.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise

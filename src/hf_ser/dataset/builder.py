@@ -1,4 +1,4 @@
-"""The eight-emotions data set as a `datasets` builder, for those who want it in the cache and not as a folder."""
+"""The eight-emotions data set as a `datasets` builder, which writes to the cache instead of a folder."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,32 +20,26 @@ __all__ = ["EightEmotions", "EightEmotionsConfig"]
 
 @dataclass
 class EightEmotionsConfig(datasets.BuilderConfig):  # type: ignore[misc]
-    """Which corpora are read and where CREMA-D's labels come from.
-
-    Attributes:
-        corpora: Names of the corpora; those that the folder does not hold are an error unless it is `all`.
-        label_scheme: As for `hf_ser.build_dataset`.
-        votes: CREMA-D's `tabulatedVotes.csv` or its folder; None looks beside the audio.
-    """
+    """The corpora to read (all must be there, except for `all`); `label_scheme` and `votes` as in `build_dataset`."""
 
     corpora: tuple[str, ...] = tuple(CORPORA)
     label_scheme: str = "intended"
     votes: str | None = None
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
-        """Name the cache after the files too: a folder that gained a clip is another data set."""
+        """Return a cache name that changes with the files: a folder with one more clip is another data set."""
         named: str = super().create_config_id(config_kwargs, custom_features)
         if not self.data_dir:
             return named
         seen = hashlib.sha256()
         for path, _ in discover(self.data_dir).found:
             status = path.stat()
-            seen.update(f"{path}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+            seen.update(f"{path}:{status.st_size}:{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return f"{named}-{seen.hexdigest()[:16]}"
 
 
 class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """The four corpora of a folder with one set of columns, as one split `train` (see `hf_ser.dataset.splits`).
+    """The corpora in a folder with one set of columns, as one split `train` (see `hf_ser.dataset.splits`).
 
     It yields Arrow tables with the bytes of the files, so that neither torchcodec nor FFmpeg is needed.
 
@@ -56,11 +50,8 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     BUILDER_CONFIG_CLASS = EightEmotionsConfig
     BUILDER_CONFIGS = (
-        EightEmotionsConfig(name="all", description="all corpora that the folder holds"),
-        *(
-            EightEmotionsConfig(name=name, description=corpus.title, corpora=(name,))
-            for name, corpus in CORPORA.items()
-        ),
+        EightEmotionsConfig(name="all", description="all corpora in the folder"),
+        *(EightEmotionsConfig(name=name, description=it.title, corpora=(name,)) for name, it in CORPORA.items()),
     )
     DEFAULT_CONFIG_NAME = "all"
 
@@ -74,11 +65,11 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         folder = self.config.data_dir
         if not folder:
-            raise InputError("the builder has no data_dir; give the folder that holds the corpora")
+            raise InputError("the builder has no data_dir; give the folder that contains the corpora")
         present = {clip.corpus for _, clip in discover(folder).found}
         wanted = [name for name in self.config.corpora if name in present or self.config.name != "all"]
         if not wanted:
-            raise InputError(f"folder {folder} holds no clip of {', '.join(self.config.corpora)}")
+            raise InputError(f"folder {folder} contains no clip of {', '.join(self.config.corpora)}")
         table = self.config.votes or find_votes(folder)
         collection = collect(
             dict.fromkeys(wanted, Path(folder)),

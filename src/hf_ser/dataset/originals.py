@@ -1,42 +1,31 @@
-"""What is known of the 12,162 published files: their digests, lengths and levels, without their audio."""
+"""The list of the 12,162 published files: their digests, lengths and levels, without their audio."""
 
 import lzma
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["Original", "Originals", "Provenance", "originals"]
+__all__ = ["Original", "Originals", "Provenance", "level", "originals"]
 
 SHA256_DIGITS: Final = 24
-"""Leading hexadecimal digits of a file's SHA-256 that the list holds; 96 bits tell any two files apart."""
+"""Number of hexadecimal digits of a file's SHA-256 that the list keeps."""
 
 PCM_DIGITS: Final = 16
-"""Leading hexadecimal digits of the SHA-1 of the samples that the list holds."""
+"""Number of hexadecimal digits of the SHA-1 of the samples that the list keeps."""
 
 Provenance: TypeAlias = Literal["original", "re_encoded", "unknown"]
 
-# A lossy copy at another rate keeps its length to a frame of its codec, and loses what lay above half its rate:
-# 2.6 dB at most over the corpora as 16 kHz Opus.
+# A lossy copy keeps its length up to one codec frame and loses the upper band: at most 2.6 dB as 16 kHz Opus.
 _LENGTH_TOLERANCE_SECONDS: Final = 0.05
 _LEVEL_LOSS_DB: Final = 4.0
 _LEVEL_GAIN_DB: Final = 1.0
 
 
 class Original(NamedTuple):
-    """A published file.
-
-    Attributes:
-        clip_id: As in `hf_ser.corpora.Clip`.
-        sha256: First `SHA256_DIGITS` of the file's SHA-256.
-        pcm_sha1: First `PCM_DIGITS` of the SHA-1 of its samples, as 16-bit integers, channels interleaved.
-        frames: Number of samples of each channel.
-        sampling_rate: In hz.
-        rms: Root mean square over all samples, on the scale of 16-bit integers.
-        clipped: Whether a sample is at full scale.
-    """
+    """A published file: digests cut to the digits above, samples per channel, rate in Hz, RMS of 16-bit samples."""
 
     clip_id: str
     sha256: str
@@ -47,46 +36,28 @@ class Original(NamedTuple):
     clipped: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Originals:
-    """The published files.
+    """All published files, by `clip_id` and by the first digits of their SHA-256 (corpora repeat some files)."""
 
-    Attributes:
-        by_clip_id: Every published file.
-        by_sha256: The published files with a digest, by its first digits: several where the corpus repeats one.
-    """
-
-    by_clip_id: Mapping[str, Original] = field(repr=False)
-    by_sha256: Mapping[str, tuple[Original, ...]] = field(repr=False)
+    by_clip_id: Mapping[str, Original]
+    by_sha256: Mapping[str, tuple[Original, ...]]
 
     def with_digest(self, sha256: str) -> tuple[Original, ...]:
-        """Return the published files whose bytes have this digest, in hexadecimal."""
+        """Return the published files with this SHA-256 (hexadecimal)."""
         return self.by_sha256.get(sha256[:SHA256_DIGITS], ())
 
     def is_copy(self, clip_id: str, *, duration: float, level_db: float) -> bool:
-        """Return whether audio that is no published file is a copy of the clip whose name it bears.
-
-        It is where it has the original's length and level, as a lossless copy and a lossy one at any sampling
-        rate have.
-
-        Args:
-            clip_id: What the file's name says.
-            duration: In seconds.
-            level_db: Root mean square against full scale, in dB; -inf for silence.
-        """
+        """Return whether audio has the length (in seconds) and the level of a published clip, as copies of it have."""
         original = self.by_clip_id.get(clip_id)
-        if original is None:
-            return False
-        if abs(duration - original.frames / original.sampling_rate) > _LENGTH_TOLERANCE_SECONDS:
+        if original is None or abs(duration - original.frames / original.sampling_rate) > _LENGTH_TOLERANCE_SECONDS:
             return False
         published = level(original.rms)
-        if published == level_db:
-            return True
-        return -_LEVEL_LOSS_DB <= level_db - published <= _LEVEL_GAIN_DB
+        return published == level_db or -_LEVEL_LOSS_DB <= level_db - published <= _LEVEL_GAIN_DB
 
 
 def level(rms: float) -> float:
-    """Return a root mean square on the scale of 16-bit integers in dB against full scale.
+    """Return the level in dB relative to full scale of a root mean square of 16-bit integers.
 
     Example:
         >>> level(32768.0), round(level(327.68)), level(0.0)
@@ -97,7 +68,7 @@ def level(rms: float) -> float:
 
 @cache
 def originals() -> Originals:
-    """Return the list of the published files that this package ships.
+    """Return the list of published files that this package contains.
 
     Example:
         >>> original = originals().by_clip_id["ravdess/03-01-03-01-02-01-07"]

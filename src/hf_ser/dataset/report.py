@@ -1,53 +1,63 @@
-"""What a build found: counts beside the paper's Table 2, and every file with something wrong."""
+"""The report of a build: counts compared with the paper's Table 2, and every file with something wrong."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any, Final
+
+from jinja2 import Environment, StrictUndefined
 
 from hf_ser._version import __version__
 from hf_ser.corpora import CORPORA
-from hf_ser.dataset.collection import Collection, Finding
+from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.originals import originals
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
-__all__ = ["REASONS", "render_report", "report"]
+__all__ = ["REASONS", "count_table", "printable", "render", "render_report", "report"]
 
 REASONS: Final[Mapping[str, str]] = {
-    "lfs_pointer": "a Git LFS pointer in the place of audio",
-    "unreadable": "not audio that can be read, or empty",
+    "lfs_pointer": "a Git LFS pointer instead of audio",
+    "unreadable": "empty, or not audio that can be read",
     "second_copy": "a further copy of a clip, such as in a nested second copy of the corpus",
     "song_or_video": "a song or video recording of RAVDESS",
-    "not_a_clip": "a recording whose name is that of no clip",
-    "other_corpus": "a clip of a corpus other than the one that the folder was given for",
+    "not_a_clip": "a recording whose name is not that of a clip",
+    "other_corpus": "a clip of another corpus than the one that the folder was given for",
     "unsafe_path": "a member of a zip file whose path leads out of its folder, or a link",
-    "no_votes": "a CREMA-D clip without votes, under a label scheme by votes",
-    "vote_tie": "a CREMA-D clip whose votes are tied, under a label scheme by votes",
+    "no_votes": "a CREMA-D clip without votes, under a label scheme that uses votes",
+    "vote_tie": "a CREMA-D clip whose votes are tied, under a label scheme that uses votes",
     **FLAGS,
 }
-"""The reasons for which a file is rejected or flagged, each with what it means."""
+"""The reasons for which a file is rejected or flagged, each with its meaning."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text with escapes instead of control characters and undecodable bytes, as file names can have.
+
+    Example:
+        >>> print(printable("cafe\udce9\n\x1b[2J.wav"))
+        cafe\udce9\n\x1b[2J.wav
+    """
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
 
 
 def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[str, str]) -> dict[str, Any]:
-    """Return the report of a build in types that JSON knows.
-
-    Args:
-        collection: The clips and findings.
-        protocols: The protocols that the data set has configurations for.
-        left_out: Why it has none for the others.
-    """
+    """Return the report of a build as JSON types; `left_out` says why the data set lacks the other protocols."""
     counts = {name: dict.fromkeys(EMOTIONS, 0) for name in collection.corpora}
     provenance = {name: {"original": 0, "re_encoded": 0, "unknown": 0} for name in collection.corpora}
     for entry in collection.clips:
         counts[entry.clip.corpus][entry.emotion] += 1
         provenance[entry.clip.corpus][entry.inspection.provenance] += 1
+    published = (clip_id for clip_id in originals().by_clip_id if clip_id.partition("/")[0] in collection.corpora)
     present = {entry.clip.clip_id for entry in collection.clips}
-    missing = [
-        clip_id
-        for clip_id in originals().by_clip_id
-        if clip_id.partition("/")[0] in collection.corpora and clip_id not in present
-    ]
+    findings = {
+        kind: [
+            entry._asdict() | {"file": printable(entry.file), "detail": printable(entry.detail)}
+            for entry in getattr(collection, kind)
+        ]
+        for kind in ("rejected", "flagged")
+    }
     return {
         "hf_ser": __version__,
         "label_scheme": collection.label_scheme,
@@ -56,9 +66,8 @@ def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[s
         "counts": counts,
         "table_2": {name: dict.fromkeys(EMOTIONS, 0) | dict(CORPORA[name].counts) for name in collection.corpora},
         "provenance": provenance,
-        "rejected": [finding._asdict() for finding in collection.rejected],
-        "flagged": [finding._asdict() for finding in collection.flagged],
-        "missing": missing,
+        **findings,
+        "missing": [clip_id for clip_id in published if clip_id not in present],
         "protocols": list(protocols),
         "protocols_left_out": dict(left_out),
     }
@@ -66,45 +75,23 @@ def report(collection: Collection, protocols: Sequence[str], left_out: Mapping[s
 
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
-    blocks = [
-        "# Build report",
-        f"{facts['clips']:,} clips, {facts['hours']:.2f} hours; label scheme `{facts['label_scheme']}`; "
-        f"written by hf_ser {facts['hf_ser']}.",
-        "## Clips by corpus and emotion, beside the paper's Table 2",
-        _counts(facts),
-    ]
-    if facts["label_scheme"] != "intended":
-        blocks.append("Table 2 counts intended emotions; under this label scheme CREMA-D's counts differ from it.")
-    blocks += [
-        "## Where the files come from",
-        "`original`: the bytes of a published file, by SHA-256. `re_encoded`: the same samples in other bytes, or the "
-        "original's length and level. `unknown`: neither.",
-        markdown_table(
-            ["corpus", "original", "re_encoded", "unknown", "missing"],
-            [
-                [name, *(f"{number:,}" for number in origins.values()), f"{_missing(facts, name):,}"]
-                for name, origins in facts["provenance"].items()
-            ],
-            numbers=False,
-        ),
-    ]
-    for title, key, meaning in (
-        ("Rejected", "rejected", "These files are not in the data set."),
-        ("Flagged", "flagged", "These clips are in the data set, with the reason in the column `flags`."),
-    ):
-        findings = [Finding(**entry) for entry in facts[key]]
-        blocks += [f"## {title}: {len(findings):,}", meaning if findings else "None.", *_findings(findings)]
-    if facts["protocols_left_out"]:
-        blocks.append("## Protocols without a configuration")
-        blocks.append("\n".join(f"- `{name}`: {reason}" for name, reason in facts["protocols_left_out"].items()))
-    return "\n\n".join(blocks) + "\n"
+    missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
+    tables = {"count_table": count_table(facts), "reasons": REASONS, "finding_table": _finding_table}
+    return render("build_report.md", **facts, **tables, missing_clips=missing)
 
 
-def _missing(facts: Mapping[str, Any], corpus: str) -> int:
-    return sum(clip_id.startswith(f"{corpus}/") for clip_id in facts["missing"])
+def render(template: str, **values: Any) -> str:
+    """Return a Markdown template of this package, filled in."""
+    text = resources.files("hf_ser").joinpath("templates", template).read_text(encoding="utf-8")
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(text).render(**values)
 
 
-def _counts(facts: Mapping[str, Any]) -> str:
+def count_table(facts: Mapping[str, Any]) -> str:
+    """Return a Markdown table of the clips by corpus and emotion, such as `4 of 60` where clips are missing."""
+
     def cell(found: int, published: int) -> str:
         return f"{found:,}" if found == published else f"{found:,} of {published:,}"
 
@@ -113,14 +100,9 @@ def _counts(facts: Mapping[str, Any]) -> str:
         published = facts["table_2"][name]
         cells = [cell(counts[emotion], published[emotion]) for emotion in EMOTIONS]
         rows.append([name, *cells, cell(sum(counts.values()), sum(published.values()))])
-    return markdown_table(["corpus", *EMOTIONS, "all"], rows, numbers=False)
+    return markdown_table(["corpus", *EMOTIONS, "all"], rows)
 
 
-def _findings(findings: Sequence[Finding]) -> list[str]:
-    if not findings:
-        return []
-    tally = Counter(finding.reason for finding in findings)
-    summary = [[f"`{reason}`", f"{number:,}", REASONS[reason]] for reason, number in sorted(tally.items())]
-    blocks = [markdown_table(["reason", "files", "meaning"], summary, numbers=False)]
-    listed = [[f"`{entry.file}`", entry.corpus, f"`{entry.reason}`", entry.detail] for entry in findings]
-    return [*blocks, markdown_table(["file", "corpus", "reason", "what was found"], listed, numbers=False)]
+def _finding_table(findings: Sequence[Mapping[str, str]]) -> str:
+    rows = [[f"`{it['file']}`", it["corpus"], f"`{it['reason']}`", it["detail"]] for it in findings]
+    return markdown_table(["file", "corpus", "reason", "what was found"], rows, numbers=False)

@@ -1,4 +1,4 @@
-"""What people heard and saw in the clips of CREMA-D: the votes by emotion, and the label that they give."""
+"""CREMA-D's perceptual votes: how many people chose each emotion for a clip, and the label that follows."""
 
 import csv
 import os
@@ -9,30 +9,24 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from hf_ser.errors import InputError
 
-__all__ = ["LABEL_SCHEMES", "LabelScheme", "Votes", "find_votes", "read_votes", "voted_emotion"]
+__all__ = ["LABEL_SCHEMES", "VOTE_LABELS", "LabelScheme", "Votes", "find_votes", "read_votes", "voted_emotion"]
 
 LabelScheme: TypeAlias = Literal["intended", "voice_vote", "multimodal_vote"]
 
 LABEL_SCHEMES: Final[tuple[LabelScheme, ...]] = get_args(LabelScheme)
-"""Where CREMA-D's labels come from: what the actor was asked for, or what people perceived."""
+"""Sources of CREMA-D's labels: the emotion that the actor was asked for, or the one that people perceived."""
 
 VOTE_LABELS: Final = ("angry", "disgust", "fear", "happy", "neutral", "sad")
-"""The emotions that people could vote for."""
+"""The emotions that people could choose."""
 
 _FILE: Final = "tabulatedVotes.csv"
-# The row numbers of the published table begin with the way of presentation.
+# The first digit of a row's number says how the clip was presented.
 _PRESENTATIONS: Final = {"1": "voice", "2": "face", "3": "multimodal"}
 
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """Number of people by the emotion they chose, for each way of presenting a clip.
-
-    Attributes:
-        voice: Those who only heard the clip.
-        face: Those who only saw it.
-        multimodal: Those who heard and saw it.
-    """
+    """Number of people by the emotion they chose: after hearing, seeing, or hearing and seeing the clip."""
 
     voice: Mapping[str, int]
     face: Mapping[str, int]
@@ -40,7 +34,7 @@ class Votes:
 
 
 def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, str]:
-    """Return the emotion with the most votes, or None for a tie; and the emotions in the lead with their votes.
+    """Return the emotion with the most votes (None for a tie), and the leading emotions with their votes.
 
     Example:
         >>> voice = dict.fromkeys(VOTE_LABELS, 0) | {"neutral": 5, "sad": 5}
@@ -52,14 +46,11 @@ def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, 
     counts = votes.voice if label_scheme == "voice_vote" else votes.multimodal
     most = max(counts.values())
     leaders = [emotion for emotion, number in counts.items() if number == most]
-    shown = ", ".join(f"{emotion} {most}" for emotion in leaders)
-    return (leaders[0] if len(leaders) == 1 else None), shown
+    return (leaders[0] if len(leaders) == 1 else None), ", ".join(f"{emotion} {most}" for emotion in leaders)
 
 
 def find_votes(folder: str | os.PathLike[str]) -> Path | None:
-    """Return the table of votes that lies with a copy of CREMA-D, or None.
-
-    Looked for in the folder, its `processedResults` and those of the folder above, as in the published tree.
+    """Return the table of votes in a folder, in its `processedResults` or in the one next to it; None without one.
 
     Example:
         >>> import tempfile
@@ -67,17 +58,12 @@ def find_votes(folder: str | os.PathLike[str]) -> Path | None:
         True
     """
     top = Path(folder).resolve()
-    for place in (top, top / "processedResults", top.parent / "processedResults"):
-        if (place / _FILE).is_file():
-            return place / _FILE
-    return None
+    places = (top, top / "processedResults", top.parent / "processedResults")
+    return next((place / _FILE for place in places if (place / _FILE).is_file()), None)
 
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
-    r"""Return CREMA-D's votes by `clip_id`.
-
-    Args:
-        path: The published `tabulatedVotes.csv`, or a folder that it lies in.
+    r"""Return CREMA-D's votes by `clip_id`, from the published `tabulatedVotes.csv` or a folder that contains it.
 
     Raises:
         InputError: There is no such table, or it is not the published one.
@@ -90,22 +76,16 @@ def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
         >>> read_votes(folder)["crema_d/1001_IEO_NEU_XX"].voice["neutral"]
         10
     """
-    file = Path(path)
-    if file.is_dir():
-        found = find_votes(file)
-        if found is None:
-            raise InputError(f"folder {file} holds no {_FILE}; give CREMA-D's folder processedResults")
-        file = found
-    elif not file.is_file():
-        raise InputError(f"{file}: no such file or folder; give CREMA-D's folder processedResults")
+    file = find_votes(path) if Path(path).is_dir() else Path(path)
+    if file is None or not file.is_file():
+        raise InputError(f"{path}: no {_FILE} there; give CREMA-D's folder processedResults")
     tables: dict[str, dict[str, dict[str, int]]] = {way: {} for way in _PRESENTATIONS.values()}
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                clip_id = f"crema_d/{row['fileName']}"
                 counts = {label: int(row[label[0].upper()]) for label in VOTE_LABELS}
-                tables[_PRESENTATIONS[row[""][:1]]][clip_id] = counts
+                tables[_PRESENTATIONS[row[""][:1]]][f"crema_d/{row['fileName']}"] = counts
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{file}: not CREMA-D's table of votes; download processedResults/{_FILE} again") from error
-    whole = set.intersection(*(set(table) for table in tables.values()))
-    return {clip_id: Votes(*(tables[way][clip_id] for way in _PRESENTATIONS.values())) for clip_id in sorted(whole)}
+    complete = set.intersection(*(set(table) for table in tables.values()))
+    return {clip_id: Votes(*(tables[way][clip_id] for way in _PRESENTATIONS.values())) for clip_id in sorted(complete)}
