@@ -42,6 +42,7 @@ def test_the_folder_holds_all_that_was_promised(name, finished, encoder):
     assert run["best"]["validation_uar"] == max(entry["uar"] for entry in run["history"])
     assert run["model"]["trainable_parameters"] > 0
     assert run["model"]["name"] == encoder().name
+    assert len(run["model"].get("base_digest", "")) == (0 if name == "full" else 64)
     assert run["seconds"]["total"] > 0
     assert run["stopped"] == "all 8 steps are done"
     assert run["peak_memory_bytes"]["host"] > 1e8

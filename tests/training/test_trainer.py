@@ -42,7 +42,7 @@ def batch(rows):
 
 
 def loss_of(trainer, inputs, clips):
-    return float(trainer.compute_loss(trainer.model, dict(inputs), num_items_in_batch=torch.tensor(clips)))
+    return trainer.compute_loss(trainer.model, dict(inputs), num_items_in_batch=torch.tensor(clips)).item()
 
 
 def test_batches_of_any_sizes_sum_to_the_weighted_mean_over_the_clips_of_a_step(trainer):
@@ -154,3 +154,13 @@ def test_the_batch_size_is_found_where_the_user_asks_for_it(toy, encoder, tmp_pa
     result = train(toy, encoder, tmp_path / "out", auto_find_batch_size=True, num_train_epochs=1)
     assert sizes == [8, *[4] * 8] or set(sizes[-8:]) <= {3, 4}
     assert result.run["steps"] >= 8
+
+
+@pytest.mark.parametrize("chosen", ["full", "lora_qkv", "lora_classifier"])
+def test_gradient_checkpointing_learns_the_same(chosen, toy, encoder, tmp_path):
+    runs = [
+        train(toy, encoder, tmp_path / str(on), chosen, num_train_epochs=1, gradient_checkpointing=on)
+        for on in (False, True)
+    ]
+    losses = [result.run["history"][0]["loss"] for result in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

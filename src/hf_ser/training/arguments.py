@@ -137,6 +137,8 @@ def for_this_job(arguments: TrainingArguments, chosen: Recipe, checkpoints: Path
         ours.dataloader_num_workers = 0
         ours.dataloader_prefetch_factor = None
         ours.dataloader_persistent_workers = False
+        # There are no activations to save: the encoder is not part of a step.
+        ours.activation_checkpointing = ours.gradient_checkpointing = False
     return ours
 
 

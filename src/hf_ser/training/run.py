@@ -296,6 +296,8 @@ def _finish(
     with _clock(seconds, "evaluation"):
         judged = {part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")}
     metrics = {"labels": list(source.labels)} | {part: dict(found.results[part]) for part, found in judged.items()}
+    if job.chosen.lora:
+        run["model"]["base_digest"] = json.loads((staged / "config.json").read_text())["hf_ser_base_digest"]
     run["probe"] = {"clips": PROBE, "logits": logits}
     run["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
     run["peak_memory_bytes"] = peak_memory_bytes()
