@@ -22,9 +22,7 @@ def test_what_was_evaluated_in_batches_comes_back_one_by_one(case, toy, encoder,
     arguments = training_arguments(
         chosen, tmp_path, max_steps=2, per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True
     )
-    result = finetune(
-        encoder(architecture, **changes), toy, recipe=chosen, args=arguments, output_dir=tmp_path / "out"
-    )
+    result = finetune(encoder(architecture, **changes), toy, recipe=chosen, args=arguments, output_dir=tmp_path / "out")
     classifier = load(tmp_path / "out")
     assert classifier.segment_seconds == 0.45
     written = result.predictions.set_index("clip_id")

@@ -18,7 +18,9 @@ def test_what_was_left_at_the_defaults_of_transformers_comes_from_the_recipe(tmp
     assert taken.weight_decay == 0.5
     assert given.learning_rate == 5e-5
     (line,) = caplog.messages
-    assert line.startswith("arguments left at their defaults take the values of recipe 'lora_qkv': learning_rate 0.0005")
+    assert line.startswith(
+        "arguments left at their defaults take the values of recipe 'lora_qkv': learning_rate 0.0005"
+    )
     assert "weight_decay" not in line
 
 
@@ -73,6 +75,7 @@ def test_the_papers_setting_is_the_papers(name, tmp_path):
     assert (chosen.learning_rate_scale, chosen.patience, chosen.encoder_settings) == ({}, None, {})
     assert (chosen.trains, chosen.lora) == (recipe(name).trains, recipe(name).lora)
     expected = {
+        "per_device_train_batch_size": recipe(name).batch_size,
         "learning_rate": 1e-5, "num_train_epochs": 50, "weight_decay": 0.0, "warmup_steps": 0, "max_grad_norm": 0.0,
         "label_smoothing_factor": 0.0, "gradient_accumulation_steps": 1, "adam_beta1": 0.9, "adam_beta2": 0.999,
         "adam_epsilon": 1e-8, "max_steps": -1,

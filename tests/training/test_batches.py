@@ -29,7 +29,9 @@ def test_every_item_comes_once_and_little_is_padding():
         assert {key[0] for key in keys} == {epoch}
         indices = [index for _, index in keys]
         assert sorted(indices) == list(range(len(LENGTHS)))
-        assert padding_share(LENGTHS, batches_of(indices, 16)) < 0.05
+        assert padding_share(LENGTHS, batches_of(indices, 16)) < 0.12
+    many = np.random.default_rng(0).lognormal(10.5, 0.4, size=8003).astype(int)
+    assert padding_share(many, batches_of([index for _, index in order(lengths=many)], 16)) < 0.04
     random = batches_of(np.random.default_rng(0).permutation(len(LENGTHS)), 16)
     assert padding_share(LENGTHS, random) > 0.3
 

@@ -42,6 +42,7 @@ def test_the_folder_holds_all_that_was_promised(name, finished, encoder):
     assert run["best"]["validation_uar"] == max(entry["uar"] for entry in run["history"])
     assert run["model"]["trainable_parameters"] > 0
     assert run["model"]["name"] == encoder().name
+    assert len(run["model"].get("base_digest", "")) == (0 if name == "full" else 64)
     assert run["seconds"]["total"] > 0
     assert run["stopped"] == "all 8 steps are done"
     assert run["peak_memory_bytes"]["host"] > 1e8
@@ -125,15 +126,14 @@ def test_the_plan_comes_first_and_the_next_command_last(toy, encoder, tmp_path, 
     assert "{" not in printed.err
 
 
-def test_a_small_validation_part_is_warned_of(toy, encoder, tmp_path, caplog):
+def test_a_small_validation_part_is_warned_of(toy, encoder, tmp_path, caplog, monkeypatch):
     from datasets import DatasetDict
 
     small = DatasetDict({**toy, "validation": toy["validation"].select(range(5))})
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hf_ser.training.run.plan", _interrupt)
-        finetune(
-            encoder(), small, output_dir=tmp_path / "out", recipe="lora_classifier", args=arguments("full", tmp_path)
-        )
+    monkeypatch.setattr("hf_ser.training.run.plan", _interrupt)
+    options = {"recipe": "lora_classifier", "args": arguments("full", tmp_path)}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(encoder(), small, output_dir=tmp_path / "out", **options)
     assert "the validation part has 5 clips, only 1 speaker and no clip of neutral, sad, surprise" in caplog.text
     assert not (tmp_path / "out").exists()
 
@@ -144,11 +144,12 @@ def _interrupt(*_, **__):
 
 def test_an_interrupted_run_says_how_to_go_on(toy, encoder, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("hf_ser.training.run._finish", _interrupt)
+    monkeypatch.setattr("sys.argv", ["/bin/hf-ser", "finetune", "--model", "m", "--overwrite"])
     with pytest.raises(KeyboardInterrupt):
         finetune(
             encoder(), toy, recipe="lora_classifier", output_dir=tmp_path, args=arguments("lora_classifier", tmp_path)
         )
-    assert "interrupted; give the same command with --resume (resume=True) to continue" in caplog.text
+    assert "interrupted; continue by: hf-ser finetune --model m --resume" in caplog.text
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(toy, encoder, tmp_path):

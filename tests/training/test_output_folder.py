@@ -96,16 +96,16 @@ def test_a_full_disk_is_one_line_and_the_partial_checkpoint_is_removed(tmp_path,
 
 
 def test_a_run_is_resumed_as_it_was_or_with_more_steps(tmp_path):
-    settings = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 1, "max_steps": 40}}
+    settings = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 1, "max_steps": 40}, "processes": 1}
     with pytest.raises(KeyboardInterrupt):
         fail(OutputFolder(tmp_path / "out"), KeyboardInterrupt(), checkpoint=True, settings=settings)
     with pytest.raises(InputError, match="unfinished run; give resume"):
         OutputFolder(tmp_path / "out")
-    changed = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 2, "max_steps": 30}}
+    changed = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 2, "max_steps": 30}, "processes": 1}
     with pytest.raises(InputError) as caught, OutputFolder(tmp_path / "out", resume=True).claimed(changed):
         pass
     assert "arguments.max_steps was 40 and is now 30; arguments.seed was 1 and is now 2;" in str(caught.value)
-    more = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 1, "max_steps": 60}}
+    more = {"recipe": {"name": "full", "lora": {}}, "arguments": {"seed": 1, "max_steps": 60}, "processes": 1}
     with OutputFolder(tmp_path / "out", resume=True).claimed(more):
         assert json.loads((tmp_path / "out" / "checkpoints" / "settings.json").read_text()) == more
     other = {**more, "processes": 2}

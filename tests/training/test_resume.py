@@ -46,6 +46,14 @@ def interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
+def interrupted(monkeypatch, place, name, replacement, *arguments, **options):
+    """Start a run that ends by Ctrl-C."""
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, replacement)
+        with pytest.raises(KeyboardInterrupt):
+            run(*arguments, **options)
+
+
 def same(one, other, name):
     assert one.metrics == other.metrics
     assert one.run["history"] == other.run["history"]
@@ -81,9 +89,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(name, toy, encoder, tmp_path
 def test_an_interrupted_run_goes_on_from_the_epoch_before(name, step, toy, encoder, tmp_path, monkeypatch):
     epochs = {"num_train_epochs": 3}
     whole = run(RECIPES[name], toy, encoder(), tmp_path / "whole", steps=epochs)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(EmotionTrainer, "training_step", end_at(step, interrupt))
-        run(RECIPES[name], toy, encoder(), tmp_path / "out", steps=epochs)
+    ending, out = end_at(step, interrupt), tmp_path / "out"
+    interrupted(monkeypatch, EmotionTrainer, "training_step", ending, RECIPES[name], toy, encoder(), out, steps=epochs)
     resumed = run(RECIPES[name], toy, encoder(), tmp_path / "out", steps=epochs, resume=True)
     same(resumed, whole, name)
 
@@ -95,9 +102,7 @@ def test_a_run_killed_after_its_last_step_trains_no_further(patience, toy, encod
     steps = {"max_steps": 9, "eval_strategy": "steps", "eval_steps": 3}
     whole = run(chosen, toy, encoder(), tmp_path / "whole", steps=steps)
     assert whole.run["steps"] == (6 if patience else 9)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_module, "_finish", interrupt)
-        run(chosen, toy, encoder(), tmp_path / "out", steps=steps)
+    interrupted(monkeypatch, run_module, "_finish", interrupt, chosen, toy, encoder(), tmp_path / "out", steps=steps)
     resumed = run(chosen, toy, encoder(), tmp_path / "out", steps=steps, resume=True)
     same(resumed, whole, "lora_classifier")
     assert resumed.run["stopped"] == (
@@ -108,9 +113,7 @@ def test_a_run_killed_after_its_last_step_trains_no_further(patience, toy, encod
 def test_more_steps_may_be_given(toy, encoder, tmp_path, monkeypatch):
     chosen = recipe("lora_classifier")
     few = {"max_steps": 4, "eval_strategy": "steps", "eval_steps": 2, "lr_scheduler_type": "constant"}
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_module, "_finish", interrupt)
-        run(chosen, toy, encoder(), tmp_path / "out", steps=few)
+    interrupted(monkeypatch, run_module, "_finish", interrupt, chosen, toy, encoder(), tmp_path / "out", steps=few)
     resumed = run(chosen, toy, encoder(), tmp_path / "out", steps={**few, "max_steps": 8}, resume=True)
     whole = run(chosen, toy, encoder(), tmp_path / "whole", steps={**few, "max_steps": 8})
     same(resumed, whole, "lora_classifier")
@@ -120,9 +123,8 @@ def test_more_steps_may_be_given(toy, encoder, tmp_path, monkeypatch):
 def test_the_start_is_read_back_and_not_computed_again(toy, encoder, tmp_path, monkeypatch):
     from hf_ser.training import setup
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(EmotionTrainer, "training_step", end_at(5, interrupt))
-        run(RECIPES["full"], toy, encoder(), tmp_path / "out")
+    ending, out = end_at(5, interrupt), tmp_path / "out"
+    interrupted(monkeypatch, EmotionTrainer, "training_step", ending, RECIPES["full"], toy, encoder(), out)
     start = tmp_path / "out" / "checkpoints" / "start.safetensors"
     assert start.is_file()
     monkeypatch.setattr(setup, "pooled_states", interrupt)

@@ -20,17 +20,8 @@ __all__ = ["PAPER_ARGUMENTS", "for_this_job", "training_arguments"]
 
 logger = logging.getLogger(__name__)
 
-PAPER_ARGUMENTS: Final[dict[str, Any]] = {
-    "learning_rate": 1e-5,
-    "num_train_epochs": 50,
-    "optim": "adamw_torch",
-    "weight_decay": 0.0,
-    "max_grad_norm": 0.0,
-    "warmup_steps": 0,
-    "lr_scheduler_type": "constant",
-    "per_device_train_batch_size": 16,
-}
-"""The paper's training: Adam (AdamW without decay is Adam), 1e-5, 50 epochs; the paper does not name a batch size."""
+PAPER_ARGUMENTS: Final[dict[str, Any]] = {"optim": "adamw_torch", "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
+"""What the paper trains by beside `paper_recipe`: Adam (AdamW without decay is Adam) at a constant rate."""
 
 _RECIPE_MARK: Final = "hf_ser_recipe"
 """Attribute of the arguments that `training_arguments` made; the recipe's values are in them already."""
@@ -107,7 +98,9 @@ def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
         if key != "report_to" and getattr(arguments, key) == getattr(stock, key) != value
     }
     if taken:
-        shown = ", ".join(f"{key} {value}" for key, value in taken.items() if key not in ("ddp_timeout", "save_strategy"))
+        shown = ", ".join(
+            f"{key} {value}" for key, value in taken.items() if key not in ("ddp_timeout", "save_strategy")
+        )
         logger.info("arguments left at their defaults take the values of recipe '%s': %s", chosen.name, shown)
     return dataclasses.replace(arguments, **taken)
 
@@ -117,11 +110,6 @@ def for_this_job(arguments: TrainingArguments, chosen: Recipe, checkpoints: Path
 
     The best checkpoint is chosen by UAR on the validation part. Evaluation and saving therefore happen together,
     once per epoch where the arguments say never.
-
-    Args:
-        arguments: As the user gave them; not changed.
-        chosen: The recipe; its values replace what foreign arguments leave at the defaults of `transformers`.
-        checkpoints: Where the Trainer saves.
 
     Raises:
         InputError: The arguments ask for something that this job does not do.
@@ -149,6 +137,8 @@ def for_this_job(arguments: TrainingArguments, chosen: Recipe, checkpoints: Path
         ours.dataloader_num_workers = 0
         ours.dataloader_prefetch_factor = None
         ours.dataloader_persistent_workers = False
+        # There are no activations to save: the encoder is not part of a step.
+        ours.activation_checkpointing = ours.gradient_checkpointing = False
     return ours
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,7 @@ _IGNORED_LABEL = -100
 
 
 class TrainingClips(Dataset[dict[str, Any]]):
-    """The segments of the training part under the keys of `LengthGroupedOrder`.
-
-    Args:
-        segments: `hf_ser.audio.clips.Segments`.
-    """
+    """The `Segments` of the training part under the keys of `LengthGroupedOrder`."""
 
     def __init__(self, segments: Any) -> None:
         self._segments = segments
@@ -43,16 +40,11 @@ class TrainingClips(Dataset[dict[str, Any]]):
 class FrozenStates(Dataset[dict[str, Any]]):
     """The pooled states of a frozen encoder in place of the segments, one row per segment.
 
-    Args:
-        states: Returns the states `(segments, ...)` for a view of the audio; None is the audio without augmentation.
-        labels: `(segments,)` label identifiers.
-        augmentation: Names the view that an epoch hears; None has the same view in each epoch.
+    `states` returns them, `(segments, ...)`, for a view of the audio; None is the audio without augmentation.
     """
 
     def __init__(self, states: Callable[[int | None], NDArray[np.float32]], labels: Any, augmentation: Any) -> None:
-        self._states = states
-        self._labels = np.asarray(labels)
-        self._augmentation = augmentation
+        self._states, self._labels, self._augmentation = states, np.asarray(labels), augmentation
         self._matrices: dict[int | None, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
@@ -80,23 +72,18 @@ class FrozenStates(Dataset[dict[str, Any]]):
         return self._matrices[view]
 
 
+@dataclass(frozen=True, slots=True)
 class Collators:
-    """One collator for training and evaluation; the items say which one applies.
+    """One collator of two: the items say whether they are for training or for evaluation."""
 
-    Args:
-        training: Makes batches of training segments.
-        evaluation: Makes batches of all others.
-    """
-
-    def __init__(self, training: Any, evaluation: Any) -> None:
-        self._training = training
-        self._evaluation = evaluation
+    training: Any
+    evaluation: Any
 
     def __call__(self, items: Any) -> dict[str, Any]:
         """Return the tensors of a batch; a batch of frozen states is ready as it is."""
         if isinstance(items, Mapping):
             return dict(items)
-        batch: dict[str, Any] = (self._training if items[0]["training"] else self._evaluation)(items)
+        batch: dict[str, Any] = (self.training if items[0]["training"] else self.evaluation)(items)
         return batch
 
 
@@ -131,12 +118,9 @@ class LengthGroupedOrder(Sampler[tuple[int, int]]):
         seed: int,
         epoch: Callable[[], float],
     ) -> None:
-        self._lengths = list(lengths)
-        self._together = batch_size * processes
+        self._lengths, self._seed, self._epoch = list(lengths), seed, epoch
+        self._processes, self._together = processes, batch_size * processes
         self._step = self._together * accumulation
-        self._processes = processes
-        self._seed = seed
-        self._epoch = epoch
 
     def __len__(self) -> int:
         if self._processes == 1:

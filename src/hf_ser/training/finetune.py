@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ class FinetuneResult:
     Attributes:
         output_dir: Holds the model or adapter, labels, preprocessor, `metrics.json`, `predictions.csv`,
             `report.md`, `confusion.png`, `run.json` and the model card.
-        metrics: What `metrics.json` holds.
-        run: What `run.json` holds.
+        metrics: Contents of `metrics.json`.
+        run: Contents of `run.json`.
         pushed: What the last push of `push_to` did; None without it.
     """
 
@@ -81,16 +82,7 @@ class FinetuneResult:
         )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Pushed:
-        """Push the run to the Hub.
-
-        Args:
-            repo_id: `USER/NAME`; a private repository is created where there is none.
-            **options: Those of `hf_ser.push_to_hub`: `merged`, `private`, `revision`, `create_pr`, `base_model`,
-                `token`.
-
-        Raises:
-            InputError: See `hf_ser.push_to_hub`.
-        """
+        """Push the run to the Hub; arguments and errors as those of `hf_ser.push_to_hub`."""
         from hf_ser.hub.push import push_to_hub
 
         return push_to_hub(self.output_dir, repo_id, **options)
@@ -156,9 +148,7 @@ def finetune(
     # Cheap checks come before the libraries that take seconds to import.
     is_main = os.environ.get("RANK", "0") == "0"
     folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite) if is_main else None
-    arguments = for_this_job(
-        args or training_arguments(chosen, output_dir), chosen, Path(output_dir) / "checkpoints"
-    )
+    arguments = for_this_job(args or training_arguments(chosen, output_dir), chosen, Path(output_dir) / "checkpoints")
     # This decides on the device and joins the other processes, by the time limit of the arguments.
     state = arguments.distributed_state
     if push_to is not None and is_main:
@@ -179,14 +169,16 @@ def finetune(
         "arguments": {key: value for key, value in recorded_arguments(arguments).items() if "dataloader" not in key},
         "augmentation": None if augmentation is None else dataclasses.asdict(augmentation),
         # A step's clips are spread over the processes, so that another number of them is another run.
-        **({} if state.num_processes == 1 else {"processes": state.num_processes}),
+        "processes": state.num_processes,
     }
     job = Job(str(model), revision, source, chosen, arguments, augmentation, settings, push_to)
     try:
         metrics, record = execute(job, folder)
     except KeyboardInterrupt:
         if is_main and (Path(output_dir) / "checkpoints").is_dir():
-            logger.warning("interrupted; give the same command with --resume (resume=True) to continue")
+            words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--resume")]
+            command = shlex.join(["hf-ser", *words, "--resume"]) if words[:1] == ["finetune"] else "resume=True"
+            logger.warning("interrupted; continue by: %s", command)
         raise
     result = FinetuneResult(Path(output_dir), metrics, record)
     if push_to is None or not is_main:
@@ -196,7 +188,9 @@ def finetune(
     except InputError as error:
         again = shlex.join(["hf-ser", "push", str(result.output_dir), push_to])
         kind = HubError if isinstance(error, HubError) else InputError
-        raise kind(f"{error}; the run is finished and complete in '{result.output_dir}', push it by: {again}") from error
+        raise kind(
+            f"{error}; the run is finished and complete in '{result.output_dir}', push it by: {again}"
+        ) from error
 
 
 def _paper(

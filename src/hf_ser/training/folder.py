@@ -27,22 +27,9 @@ START: Final = "start.safetensors"
 TRAINER_STATE: Final = "trainer_state.json"
 """What the Trainer writes last into a checkpoint."""
 
-RESULTS: Final = (
-    "README.md",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "config.json",
-    "confusion.png",
-    "generation_config.json",
-    "metrics.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "predictions.csv",
-    "preprocessor_config.json",
-    "report.md",
-    "run.json",
-    ".hf_ser",
-)
+RESULTS: Final = ("README.md", "adapter_config.json", "adapter_model.safetensors", "config.json", "confusion.png",
+                  "generation_config.json", "metrics.json", "model*.safetensors", "model.safetensors.index.json",
+                  "predictions.csv", "preprocessor_config.json", "report.md", "run.json", ".hf_ser")  # fmt: skip
 """What a run writes, by name: `overwrite` removes nothing else."""
 
 _LEFTOVERS: Final = (".results-*", ".push-*", ".*.partial")
@@ -50,17 +37,9 @@ _IGNORED: Final = (".lock", ".DS_Store", "Thumbs.db", "desktop.ini", *_LEFTOVERS
 
 _MAY_GROW: Final = {"arguments.max_steps", "arguments.num_train_epochs", "recipe.epochs"}
 
-_UNSAID: Final = {"processes": 1}
-"""The value of a setting that is not written down."""
-
 
 class OutputFolder:
-    """The folder of one run.
-
-    Args:
-        path: The folder; it may be absent or empty.
-        resume: Continue the unfinished run that it holds.
-        overwrite: Remove the run that it holds first.
+    """The folder of one run; arguments as those of `finetune`.
 
     Raises:
         InputError: It is in use, and neither `resume` nor `overwrite` says what to do with it.
@@ -70,30 +49,26 @@ class OutputFolder:
         self.path = Path(path)
         self.resume = resume
         self._overwrite = overwrite
-        self._created: list[Path] = []
+        finished = (self.path / "run.json").is_file()
+        unfinished = not finished and (self.checkpoints / SETTINGS).is_file()
+        problem = None
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other; give one of them")
         if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"output folder '{self.path}' is a file; name a folder")
-        finished = (self.path / "run.json").is_file()
-        unfinished = not finished and (self.checkpoints / SETTINGS).is_file()
-        if resume and not unfinished:
-            reason = "holds a finished run" if finished else "holds no run"
-            raise InputError(f"output folder '{self.path}' {reason}, nothing to resume; start without resume (--resume)")
-        if finished and not overwrite:
-            raise InputError(
-                f"output folder '{self.path}' holds a finished run; choose another, or give overwrite (--overwrite)"
+            problem = "is a file; name a folder"
+        elif resume and not unfinished:
+            problem = f"holds {'a finished' if finished else 'no'} run, nothing to resume; leave out resume (--resume)"
+        elif finished and not overwrite:
+            problem = "holds a finished run; choose another, or give overwrite (--overwrite)"
+        elif unfinished and not (resume or overwrite):
+            problem = (
+                "holds an unfinished run; give resume (--resume) to continue it, or overwrite (--overwrite) to start "
+                "again"
             )
-        if unfinished and not (resume or overwrite):
-            raise InputError(
-                f"output folder '{self.path}' holds an unfinished run; give resume (--resume) to continue it, or "
-                "overwrite (--overwrite) to start again"
-            )
-        if not finished and not unfinished and (others := self._others()):
-            raise InputError(
-                f"output folder '{self.path}' is in use: it holds '{others[0]}' and no run of this library; choose "
-                "another folder"
-            )
+        elif not finished and not unfinished and (others := self._others()):
+            problem = f"is in use: it holds '{others[0]}' and no run of this library; choose another folder"
+        if problem is not None:
+            raise InputError(f"output folder '{self.path}' {problem}")
 
     @property
     def checkpoints(self) -> Path:
@@ -101,16 +76,10 @@ class OutputFolder:
         return self.path / "checkpoints"
 
     def _others(self) -> list[str]:
-        """Return what is in the folder beside what a run that was killed at its very beginning leaves."""
-        if not self.path.is_dir():
-            return []
-        names = [entry.name for entry in self.path.iterdir() if not _matches(entry.name, _IGNORED)]
-        return [name for name in sorted(names) if name != self.checkpoints.name or not self._barely_begun()]
-
-    def _barely_begun(self) -> bool:
-        return self.checkpoints.is_dir() and all(
-            _matches(entry.name, _IGNORED) for entry in self.checkpoints.iterdir()
-        )
+        """Return what is in the folder, except for what a run leaves that was killed at its very beginning."""
+        names = [entry.name for entry in _entries(self.path) if not _matches(entry.name, _IGNORED)]
+        begun = all(_matches(entry.name, _IGNORED) for entry in _entries(self.checkpoints))
+        return [name for name in sorted(names) if name != self.checkpoints.name or not begun]
 
     @contextmanager
     def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -121,15 +90,10 @@ class OutputFolder:
         """
         from filelock import FileLock, Timeout
 
-        for folder in reversed([self.path, *self.path.parents]):
-            if not folder.exists():
-                try:
-                    folder.mkdir()
-                except OSError as error:
-                    raise InputError(f"output folder '{self.path}' cannot be made: {error.strerror}") from error
-                self._created.append(folder)
+        created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         lock = FileLock(str(self.path / ".lock"))
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise InputError(
@@ -150,32 +114,28 @@ class OutputFolder:
             self._clear_partial()
             lock.release()
             (self.path / ".lock").unlink(missing_ok=True)
-            for folder in reversed(self._created):
-                if folder.is_dir() and not any(folder.iterdir()):
+            for folder in created:
+                if not _entries(folder):
                     folder.rmdir()
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        for entry in [*self.path.iterdir(), *(self.checkpoints.iterdir() if self.checkpoints.is_dir() else ())]:
+        for entry in [*_entries(self.path), *_entries(self.checkpoints)]:
             if _matches(entry.name, _LEFTOVERS):
                 _remove(entry)
         if self.resume:
             self._compare(settings)
         elif self._overwrite:
-            for entry in self.path.iterdir():
+            for entry in _entries(self.path):
                 if _matches(entry.name, (*RESULTS, self.checkpoints.name)):
                     _remove(entry)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_json(self.checkpoints / SETTINGS, settings)
 
     def _compare(self, settings: dict[str, Any]) -> None:
-        try:
-            before = _flat(json.loads((self.checkpoints / SETTINGS).read_text(encoding="utf-8")))
-        except ValueError:
-            raise InputError(f"output folder '{self.path}': its {SETTINGS} is damaged; start again (--overwrite)") from None
-        now = _flat(settings)
-        changes = []
+        before = _flat(json.loads((self.checkpoints / SETTINGS).read_text(encoding="utf-8")))
+        now, changes = _flat(settings), []
         for key in sorted({*before, *now}):
-            was, given = (held.get(key, _UNSAID.get(key)) for held in (before, now))
+            was, given = (held.get(key) for held in (before, now))
             if was != given and not (key in _MAY_GROW and was is not None and given is not None and given > was):
                 changes.append(f"{key} was {json.dumps(was)} and is now {json.dumps(given)}")
         if changes:
@@ -220,6 +180,10 @@ def _step(checkpoint: Path) -> int | None:
         json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
         return int(checkpoint.name.partition("-")[2])
     return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

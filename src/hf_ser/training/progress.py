@@ -21,15 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: TrainingArguments, segments: int) -> str:
-    """Return what a run is going to do, in a few lines.
-
-    Args:
-        source: The data set.
-        facts: The record of the run as far as it is known.
-        chosen: The recipe.
-        arguments: The training arguments.
-        segments: Number of training segments.
-    """
+    """Return what a run is going to do, in a few lines; `segments` is the number of those to train on."""
     parts = ", ".join(
         f"{part} {len(rows):,} clips of {_count(len(set(rows['speaker'])), 'speaker')}"
         for part, rows in source.parts.items()
@@ -41,19 +33,16 @@ def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: Training
     precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
     processes = f" x {arguments.world_size} processes" if arguments.world_size > 1 else ""
     patience = "" if chosen.patience is None else f", ending after {chosen.patience} evaluations without a better UAR"
-    kept = cache_folder()
+    kept = f"decoded audio and frozen states in {cache_folder()}; delete it at any time"
     model = facts["model"]
-    return "\n".join(
-        [
-            f"Data:     {source.name}, protocol {source.protocol}: {parts}",
-            f"Labels:   {', '.join(source.labels)}",
-            f"Model:    {model['name']}, recipe {chosen.name}: {model['trainable_parameters']:,} of "
-            f"{model['parameters']:,} parameters train",
-            f"Training: at most {steps:,} steps of {batch} clips on {arguments.device.type}{processes} ({precision}){patience}",
-            "Kept:     nothing (HF_SER_CACHE=off)"
-            if kept is None
-            else f"Kept:     decoded audio and frozen states in {kept}; delete it at any time",
-        ]
+    return (
+        f"Data:     {source.name}, protocol {source.protocol}: {parts}\n"
+        f"Labels:   {', '.join(source.labels)}\n"
+        f"Model:    {model['name']}, recipe {chosen.name}: {model['trainable_parameters']:,} of "
+        f"{model['parameters']:,} parameters train\n"
+        f"Training: at most {steps:,} steps of {batch} clips on {arguments.device.type}{processes} ({precision})"
+        f"{patience}\n"
+        f"Kept:     {'nothing (HF_SER_CACHE=off)' if cache_folder() is None else kept}"
     )
 
 
@@ -82,6 +71,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
         self._shown: dict[str, str] = {}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Open the bar."""
         from tqdm.auto import tqdm
 
         self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="Training", unit="step")
@@ -89,6 +79,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
+        """Show the newest figures."""
         # Not at every step: drawing the bar would take longer than a step of a frozen encoder's head.
         if self._bar is not None:
             names = {"loss": "loss {:.3f}", "eval_uar": "validation UAR {:.3f}"}
@@ -97,6 +88,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
             self._bar.update(state.global_step - self._bar.n)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -105,14 +97,12 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
 def closing(run: Mapping[str, Any], metrics: Mapping[str, Any], folder: Path) -> str:
     """Return the last lines of a run: why it ended, the selected checkpoint, the result and the next command."""
     best, pooled = run["best"], metrics["test"]["pooled"]
-    evaluate = shlex.join(["hf-ser", "evaluate", str(folder), "--dataset", "DATASET"])
-    return "\n".join(
-        [
-            f"Training ended: {run['stopped']}.",
-            f"Selected checkpoint: step {best['step']} (epoch {best['epoch']:g}), validation UAR "
-            f"{percent(best['validation_uar'])} %; test UAR {percent(pooled['uar'])} % on {pooled['clips']:,} clips.",
-            f"Next: {shlex.join(['hf-ser', 'predict', str(folder), 'CLIP.wav'])}, or {evaluate}",
-        ]
+    return (
+        f"Training ended: {run['stopped']}.\n"
+        f"Selected checkpoint: step {best['step']} (epoch {best['epoch']:g}), validation UAR "
+        f"{percent(best['validation_uar'])} %; test UAR {percent(pooled['uar'])} % on {pooled['clips']:,} clips.\n"
+        f"Next: {shlex.join(['hf-ser', 'predict', str(folder), 'CLIP.wav'])}, or "
+        f"{shlex.join(['hf-ser', 'evaluate', str(folder), '--dataset', 'DATASET'])}"
     )
 
 

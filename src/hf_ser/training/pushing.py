@@ -17,35 +17,23 @@ __all__ = ["PushSaves"]
 logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS: Final = 600.0
-"""For the push that is under way when training ends: its connection may hang."""
 
 
 class PushSaves(TrainerCallback):  # type: ignore[misc]
     """Push each checkpoint in a thread; one that is saved while a push is still under way is left out.
 
-    A push that fails is reported by a warning, and training goes on.
-
-    Args:
-        repo_id: `USER/NAME`.
-        run: The record of the run as far as it is known.
-        workspace: The folder of checkpoints.
-        export: Saves the model as it is into a folder, and returns its logits for the probe.
+    A push that fails is reported by a warning, and training goes on. `export` saves the model as it is into a folder,
+    and returns its logits for the probe.
     """
 
     def __init__(
-        self,
-        repo_id: str,
-        run: Mapping[str, Any],
-        workspace: Path,
-        export: Callable[[Path], list[list[float]]],
+        self, repo_id: str, run: Mapping[str, Any], workspace: Path, export: Callable[[Path], list[list[float]]]
     ) -> None:
-        self._repo_id = repo_id
-        self._run = run
-        self._workspace = workspace
-        self._export = export
+        self._repo_id, self._run, self._workspace, self._export = repo_id, run, workspace, export
         self._thread: threading.Thread | None = None
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Export the model and begin to push it."""
         if self._thread is not None and self._thread.is_alive():
             return
         evaluated = [entry["eval_uar"] for entry in state.log_history if "eval_uar" in entry]
@@ -58,8 +46,7 @@ class PushSaves(TrainerCallback):  # type: ignore[misc]
         try:
             logits = self._export(folder)
         except Exception as error:
-            _report(state.global_step, error)
-            shutil.rmtree(folder, ignore_errors=True)
+            self._failed(folder, state.global_step, error)
             return
         # A daemon: a hanging connection must not keep the process alive.
         self._thread = threading.Thread(target=self._push, args=(folder, logits, progress), daemon=True)
@@ -70,10 +57,13 @@ class PushSaves(TrainerCallback):  # type: ignore[misc]
 
         try:
             push_checkpoint(folder, self._repo_id, self._run, logits, progress)
-        except Exception as error:
-            _report(progress["step"], error)
-        finally:
             shutil.rmtree(folder, ignore_errors=True)
+        except Exception as error:
+            self._failed(folder, progress["step"], error)
+
+    def _failed(self, folder: Path, step: int, error: Exception) -> None:
+        logger.warning("step %d was not pushed, training continues: %s", step, error)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self) -> None:
         """Wait for the push that is under way."""
@@ -81,7 +71,3 @@ class PushSaves(TrainerCallback):  # type: ignore[misc]
             self._thread.join(_PATIENCE_SECONDS)
             if self._thread.is_alive():
                 logger.warning("a push to '%s' hangs and is no longer waited for", self._repo_id)
-
-
-def _report(step: int, error: Exception) -> None:
-    logger.warning("step %d was not pushed, training continues: %s", step, error)

@@ -13,17 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
-from hf_ser._version import __version__
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.collate import Collator
 from hf_ser.errors import InputError
-from hf_ser.evaluation.evaluate import evaluate, versions
+from hf_ser.evaluation.evaluate import evaluate
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
@@ -39,7 +37,7 @@ from hf_ser.training.batches import Collators, FrozenStates, TrainingClips, bala
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
 from hf_ser.training.progress import ProgressBar, closing, plan, warn_of_small_validation
 from hf_ser.training.pushing import PushSaves
-from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes
+from hf_ser.training.records import facts_before, peak_memory_bytes, record_after
 from hf_ser.training.setup import adapt_and_check, start_of, trains_layer_weights
 from hf_ser.training.trainer import EmotionTrainer
 
@@ -50,28 +48,16 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
-__all__ = ["Job", "execute"]
+__all__ = ["Job", "Prepared", "execute"]
 
 logger = logging.getLogger(__name__)
 
-_HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_macro")
 _LARGEST_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `finetune` was asked to do.
-
-    Attributes:
-        model_name: Folder or Hub id of the encoder.
-        revision: Branch, tag or commit on the Hub.
-        source: The data set.
-        chosen: The recipe.
-        arguments: The training arguments of `for_this_job`.
-        augmentation: Of the training clips; None for none.
-        settings: What defines the run.
-        push_to: Repository that every checkpoint is pushed to; None for none.
-    """
+    """What `finetune` was asked to do; `settings` are what defines the run, the others its arguments."""
 
     model_name: str
     revision: str | None
@@ -90,7 +76,10 @@ class Job:
 
 @dataclass(slots=True)
 class Prepared:
-    """A model that is ready to train, with the data that it reads."""
+    """A model that is ready to train, and the data that it reads.
+
+    `model` is the adapted model, `trained` what the Trainer trains of it; `items` are what the Trainer reads.
+    """
 
     model: Any
     feature_extractor: Any
@@ -98,17 +87,13 @@ class Prepared:
     head: dict[str, Any]
     facts: dict[str, Any]
     segments: dict[str, Segments]
+    collators: Collators
     trained: Any = None
     items: dict[str, Any] = field(default_factory=dict)
 
 
 def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Do the job; return the contents of `metrics.json` and `run.json`.
-
-    Args:
-        job: The job.
-        folder: The output folder; None in every process but the main one.
-    """
+    """Do the job; return the contents of `metrics.json` and `run.json`. Only the main process has the folder."""
     state, seconds = PartialState(), dict[str, float]()
     with contextlib.nullcontext() if folder is None else folder.claimed(job.settings):
         state.wait_for_everyone()
@@ -116,7 +101,7 @@ def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict
             raise InputError(f"process {state.process_index} does not see '{job.checkpoints}'; use a shared disk")
         with _clock(seconds, "preparation"):
             prepared = _prepare(job)
-        facts = _facts(job, prepared)
+        facts = facts_before(job, prepared)
         if folder is not None:
             warn_of_small_validation(job.source)
             logger.info("%s", plan(job.source, facts, job.chosen, job.arguments, len(prepared.segments["train"])))
@@ -126,7 +111,7 @@ def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict
         state.wait_for_everyone()
         results: list[Any] = [None, None]
         if folder is not None:
-            run = _record(trainer, facts, loss, stopped, resumed=folder.resume)
+            run = record_after(trainer, facts, loss, stopped, resumed=folder.resume)
             with folder.results() as staged:
                 results = list(_finish(job, prepared, run, seconds, folder.path, staged))
             logger.info("%s", closing(results[1], results[0], folder.path))
@@ -145,10 +130,9 @@ def _prepare(job: Job) -> Prepared:
     """Open the encoder and the clips, start the head, and apply the recipe."""
     arguments, chosen, state = job.arguments, job.chosen, PartialState()
     progress = not arguments.disable_tqdm and state.is_main_process
-    options = {} if job.revision is None else {"revision": job.revision}
     # The other processes read what the main one has downloaded, decoded and encoded.
     with state.main_process_first():
-        snapshot = open_snapshot(job.model_name, inspect=encoder_config, **options)
+        snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
         model, head = open_encoder(
             snapshot,
             job.source.labels,
@@ -169,16 +153,15 @@ def _prepare(job: Job) -> Prepared:
             )
             for part, rows in job.source.parts.items()
         }
-        statistics = start_of(
-            model, feature_extractor, chosen, segments["train"], head, job.checkpoints / START, arguments.seed
-        )
-    collate = {mode: Collator(feature_extractor, model.config, training=mode == "training") for mode in _MODES}
-    adapted, facts = adapt_and_check(model, chosen, statistics, collate, segments["train"], arguments.seed)
+        start = job.checkpoints / START
+        statistics = start_of(model, feature_extractor, chosen, segments["train"], head, start, arguments.seed)
+    collators = Collators(*(Collator(feature_extractor, model.config, training=training) for training in (True, False)))
+    adapted, facts = adapt_and_check(model, chosen, statistics, collators, segments["train"], arguments.seed)
     if state.num_processes > 1:
         freeze_unused(adapted)
         if arguments.ddp_find_unused_parameters is None:
             arguments.ddp_find_unused_parameters = drops_layers(adapted)
-    prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments)
+    prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments, collators)
     if chosen.encoder_is_frozen:
         for part in ("train", "validation"):
             encode = partial(_encode, prepared, trains_layer_weights(model, chosen), part, progress)
@@ -190,9 +173,6 @@ def _prepare(job: Job) -> Prepared:
         prepared.items = {"train": TrainingClips(segments["train"]), "validation": segments["validation"]}
         prepared.trained = adapted
     return prepared
-
-
-_MODES = ("training", "evaluation")
 
 
 def _encode(prepared: Prepared, layers: bool, part: str, progress: bool, view: int | None) -> Any:
@@ -210,10 +190,10 @@ def _encode(prepared: Prepared, layers: bool, part: str, progress: bool, view: i
 
 def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
     chosen, arguments, source = job.chosen, job.arguments, job.source
-    train, config = prepared.segments["train"], plain_model(prepared.model).config
+    train = prepared.segments["train"]
     trainer = EmotionTrainer(
         recipe=chosen,
-        config=config,
+        config=plain_model(prepared.model).config,
         # Frozen states are all of one size.
         lengths=[1] * len(train) if chosen.encoder_is_frozen else train.lengths,
         label_weights=balanced_weights(train.labels, len(source.labels)) if chosen.balance_labels else None,
@@ -223,12 +203,10 @@ def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
         args=arguments,
         train_dataset=prepared.items["train"],
         eval_dataset=prepared.items["validation"],
-        data_collator=Collators(
-            *(Collator(prepared.feature_extractor, config, training=mode == "training") for mode in _MODES)
-        ),
+        data_collator=prepared.collators,
         callbacks=[] if chosen.patience is None else [EarlyStoppingCallback(early_stopping_patience=chosen.patience)],
     )
-    # Trainer's own print dictionaries to standard output, or draw at every step.
+    # These print dictionaries to standard output, or draw at every step.
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero() and not arguments.disable_tqdm:
@@ -238,9 +216,9 @@ def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
 
 def _train(job: Job, trainer: EmotionTrainer, prepared: Prepared, facts: Mapping[str, Any]) -> tuple[float, str]:
     """Train, or continue from the newest checkpoint; return the training loss and why training ended."""
-    arguments, patience = job.arguments, job.chosen.patience
+    arguments, state = job.arguments, trainer.state
+    by_patience = f"no better validation UAR in {job.chosen.patience} evaluations"
     checkpoint = newest_checkpoint(job.checkpoints)
-    by_patience = f"no better validation UAR in {patience} evaluations"
     ended = None if checkpoint is None else _ended(checkpoint, arguments, by_patience)
     if ended is not None:
         # Trainer would take one more step; without an epoch, it only loads the best checkpoint.
@@ -316,10 +294,10 @@ def _finish(
     # As `evaluate` on the finished folder finds them.
     classifier.name, classifier.record = str(path), run
     with _clock(seconds, "evaluation"):
-        judged = {
-            part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")
-        }
+        judged = {part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")}
     metrics = {"labels": list(source.labels)} | {part: dict(found.results[part]) for part, found in judged.items()}
+    if job.chosen.lora:
+        run["model"]["base_digest"] = json.loads((staged / "config.json").read_text())["hf_ser_base_digest"]
     run["probe"] = {"clips": PROBE, "logits": logits}
     run["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
     run["peak_memory_bytes"] = peak_memory_bytes()
@@ -329,67 +307,3 @@ def _finish(
     write_text(staged / "README.md", render_model_card(run, metrics))
     write_json(staged / "run.json", run)
     return metrics, run
-
-
-def _facts(job: Job, prepared: Prepared) -> dict[str, Any]:
-    """Return the record of the run as far as it is known before training."""
-    arguments, source = job.arguments, job.source
-    local = Path(job.model_name).is_dir()
-    proof = source.proof.as_dict()
-    return {
-        "hf_ser": __version__,
-        "model": {
-            "name": Path(job.model_name).resolve().name if local else job.model_name,
-            "local": local,
-            "revision": prepared.revision,
-            "architecture": type(plain_model(prepared.model)).__name__,
-            "saved": "adapter" if job.chosen.lora else "checkpoint",
-            **prepared.facts,
-        },
-        "recipe": job.chosen.as_dict(),
-        "head": prepared.head,
-        "protocol": source.protocol,
-        "labels": list(source.labels),
-        "dataset": {
-            "name": source.name,
-            "local": source.path is None or Path(source.path).is_dir(),
-            "synthetic": source.synthetic,
-            "fingerprint": source.fingerprint,
-            "clips": sum(len(rows) for rows in source.parts.values()),
-            "left_out_of_training": dict(source.left_out),
-            "parts": describe_parts(source),
-            # What the parts hold is written above.
-            "proof": {key: value for key, value in proof.items() if key != "parts"},
-            "languages": list(source.languages),
-            "licence": source.licence,
-        },
-        "arguments": job.settings["arguments"],
-        "augmentation": job.settings["augmentation"],
-        "seeds": {
-            "weights": arguments.seed,
-            "order": arguments.seed if arguments.data_seed is None else arguments.data_seed,
-            "augmentation": arguments.seed,
-            "bootstrap": arguments.seed,
-        },
-        "versions": versions(),
-        "hardware": hardware(),
-    }
-
-
-def _record(
-    trainer: EmotionTrainer, facts: dict[str, Any], loss: float, stopped: str, *, resumed: bool
-) -> dict[str, Any]:
-    """Return the record with what training added to it."""
-    evaluations = [entry for entry in trainer.state.log_history if math.isfinite(entry.get("eval_loss", math.nan))]
-    best = max(evaluations, key=lambda entry: entry["eval_uar"])
-    measured = emissions(trainer.callback_handler.callbacks, resumed=resumed)
-    return {
-        **facts,
-        "steps": trainer.state.global_step,
-        "stopped": stopped,
-        "training_loss": loss if math.isfinite(loss) else None,
-        **({} if measured is None else {"emissions": measured}),
-        "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
-        "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
-        "resumed": resumed,
-    }

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import set_seed
 
 from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.frozen import pooled_states
 from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe
+from hf_ser.training.batches import Collators
 
 __all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]
 
 logger = logging.getLogger(__name__)
 
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
-_NOISE_FIELDS = (
-    "hidden_dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "feat_proj_dropout",
-    "layerdrop",
-    "encoder_layerdrop",
-    "dropout",
-)
+_NOISE_FIELDS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop",
+                 "encoder_layerdrop", "dropout")  # fmt: skip
 
 
 def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
@@ -47,14 +41,7 @@ def start_of(
     The start is written to a file and read back, so that a resumed run and other processes have the same bits and
     need no pass over the training clips.
 
-    Args:
-        model: The plain model, on the device that it trains on; its head is set in place.
-        feature_extractor: The encoder's preprocessor.
-        chosen: The recipe.
-        segments: The training segments.
-        head: What `open_encoder` reports on the head; extended in place.
-        file: Where the start is kept, beside the checkpoints.
-        seed: Seed of the logistic regression.
+    The head of `model` is set in place, and `head`, what `open_encoder` reports on it, extended.
 
     Raises:
         InputError: The training clips have a single label.
@@ -87,10 +74,10 @@ def _start_head(
     if not chosen.normalize_features and not starts:
         return None
     layers = chosen.encoder_is_frozen and trains_layer_weights(model, chosen)
-    states = pooled_states(
-        model, feature_extractor, segments, layers=layers, description="Encoding training clips (frozen encoder)"
+    description = "Encoding training clips (frozen encoder)"
+    features = torch.from_numpy(
+        pooled_states(model, feature_extractor, segments, layers=layers, description=description)
     )
-    features = torch.from_numpy(np.asarray(states))
     if layers:
         weights = model.layer_weights.detach().cpu().softmax(dim=-1)
         features = (features * weights.view(1, -1, 1)).sum(dim=1)
@@ -105,22 +92,9 @@ def _start_head(
 
 
 def adapt_and_check(
-    model: Any,
-    chosen: Recipe,
-    statistics: FeatureStatistics | None,
-    collate: Mapping[str, Callable[[Any], dict[str, torch.Tensor]]],
-    segments: Any,
-    seed: int,
+    model: Any, chosen: Recipe, statistics: FeatureStatistics | None, collators: Collators, segments: Any, seed: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Apply the recipe, check that its adapters train, and measure what its dropout costs.
-
-    Args:
-        model: The plain model with its head started.
-        chosen: The recipe.
-        statistics: Of the features, put before the head.
-        collate: Collators for `training` and `evaluation`.
-        segments: The training segments; the eight shortest are tried.
-        seed: Seed of the adapter's weights.
+    """Apply the recipe, check that its adapters train, and measure what its dropout costs, on the shortest segments.
 
     Returns:
         The adapted model, and facts for the record.
@@ -141,12 +115,12 @@ def adapt_and_check(
     }
     probe = [segments[int(index)] for index in np.argsort(segments.lengths, kind="stable")[:8]]
     if chosen.lora:
-        facts["adapters_alive"] = prove_adapter_alive(adapted, _on(device, collate["evaluation"](probe)), chosen)
+        facts["adapters_alive"] = prove_adapter_alive(adapted, _on(device, collators.evaluation(probe)), chosen)
         for settings in adapted.peft_config.values():
             # While it names a base, PEFT asks the Hub about the base's vocabulary at every save.
             settings.base_model_name_or_path = ""
-    if not chosen.encoder_is_frozen and (measured := _measure_dropout(adapted, _on(device, collate["training"](probe)))):
-        facts["dropout"] = measured
+    if not chosen.encoder_is_frozen:
+        facts |= _measure_dropout(adapted, _on(device, collators.training(probe)), seed)
     return adapted, facts
 
 
@@ -154,26 +128,20 @@ def _on(device: torch.device, batch: Mapping[str, torch.Tensor]) -> dict[str, to
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def _measure_dropout(model: Any, batch: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Compare the loss of one batch with and without what training mode switches on; warn where it doubles.
-
-    Some encoders do not tolerate dropout in their hidden states.
-    """
+def _measure_dropout(model: Any, batch: dict[str, torch.Tensor], seed: int) -> dict[str, Any]:
+    """Compare the loss of a batch with and without training mode; some encoders do not tolerate their dropout."""
     config = plain_model(model).config
-    rates = {name: float(getattr(config, name, 0.0) or 0.0) for name in _NOISE_FIELDS}
-    if getattr(config, "apply_spec_augment", False):
-        rates["mask_time_prob"] = float(config.mask_time_prob)
-        rates["mask_feature_prob"] = float(config.mask_feature_prob)
-    rates = {name: rate for name, rate in rates.items() if rate > 0.0}
+    names = [*_NOISE_FIELDS, *(("mask_time_prob",) if getattr(config, "apply_spec_augment", False) else ())]
+    rates = {name: rate for name in names if (rate := float(getattr(config, name, 0.0) or 0.0)) > 0.0}
     if not rates:
         return {}
-    was_training = model.training
     losses = {}
-    with torch.no_grad(), _random_state_kept():
-        for mode, repeats in ((False, 1), (True, 4)):
+    # SpecAugment draws from numpy, dropout from torch; Trainer seeds both again before it trains.
+    set_seed(seed)
+    with torch.no_grad():
+        for mode, repeats in ((True, 4), (False, 1)):
             model.train(mode)
             losses[mode] = sum(float(model(**batch).loss) for _ in range(repeats)) / repeats
-    model.train(was_training)
     if losses[True] > 2.0 * losses[False] + 0.1:
         logger.warning(
             "training mode raises the loss of a batch from %.2f to %.2f (%s): this encoder may not tolerate it; set "
@@ -182,18 +150,4 @@ def _measure_dropout(model: Any, batch: dict[str, torch.Tensor]) -> dict[str, An
             losses[True],
             ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         )
-    return {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}
-
-
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """SpecAugment draws from numpy, dropout from torch: leave both as they were."""
-    state = np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)
-            np.random.seed(0)
-            yield
-    finally:
-        np.random.set_state(state)
+    return {"dropout": {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}}

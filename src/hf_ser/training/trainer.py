@@ -26,9 +26,6 @@ __all__ = ["EmotionTrainer"]
 class EmotionTrainer(Trainer):  # type: ignore[misc]
     """Train by a recipe; saving, resuming and choosing the best checkpoint are Trainer's own.
 
-    The loss of a step is the mean over its clips, weighted by label where the recipe balances them, however the
-    clips are spread over processes and accumulated batches.
-
     Args:
         recipe: Names the learning rate of each part.
         config: Of the encoder.
@@ -55,12 +52,8 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         references: Sequence[int],
         **options: Any,
     ) -> None:
-        self._recipe = recipe
-        self._config = config
-        self._lengths = lengths
-        self._label_weights = label_weights
-        self._clip_index = clip_index
-        self._references = np.asarray(references)
+        self._recipe, self._config, self._lengths, self._label_weights = recipe, config, lengths, label_weights
+        self._clip_index, self._references = clip_index, np.asarray(references)
         self.diverged_at: int | None = None
         super().__init__(
             compute_loss_func=self.mean_loss,
@@ -72,13 +65,12 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(_EndOfDivergence(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # Private, because no public hook sets the sampler alone: `get_train_dataloader` would have to repeat all of
-        # Trainer's settings of a loader. Trainer's own grouping draws from the global generator, so that a run
-        # resumed within an epoch would see other batches.
+        # Private, as no public hook sets the sampler alone. Trainer's own grouping draws from the global generator,
+        # so that a run resumed within an epoch would see other batches.
         arguments = self.args
         return LengthGroupedOrder(
             self._lengths,
-            self.state.train_batch_size or arguments.train_batch_size,
+            arguments.train_batch_size,
             processes=arguments.world_size,
             accumulation=arguments.gradient_accumulation_steps,
             seed=arguments.seed if arguments.data_seed is None else arguments.data_seed,
@@ -133,14 +125,8 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         if self.optimizer is None:
             opened = self.model if model is None else model
             optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, opened)
-            groups = learning_rate_groups(
-                opened,
-                self._recipe,
-                self._config,
-                self.args.learning_rate,
-                self.args.weight_decay,
-                set(self.get_decay_parameter_names(opened)),
-            )
+            rates = (self.args.learning_rate, self.args.weight_decay, set(self.get_decay_parameter_names(opened)))
+            groups = learning_rate_groups(opened, self._recipe, self._config, *rates)
             self.optimizer = optimizer(groups, **options)
         return self.optimizer
 
