@@ -1,4 +1,4 @@
-"""The same (seed, epoch, clip) gives the same samples, whoever asks, and leaves no trace."""
+"""The same (seed, epoch, clip) gives the same samples in any process, and changes no global state."""
 
 import hashlib
 import random

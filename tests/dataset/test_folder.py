@@ -124,11 +124,6 @@ def test_what_is_left_out_is_logged(root, caplog):
     )
 
 
-def test_nothing_left_out_is_not_logged(root, caplog):
-    read_folder(root)
-    assert caplog.messages == []
-
-
 def test_missing_folder(tmp_path):
     assert message(tmp_path / "nowhere") == (
         f"folder {tmp_path / 'nowhere'} does not exist; give the folder that holds the corpora"
@@ -225,12 +220,6 @@ def test_broken_link(root):
     except OSError:
         pytest.skip("this system makes no links")
     assert message(root) == f"{link} cannot be opened (No such file or directory); download it again or remove it"
-
-
-def test_truncated_download(root):
-    whole = (root / "SAVEE/AudioData/DC/su03.ogg").read_bytes()
-    path = spoil(root, "JE_su03.ogg", whole[:60])
-    assert message(root).startswith(f"{path} is not audio that soundfile reads (")
 
 
 @pytest.mark.shared

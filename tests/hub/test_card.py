@@ -199,6 +199,7 @@ def test_records_are_cleaned_of_local_paths(tmp_path, monkeypatch):
     assert without_local_paths(values) == cleaned
     run = {"model": {"name": "gone/encoder", "local": True}, "dataset": {"name": "me/corpora", "local": False}}
     assert [part["name"] for part in shareable_record(run).values()] == ["encoder", "me/corpora"]
+    assert shareable_record({"arguments": {"hub_token": "hf_abcdefgh1"}}) == {"arguments": {"hub_token": "hf_***"}}
     assert run["model"]["name"] == "gone/encoder"
 
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -279,15 +278,3 @@ def test_a_name_that_evaluate_cannot_import_is_refused(repo_id):
 def test_the_names_of_other_files_are_taken(name):
     with pytest.raises(InputError, match=rf"the Space has another {name}\.py"):
         metric_space_files("eer", f"me/{name}")
-
-
-def test_an_unknown_metric_is_named():
-    with pytest.raises(InputError, match="metric 'wer' is unknown; choose accuracy"):
-        metric_space_files("wer", "me/wer")
-
-
-def test_the_template_is_part_of_the_package():
-    import hf_ser
-
-    declared = (Path(hf_ser.__file__).parents[2] / "setup.cfg").read_text()
-    assert "templates/metric_space/*" in declared

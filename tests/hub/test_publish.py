@@ -111,14 +111,6 @@ def test_a_failed_push_leaves_the_old_version_loadable(hub, crema_d, tmp_path):
     assert hub.run(COUNT, name).startswith("{'train'")
 
 
-def test_without_a_token_or_with_a_bad_name_it_is_one_line(hub, crema_d):
-    bad = [(crema_d[0], "alice/x", {}), (crema_d[0], "not a name", {}), (crema_d[0], "bob/private", {})]
-    for answer in publish(hub, *bad[:2]) + publish(hub, bad[2], token=hub.token("alice")):
-        assert isinstance(answer, str)
-        assert "\n" not in answer
-    assert "alice/x" not in hub.repos("dataset")
-
-
 def test_what_is_no_built_data_set_is_refused_before_any_request(tmp_path, crema_d):
     with pytest.raises(InputError, match="is not a built data set"):
         publish_dataset(tmp_path, "me/x")

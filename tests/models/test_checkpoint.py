@@ -147,7 +147,7 @@ def test_what_is_no_classifier_is_refused(encoder, tmp_path):
 
 
 def test_an_adapter_of_a_local_base_opens_on_that_base_alone(encoder, tmp_path, monkeypatch):
-    """The Hub may have somebody else's model under the very name of the folder."""
+    """The Hub may have another model under the name of the folder."""
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **b: pytest.fail("asked the Hub"))

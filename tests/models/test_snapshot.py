@@ -21,7 +21,7 @@ FILES = {
 INDEX = '{"weight_map": {"a": "%s"}}'
 ADAPTER = {**SMALL, "adapter_config.json": "{}", "adapter_model.safetensors": b"\0weights"}
 
-# Reads each case in a thread and a cache of its own, and says what came of it. No wait is longer than a moment.
+# Reads each case in its own thread and cache, and prints the results. Waits are cut short.
 READ = """
 import json, logging, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -251,8 +251,8 @@ def test_what_was_loaded_once_needs_no_connection(hub, tmp_path):
         assert {name: seen["answers"][name] for name in cases} == online
         assert words in seen["answers"]["never"]["error"]
         assert words in seen["answers"]["branch"]["error"]
-        told = [warning for warning in seen["warnings"] if f"using commit {first} from the cache" in warning]
-        assert len(told) == warned
+        warnings = [warning for warning in seen["warnings"] if f"using commit {first} from the cache" in warning]
+        assert len(warnings) == warned
     # Back online, the new commit is read.
     newer = read(hub, {"main": cases["main"]}, home=tmp_path)["answers"]["main"]
     assert newer["commit"] == hub.commits("alice/kept")[0].id != first

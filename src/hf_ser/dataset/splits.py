@@ -57,7 +57,7 @@ class _Protocols(Mapping[str, str]):
         return iter(_protocols(tuple(CORPORA.values())))
 
     def __len__(self) -> int:
-        return len(_protocols(tuple(CORPORA.values())))
+        return len(list(iter(self)))
 
 
 @cache
@@ -154,35 +154,23 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
     for row, (corpus, speaker, clip_id) in enumerate(zip(corpora, speakers, clip_ids, strict=True)):
         parts[assign(corpus, speaker, clip_id, protocol)].append(row)
-    _refuse_empty(parts, corpora, speakers, protocol)
+    ways = "choose another protocol (hf-ser splits lists them)"
+    left_out = protocol.removeprefix("leave_out_")
+    if left_out != protocol and left_out not in corpora:
+        fault = f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip"
+        raise InputError(f"{fault}; add the corpus or {ways}")
+    if empty := next((part for part in PARTS if not parts[part]), None):
+        fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
+        named = ", ".join(sorted(set(corpora))) or "no corpus"
+        raise InputError(f"{fault} of {named}; add speakers or corpora, or {ways}")
     labels = label_column(columns)
     if labels is not None:
         trained = {labels[row] for row in parts["train"]}
         learnable = {label for label, corpus in zip(labels, corpora, strict=True) if protocol != f"leave_out_{corpus}"}
         for label in sorted(learnable - trained):
-            raise InputError(
-                f"label '{label}' has no training clip under protocol '{protocol}'; add clips of it by other "
-                "speakers, drop the label, or choose another protocol (hf-ser splits lists them)"
-            )
+            fault = f"label '{label}' has no training clip under protocol '{protocol}'"
+            raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
     return parts
-
-
-def _refuse_empty(
-    parts: Mapping[str, Sequence[int]], corpora: Sequence[str], speakers: Sequence[str], protocol: str
-) -> None:
-    left_out = protocol.removeprefix("leave_out_")
-    if left_out != protocol and left_out not in corpora:
-        raise InputError(
-            f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip; "
-            "add the corpus or choose another protocol (hf-ser splits lists them)"
-        )
-    for part, rows in parts.items():
-        if not rows:
-            raise InputError(
-                f"protocol '{protocol}' leaves the {part} part empty: the data set holds {len(set(speakers))} "
-                f"speakers of {', '.join(sorted(set(corpora))) or 'no corpus'}; add speakers or corpora, or choose "
-                "another protocol (hf-ser splits lists them)"
-            )
 
 
 def _uniform(key: str) -> float:

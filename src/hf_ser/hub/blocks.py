@@ -102,7 +102,7 @@ def _read(front: str) -> dict[Any, Any]:
 
 
 def _unreadable(reason: str) -> InputError:
-    return InputError(f"the front matter of README.md cannot be read ({reason}); fix it there, and push again")
+    return InputError(f"nothing was pushed: the front matter of README.md cannot be read ({reason}); fix it first")
 
 
 def _merge(new: dict[Any, Any], old: dict[Any, Any], owned: Collection[str]) -> dict[Any, Any]:

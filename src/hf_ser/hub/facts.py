@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus
+from hf_ser.errors import without_tokens
 
 __all__ = ["Facts", "code", "entry", "read_facts", "segment_seconds", "shareable_record", "without_local_paths"]
 
@@ -68,12 +69,7 @@ def entry(mapping: Mapping[str, Any], *path: str) -> Any:
 
 
 def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
-    """Read the facts of a run from its run.json and metrics.json.
-
-    Example:
-        >>> read_facts({"model": {"name": "/home/me/hubert-tiny"}}, {}).base
-        'hubert-tiny'
-    """
+    """Read the facts of a run from its run.json and metrics.json."""
     base_id, base = _named(entry(run, "model"))
     dataset_id, dataset = _named(entry(run, "dataset"))
     saved = entry(run, "model", "saved")
@@ -132,14 +128,16 @@ def segment_seconds(run: Mapping[str, Any]) -> float:
 
 
 def without_local_paths(value: Any) -> Any:
-    """Return JSON values with every local path reduced to its last part.
+    """Return JSON values with every local path reduced to its last part, and without Hub tokens.
 
     Example:
         >>> without_local_paths({"name": "/home/me/hubert", "id": "me/hubert", "rate": 16000})
         {'name': 'hubert', 'id': 'me/hubert', 'rate': 16000}
     """
     if isinstance(value, Mapping):
-        return {key: without_local_paths(of) for key, of in value.items()}
+        # Only where a token is expected: a repository may be called hf_something.
+        secret = {key: without_tokens(of) for key, of in value.items() if "token" in key and isinstance(of, str)}
+        return {key: without_local_paths(of) for key, of in value.items()} | secret
     if isinstance(value, (list, tuple)):
         return [without_local_paths(of) for of in value]
     if isinstance(value, str) and (_PATH.match(value) or (os.sep in value and Path(value).exists())):

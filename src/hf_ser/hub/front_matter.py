@@ -37,18 +37,7 @@ _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = 
 
 
 def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
-    """Return the card's front matter as YAML that the Hub accepts; the model index is named after the repository.
-
-    Example:
-        >>> from hf_ser.hub.facts import read_facts
-        >>> run = {"model": {"name": "facebook/hubert-base-ls960", "saved": "adapter"}, "recipe": {"name": "lora_qkv"}}
-        >>> metrics = {"test": {"pooled": {"uar": 0.5}, "corpora": {}}}
-        >>> print(front_matter(run, metrics, read_facts(run, metrics), None).partition("tags:")[0])
-        library_name: peft
-        pipeline_tag: audio-classification
-        base_model: facebook/hubert-base-ls960
-        base_model_relation: adapter
-    """
+    """Return the card's front matter as YAML that the Hub accepts; the model index is named after the repository."""
     adapter = facts.saved == "adapter"
     tags = ["speech-emotion-recognition", _TASK, "emotion", "hf_ser", facts.recipe, "lora" if adapter else None]
     if adapter and facts.base_id:

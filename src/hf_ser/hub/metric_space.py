@@ -66,12 +66,7 @@ def push_metric(
 
 
 def metric_space_files(name: str, repo_id: str) -> dict[str, bytes]:
-    """Return the files of a metric's Space by their paths.
-
-    Example:
-        >>> sorted(metric_space_files("eer", "me/my_eer"))
-        ['README.md', 'app.py', 'counts.py', 'my_eer.py', 'requirements.txt']
-    """
+    """Return the files of a metric's Space by their paths."""
     files = {file: path.read_bytes() for file, path in metric_files(name).items()}
     if not _REPO_ID.fullmatch(repo_id):
         raise InputError(

@@ -140,13 +140,13 @@ def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) ->
     Args:
         model: The adapted model.
         batch: Collated inputs with labels.
-        chosen: The recipe, named in the error.
+        chosen: The recipe.
 
     Returns:
         The number of `lora_B` weights.
 
     Raises:
-        InputError: A `lora_B` gets no gradient; the message names it.
+        InputError: A `lora_B` gets no gradient.
     """
     was_training = model.training
     model.eval()

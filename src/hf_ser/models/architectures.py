@@ -45,7 +45,7 @@ class Architecture:
         base: Path of the encoder, without the head.
         layers: Path of the list of transformer layers.
         feature_encoder: Beginnings of the names of the feature encoder's parameters, after `base`.
-        feature_projection: Likewise, of what lies between it and the transformer layers.
+        feature_projection: Likewise, of everything between it and the transformer layers.
         raw_waveform: Whether the input is the waveform (else log-mel features).
         attention_bypasses_modules: Whether attention reads the weights of the projections without calling them,
             so that LoRA on them trains nothing.

@@ -77,11 +77,7 @@ def _check_field(name: str, field: str, value: Any) -> None:
 
 
 def labels_of(snapshot: Snapshot) -> list[str]:
-    """Return the labels that a snapshot's config.json names, in the order of their identifiers.
-
-    Raises:
-        InputError: It names none, or two alike, or leaves one out.
-    """
+    """Return the labels in a snapshot's config.json; refuse it if there are none, gaps or duplicates."""
     name, names = snapshot.name, snapshot.read_json(CONFIG).get("id2label")
     if not names:
         raise InputError(f"model '{name}': its config.json names no labels; it is not a fine-tuned classifier")
@@ -95,11 +91,7 @@ def labels_of(snapshot: Snapshot) -> list[str]:
 
 
 def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
-    """Return the configuration of what is to be a base model.
-
-    Raises:
-        InputError: It is an adapter, which needs a base itself, or its architecture is not supported.
-    """
+    """Return the configuration of a base model; an adapter is refused."""
     if snapshot.is_adapter:
         raise InputError(
             f"model '{snapshot.name}' is an adapter, not a checkpoint; name a checkpoint, or merge the adapter first"
@@ -123,7 +115,7 @@ def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any
 
 
 def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, Any]:
-    """Return the classifier whose weights a snapshot holds, float32 and in evaluation mode, and what did not fit.
+    """Return a snapshot's classifier, float32 and in evaluation mode, and the loading report of `transformers`.
 
     Args:
         snapshot: Holds the weights.
@@ -155,7 +147,7 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
         # transformers 5.23 leaves these uninitialised for wav2vec2 and WavLM, at times as NaN.
         torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
     check_values(f"model '{snapshot.name}'", model)
-    # Whoever saves the model or wraps it in PEFT names its origin by these.
+    # Saving and PEFT record these as the origin of the model.
     model.name_or_path = model.config.name_or_path = snapshot.name
     return model.eval(), report
 
@@ -180,11 +172,7 @@ def _check_size(snapshot: Snapshot, config: PretrainedConfig) -> None:
 
 
 def check_values(name: str, model: Any) -> None:
-    """Refuse weights that can give no meaningful score.
-
-    Raises:
-        InputError: A weight is not a finite number, or all are zero.
-    """
+    """Refuse weights that give no meaningful score: not finite, or all zero."""
     is_zero = True
     for key, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
@@ -243,18 +231,7 @@ def open_encoder(
 def open_classifier(
     snapshot: Snapshot, config: PretrainedConfig, labels: tuple[str, ...], *, seed: int = 0, reuse_head: bool = True
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Open an encoder's weights under a configuration of its architecture: see `open_encoder`.
-
-    Args:
-        snapshot: Holds the encoder's weights, and perhaps a head.
-        config: Of the model to make; its labels are set here.
-        labels: The labels to classify, in the order of their identifiers.
-        seed: Seed of the newly initialised weights.
-        reuse_head: Whether an existing head is reused.
-
-    Raises:
-        InputError: The weights are not of such a model.
-    """
+    """Open an encoder's weights under a given configuration, whose labels are set; see `open_encoder`."""
     existing = encoder_config(snapshot).id2label
     old_labels = [canonical_emotion(str(existing[index])) for index in sorted(existing)]
     config.id2label, config.label2id = id2label(labels), label2id(labels)

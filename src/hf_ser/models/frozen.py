@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of clips: one pooled vector per segment, computed once and kept between runs."""
+"""Pooled states of a frozen encoder: one vector per segment, computed once and kept between runs."""
 
 from __future__ import annotations
 

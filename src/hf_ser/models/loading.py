@@ -28,7 +28,7 @@ def quiet_loading() -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            # PEFT 0.21 asks transformers 5.23 by a name that the latter is about to rename: nothing a user can mend.
+            # PEFT 0.21 uses a name that transformers is about to rename; users can do nothing about it.
             warnings.filterwarnings(
                 "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
             )

@@ -113,7 +113,7 @@ def open_snapshot(
         if inspect is not None and (snapshot.folder / CONFIG).is_file():
             inspect(snapshot)
         if weights:
-            # By the commit, so that nobody's push in between can mix two.
+            # By the commit, so that a push in between cannot mix two.
             snapshot = _fetch(name, download, snapshot.commit, (*_SMALL, *_LARGE))
         files = []
     lacking = _lacking(snapshot, weights)
