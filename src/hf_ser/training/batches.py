@@ -66,7 +66,7 @@ class FrozenStates(Dataset[dict[str, Any]]):
         view = None if epoch is None or self._augmentation is None else self._augmentation.view(epoch)
         if view not in self._matrices:
             if view is not None and self._augmentation.views is None:
-                # Each epoch hears new audio, and none hears it again.
+                # Each epoch augments anew, and no state is used again.
                 self._matrices.clear()
             self._matrices[view] = self._states(view)
         return self._matrices[view]

@@ -22,7 +22,7 @@ _PATIENCE_SECONDS: Final = 600.0
 class PushSaves(TrainerCallback):  # type: ignore[misc]
     """Push each checkpoint in a thread; one that is saved while a push is still under way is left out.
 
-    A push that fails is reported by a warning, and training goes on. `export` saves the model as it is into a folder,
+    A push that fails is reported by a warning, and training continues. `export` saves the model as it is into a folder,
     and returns its logits for the probe.
     """
 
