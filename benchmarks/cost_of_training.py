@@ -18,21 +18,21 @@ from runs import in_own_process, real_parts
 
 
 def measure(options):
-    from hf_ser import finetune, training_arguments
+    from hf_ser import finetune, recipe, training_arguments
 
-    recipe, clips = options.measure[0], int(options.measure[1])
+    chosen, clips = recipe(options.measure[0], patience=None), int(options.measure[1])
     rows, _ = real_parts(options.corpora, {"train": clips, "validation": 16, "test": 16})
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
-            recipe,
+            chosen,
             folder,
             per_device_train_batch_size=options.batch_size,
             per_device_eval_batch_size=options.batch_size,
-            num_train_epochs=options.epochs if recipe == "lora_classifier" else 1,
+            num_train_epochs=options.epochs if chosen.name == "lora_classifier" else 1,
             disable_tqdm=True,
         )
         begin, used = time.perf_counter(), time.process_time()
-        result = finetune(options.model, rows, recipe=recipe, args=arguments, output_dir=f"{folder}/run", patience=None)
+        result = finetune(options.model, rows, recipe=chosen, args=arguments, output_dir=f"{folder}/run")
         seconds, processor = time.perf_counter() - begin, time.process_time() - used
     parts = result.run["seconds"]
     print(json.dumps({"seconds": seconds, "processor": processor, "training": parts["training"],

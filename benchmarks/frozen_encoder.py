@@ -7,8 +7,8 @@ they are read, random batches padded to their longest clip, the whole forward pa
 after every epoch, a checkpoint after every epoch, the best one by validation accuracy loaded in the end. Its
 convolutions are frozen by `freeze_feature_encoder`, without which it would also pass backwards through the encoder; its
 learning rate suits a head (--learning-rate). Ours: `finetune(recipe="lora_classifier")` with nothing cached before, and
-once more with what the first run has cached. Same checkpoint, same clips, same batch size, same epochs without early
-stopping, float32.
+once more with the frozen states that the first run kept. Same checkpoint, clips, batch size and epochs (no early
+stopping), float32.
 
 Each contender runs in a process of its own, the two take turns. Seconds are wall time from opening the checkpoint to
 the test metrics; ours also writes the finished run with its card.
@@ -90,19 +90,18 @@ def rival(options, rows, labels, folder):
 
 
 def ours(options, rows, labels, folder):
-    from hf_ser import finetune, training_arguments
+    from hf_ser import finetune, recipe, training_arguments
 
+    chosen = recipe("lora_classifier", patience=None)
     arguments = training_arguments(
-        "lora_classifier",
+        chosen,
         folder,
         per_device_train_batch_size=options.batch_size,
         per_device_eval_batch_size=options.batch_size,
         num_train_epochs=options.epochs,
         disable_tqdm=True,
     )
-    result = finetune(
-        options.model, rows, recipe="lora_classifier", args=arguments, output_dir=f"{folder}/run", patience=None
-    )
+    result = finetune(options.model, rows, recipe=chosen, args=arguments, output_dir=f"{folder}/run")
     report = result.report
     return {
         "steps": result.run["steps"],

@@ -38,7 +38,7 @@ def logits_of(model, feature_extractor):
     import torch
 
     from hf_ser.audio.collate import Collator
-    from hf_ser.models.head import plain_model
+    from hf_ser.models.architectures import plain_model
 
     collate = Collator(feature_extractor, plain_model(model).config, training=False)
     with torch.no_grad():
@@ -49,11 +49,13 @@ def make(case):
     """Fine-tune from the base on the Hub, and save; return logits as trained and as saved."""
     import torch
 
+    from hf_ser import load
     from hf_ser.audio.collate import Collator
-    from hf_ser.models.checkpoint import name_base, save_model
+    from hf_ser.models.adapting import adapt
+    from hf_ser.models.checkpoint import save_model
     from hf_ser.models.encoders import open_encoder, open_feature_extractor
-    from hf_ser.models.head import FeatureStatistics, attach, fold, pooled_inputs
-    from hf_ser.models.recipes import RECIPES, adapt
+    from hf_ser.models.head import FeatureStatistics, attach, pooled_inputs
+    from hf_ser.models.recipes import RECIPES
     from hf_ser.models.snapshot import open_snapshot
 
     snapshot = open_snapshot(case["base"])
@@ -63,8 +65,8 @@ def make(case):
     collate = Collator(feature_extractor, model.config, training=True)
     batches = [collate([{"samples": it, "labels": number % 5}]) for number, it in enumerate(clips(10, seed=0))]
     before = logits_of(model, feature_extractor)
-    with torch.no_grad(), pooled_inputs(model):
-        pooled = [model(**{key: value for key, value in it.items() if key != "labels"}).logits for it in batches]
+    with torch.no_grad():
+        pooled = [pooled_inputs(model, {key: it[key] for key in it.keys() - {"labels"}}) for it in batches]
     model = adapt(model, RECIPES[case["recipe"]])
     attach(model, FeatureStatistics.of(torch.cat(pooled)))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -75,10 +77,8 @@ def make(case):
         optimizer.step()
         optimizer.zero_grad()
     answer = {"before": before.tolist(), "trained": logits_of(model, feature_extractor).tolist()}
-    name_base(model, snapshot.name, snapshot.commit)
-    save_model(model, case["folder"], feature_extractor)
-    fold(model)
-    return {**answer, "saved": logits_of(model, feature_extractor).tolist()}
+    save_model(model, case["folder"], feature_extractor, snapshot.name, snapshot.commit)
+    return {**answer, "saved": logits_of(load(case["folder"]).model, feature_extractor).tolist()}
 
 
 def push(case):

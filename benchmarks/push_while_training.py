@@ -18,13 +18,14 @@ from pathlib import Path
 
 TRAIN = """
 import json, sys
-from hf_ser import finetune, training_arguments
-recipe, steps, corpora, repo, out = sys.argv[1:6]
+from hf_ser import finetune, recipe, training_arguments
+name, steps, corpora, repo, out = sys.argv[1:6]
 half = {"eval_strategy": "steps", "eval_steps": -(-int(steps) // 2)} if steps != "all" else {}
 options = {"max_steps": int(steps), **half} if half else {}
-arguments = training_arguments(recipe, out, disable_tqdm=True, **options)
-result = finetune("alice/encoder", corpora, recipe=recipe, output_dir=out, args=arguments, push_to=repo, patience=None)
-if recipe != "full":
+chosen = recipe(name, patience=None)
+arguments = training_arguments(chosen, out, disable_tqdm=True, **options)
+result = finetune("alice/encoder", corpora, recipe=chosen, output_dir=out, args=arguments, push_to=repo)
+if name != "full":
     result.push_to_hub(repo + "-merged", merged=True)
 report = result.report
 print(json.dumps({"uar": report["uar"], "accuracy": report["accuracy"], "seconds": result.run["seconds"]}))

@@ -17,15 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from hf_ser import open_dataset
+from hf_ser.audio.clips import Segments
 from hf_ser.audio.decode import decode
-from hf_ser.cache import CacheFolder
-from hf_ser.dataset.source import open_dataset
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.evaluation.tables import render_table
-from hf_ser.models.recipes import RECIPES
-from hf_ser.training.frozen import FrozenPasses
-from hf_ser.training.items import ClipItems
-from hf_ser.training.setup import open_for_training
+from hf_ser.models.encoders import open_encoder, open_feature_extractor
+from hf_ser.models.frozen import pooled_states
 
 
 def log_mel_statistics(rows):
@@ -75,17 +73,15 @@ def main():
     results = {"majority class": {"test": measured(np.tile(counts / counts.sum(), (len(rows["test"]), 1)))}}
     mel = {part: log_mel_statistics(rows[part]) for part in ("train", "test")}
     results["log-mel probe"] = {"test": measured(probe(mel["train"], train_labels, mel["test"], source.labels))}
-    prepared = open_for_training(options.model, source.labels, RECIPES["full"], 42, {})
-    caches = CacheFolder.default(gigabytes=20)
-    passes = FrozenPasses(prepared.feature_extractor, prepared.model.config, caches, caches, batch_size=16)
-    clips = {part: ClipItems(rows[part], segment_seconds=10.0, sampling_rate=16_000) for part in ("train", "test")}
+    model, _ = open_encoder(options.model, source.labels)
+    extractor = open_feature_extractor(options.model)
     features = {}
-    for part, items in clips.items():
-        found = passes.pooled(prepared.model, RECIPES["full"], clips, part).numpy()
-        # Segments come longest first; a mean over a clip's segments is its pooled vector.
+    for part in ("train", "test"):
+        segments = Segments(rows[part], sampling_rate=16_000, segment_seconds=10.0)
+        found = pooled_states(model, extractor, segments, description=f"Encoding {part} clips")
         total = np.zeros((len(rows[part]), found.shape[1]))
-        np.add.at(total, items.clip_index, found)
-        features[part] = total / np.bincount(items.clip_index, minlength=len(total))[:, None]
+        np.add.at(total, segments.clip_index, found)
+        features[part] = total / np.bincount(segments.clip_index, minlength=len(total))[:, None]
     scores = probe(features["train"], train_labels, features["test"], source.labels)
     results["frozen features, logistic regression"] = {"test": measured(scores)}
     for named in options.run:

@@ -10,7 +10,7 @@ def real_parts(corpora, counts):
     """So many clips of each part of the default protocol, always the same ones, and the labels."""
     from datasets import DatasetDict
 
-    from hf_ser.dataset.source import open_dataset
+    from hf_ser import open_dataset
 
     source = open_dataset(corpora, "speaker_independent")
     chosen = {

@@ -5,8 +5,9 @@
     python benchmarks/training_step.py --corpora ../shared/corpora --checkpointing
 
 Rival: `Trainer` with its defaults (random sampling, `DataCollatorWithPadding` over the feature extractor, which pads
-to the longest clip and normalises, the whole forward pass in every step), clips decoded when they are read, the same
-adapter by PEFT for `lora_qkv`, everything training for `full`. Ours: `finetune`. Both start from the same checkpoint,
+to the longest clip and normalises, the whole forward pass in every step), clips decoded when they are read. For
+`lora_qkv` it has the same adapter by PEFT and `freeze_feature_encoder()`, the example's default, so that no gradient
+enters the convolutions; for `full` that default is switched off. Ours: `finetune`. Both start from the same checkpoint,
 HuBERT-base from its configuration with random weights unless --encoder names one, and train on the same clips in
 batches of the same number, in float32, on all threads. Each contender runs in a process of its own; the two take
 turns, and every ratio is of two runs of one round. With --checkpointing, ours also runs with gradient checkpointing.
@@ -16,7 +17,7 @@ of the next, the loader's wait included; and the most memory that is held from t
 is given back first). Throughput is counted in real audio, without its padding, since a batch of like lengths may hold
 long or short clips: divided by the mean length of the clips it is clips a second. The clips are those of an epoch, of
 which --steps batches are run, as the first of the recipe's ten epochs; what ours does once before it trains, such as
-passing each clip through what the recipe freezes, is listed apart.
+standardising the features, is listed apart.
 """
 
 import argparse
@@ -98,6 +99,7 @@ def rival(options, recipe):
     torch.manual_seed(0)
     model = AutoModelForAudioClassification.from_pretrained(options.encoder, num_labels=len(labels))
     if recipe == "lora_qkv":
+        model.freeze_feature_encoder()
         from peft import LoraConfig, get_peft_model
 
         settings = {key: list(v) if isinstance(v, tuple) else v for key, v in RECIPES[recipe].lora.items()}

@@ -11,7 +11,7 @@ from hf_ser import Augmentation, finetune, recipe, training_arguments
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--model", default="superb/hubert-large-superb-er")
-parser.add_argument("--dataset", required=True, help="folder that holds the corpora, or a Hub id")
+parser.add_argument("--dataset", required=True, help="folder with the audio of the corpora, or a Hub id")
 parser.add_argument("--output-dir", required=True)
 parser.add_argument("--max-steps", type=int, default=-1, help="stop early, to try it out")
 options = parser.parse_args()
@@ -55,4 +55,4 @@ result = finetune(
     ),
     output_dir=options.output_dir,
 )
-print(f"UAR on unheard speakers: {100 * result.report['uar']:.1f} %; report and card in {result.output_dir}")
+print(f"UAR on unseen speakers: {100 * result.report['uar']:.1f} %; report and card in {result.output_dir}")

@@ -1,4 +1,4 @@
-"""Classify audio files by a fine-tuned adapter, and by the same adapter in plain peft.
+"""Classify audio files with a fine-tuned adapter, and with the same adapter in plain peft.
 
 python examples/use_adapter.py out clip.wav another.flac
 """

@@ -36,7 +36,7 @@ def test_every_example_is_short_and_tested():
 
 def test_finetune_lora_then_use_the_adapter(folder):
     given = ("--model", "encoder", "--dataset", "corpora", "--output-dir", "out", "--max-steps", 3)
-    assert "UAR on unheard speakers" in run(folder, "finetune_lora.py", *given)
+    assert "UAR on unseen speakers" in run(folder, "finetune_lora.py", *given)
     clips = sorted((folder / "corpora").rglob("*.wav"))[:2]
     assert run(folder, "use_adapter.py", "out", *clips).count("(plain peft)") == 2
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hf_ser.cli import _parser, _training_fields, main
+from hf_ser.cli import main
+from hf_ser.cli.finetune import DROPPED, training_fields
+from hf_ser.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -42,9 +44,10 @@ def test_every_snippet_runs_as_printed(after_quickstart, monkeypatch):
             exec(compile(text, "README.md", "exec"), names)
             continue
         for words in commands(text):
-            if words[0] == "make":
-                assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
-            else:
+            if words[0] == "pip":
+                assert words == ["pip", "install", "."]
+            elif words != ["hf-ser", "quickstart"]:
+                # The quickstart has tests of its own; `after_quickstart` holds what it leaves.
                 assert words[0] == "hf-ser"
                 assert main(words[1:]) == 0, words
     assert (after_quickstart / "out" / "adapter_model.safetensors").is_file()
@@ -70,11 +73,20 @@ def test_commands_that_need_a_gpu_have_options_that_exist():
     for skipped, _, text in BLOCKS:
         for words in commands(text) if "not run" in skipped else []:
             start = words.index("hf-ser") if "hf-ser" in words else words.index("hf_ser")
-            options, more = _parser().parse_known_args(words[start + 1 :])
-            _training_fields(more)
+            options, more = build_parser().parse_known_args(words[start + 1 :])
+            training_fields(more, options.parser)
             assert options.command == "finetune"
             checked += 1
     assert checked >= 4
+
+
+def test_every_option_that_the_text_names_exists_or_is_refused_with_a_way_out(capsys):
+    for command in ("finetune", "evaluate", "predict", "build", "push"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+    known = set(re.findall(r"--[a-z][\w-]+", capsys.readouterr().out))
+    prose = re.sub(r"```.*?```", "", README, flags=re.S)
+    assert set(re.findall(r"`(--[a-z][\w-]+)", prose)) - known == set(DROPPED)
 
 
 def test_the_parameters_of_the_recipes_are_those_of_the_summary():

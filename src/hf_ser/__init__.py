@@ -1,79 +1,59 @@
-"""Fine-tune speech encoders to recognise emotion: honest splits, small adapters, cards worth reading.
+"""Fine-tune speech encoders to recognise emotion, evaluate them on unseen speakers, and publish them.
 
-from hf_ser import finetune, load
-
-result = finetune("superb/hubert-large-superb-er", "corpora", recipe="lora_qkv", output_dir="out")
-result.report["uar"]
-load("out")("clip.wav")
+Example: `finetune("superb/hubert-large-superb-er", "corpora", output_dir="out")`, then `load("out")("clip.wav")`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hf_ser._version import __version__
+from hf_ser._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from hf_ser.audio.augment import Augmentation
-    from hf_ser.dataset.build import build_dataset
-    from hf_ser.errors import InputError
-    from hf_ser.hub.metric_space import push_metric
-    from hf_ser.hub.publish import publish_dataset
-    from hf_ser.hub.push import push_to_hub
-    from hf_ser.inference.classifier import Classifier, load
-    from hf_ser.labels import EMOTIONS
-    from hf_ser.models.recipes import RECIPES, Recipe, recipe
-    from hf_ser.models.summary import summarize
-    from hf_ser.training.arguments import training_arguments
-    from hf_ser.training.finetune import FinetuneResult, finetune
+    from hf_ser.audio.augment import Augmentation as Augmentation
+    from hf_ser.corpora import register_corpus as register_corpus
+    from hf_ser.dataset.build import build_dataset as build_dataset
+    from hf_ser.dataset.source import open_dataset as open_dataset
+    from hf_ser.errors import HubError as HubError
+    from hf_ser.errors import InputError as InputError
+    from hf_ser.evaluation.evaluate import Evaluation as Evaluation
+    from hf_ser.evaluation.evaluate import evaluate as evaluate
+    from hf_ser.hub.metric_space import push_metric as push_metric
+    from hf_ser.hub.publish import publish_dataset as publish_dataset
+    from hf_ser.hub.push import push_to_hub as push_to_hub
+    from hf_ser.inference.classifier import Classifier as Classifier
+    from hf_ser.inference.classifier import load as load
+    from hf_ser.labels import EMOTIONS as EMOTIONS
+    from hf_ser.models.recipes import RECIPES as RECIPES
+    from hf_ser.models.recipes import Recipe as Recipe
+    from hf_ser.models.recipes import recipe as recipe
+    from hf_ser.models.recipes import register_recipe as register_recipe
+    from hf_ser.models.summary import summarize as summarize
+    from hf_ser.training.arguments import training_arguments as training_arguments
+    from hf_ser.training.finetune import FinetuneResult as FinetuneResult
+    from hf_ser.training.finetune import finetune as finetune
 
+# fmt: off
 _HOMES = {
-    "Augmentation": "hf_ser.audio.augment",
-    "Classifier": "hf_ser.inference.classifier",
-    "EMOTIONS": "hf_ser.labels",
-    "FinetuneResult": "hf_ser.training.finetune",
-    "InputError": "hf_ser.errors",
-    "RECIPES": "hf_ser.models.recipes",
-    "Recipe": "hf_ser.models.recipes",
-    "build_dataset": "hf_ser.dataset.build",
-    "finetune": "hf_ser.training.finetune",
-    "load": "hf_ser.inference.classifier",
-    "publish_dataset": "hf_ser.hub.publish",
-    "push_metric": "hf_ser.hub.metric_space",
-    "push_to_hub": "hf_ser.hub.push",
-    "recipe": "hf_ser.models.recipes",
-    "summarize": "hf_ser.models.summary",
-    "training_arguments": "hf_ser.training.arguments",
+    "audio.augment": "Augmentation", "corpora": "register_corpus", "dataset.build": "build_dataset",
+    "dataset.source": "open_dataset", "errors": "HubError InputError", "evaluation.evaluate": "Evaluation evaluate",
+    "hub.metric_space": "push_metric", "hub.publish": "publish_dataset", "hub.push": "push_to_hub",
+    "inference.classifier": "Classifier load", "labels": "EMOTIONS",
+    "models.recipes": "RECIPES Recipe recipe register_recipe", "models.summary": "summarize",
+    "training.arguments": "training_arguments", "training.finetune": "FinetuneResult finetune",
 }
+# fmt: on
+_HOME = {name: f"hf_ser.{home}" for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = [
-    "EMOTIONS",
-    "RECIPES",
-    "Augmentation",
-    "Classifier",
-    "FinetuneResult",
-    "InputError",
-    "Recipe",
-    "__version__",
-    "build_dataset",
-    "finetune",
-    "load",
-    "publish_dataset",
-    "push_metric",
-    "push_to_hub",
-    "recipe",
-    "summarize",
-    "training_arguments",
-]
+__all__ = sorted(["__version__", *_HOME])
 
 
 def __getattr__(name: str) -> Any:
     # Imports wait until a name is used (PEP 562): torch alone takes seconds.
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'hf_ser' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

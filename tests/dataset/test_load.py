@@ -85,7 +85,7 @@ FEW = ["fold_3", "savee"]
 @pytest.mark.parametrize("configs", [FEW, pytest.param([], marks=pytest.mark.slow, id="all")])
 def test_plain_datasets_reads_the_folder(hub, built, small_corpora, configs):
     answer = json.loads(hub.run(READ, str(built), json.dumps(configs), HF_HUB_OFFLINE="1"))
-    assert answer["version"].split(".")[0] >= "5"
+    assert int(answer["version"].split(".")[0]) >= 4
     check(answer, small_corpora, configs)
 
 

@@ -28,7 +28,7 @@ __all__ = ["HeadOnly", "head_logits", "pooled_states"]
 # Settings of training mode and of the head, and names; the states do not depend on them.
 _IRRELEVANT = (
     *("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "classifier", "problem_type", "architectures"),
-    *("name_or_path", "_version", "dtype"),
+    *("name_or_path", "_version", "dtype", "use_cache"),
 )
 _SEGMENTS_AT_ONCE = 512
 

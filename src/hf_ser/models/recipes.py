@@ -23,7 +23,7 @@ class Recipe:
     Attributes:
         name: Such as `full`, `lora_qkv` or `lora_classifier`.
         summary: One sentence on it.
-        trains: The parts of the base model (see `hf_ser.models.architectures.PARTS`) that train.
+        trains: The parts of the base model (see `hf_ser.models.encoders.PARTS`) that train.
         lora: Arguments of `peft.LoraConfig`; empty for a recipe without an adapter.
         learning_rate: Learning rate of `TrainingArguments`.
         learning_rate_scale: Factor on the learning rate by part, 1 by default. LoRA weights count as the part that

@@ -1,204 +1,155 @@
-"""Batches of like lengths in an order that stays random: next to no padding, and neighbours that change."""
+"""What the Trainer reads: clips or frozen states, batches of them, and their order."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch.utils.data import Sampler
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import Dataset, Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from hf_ser.errors import InputError
+__all__ = ["Collators", "FrozenStates", "LengthGroupedOrder", "TrainingClips", "balanced_weights"]
 
-__all__ = ["LengthBatches", "padding_share"]
-
-_PADDING = 0.02
-"""What shuffling may cost: the order is made as random as this share of padding allows."""
-
-_LEAST_NOISE = 0.02
-"""A few clips of very unlike lengths cost more padding, for companions that change."""
-
-_MOST_NOISE = 0.5
-_MOST_NOISE_IN_A_BUDGET = 0.03
+_IGNORED_LABEL = -100
+"""`transformers` and `torch` leave a clip with this label out of the loss and of its mean."""
 
 
-def padding_share(lengths: Sequence[int] | NDArray[np.int64], batches: Sequence[Sequence[int]]) -> float:
-    """Return the share of the batches that is padding when each is padded to its longest item.
+class TrainingClips(Dataset[dict[str, Any]]):
+    """The `Segments` of the training part under the keys of `LengthGroupedOrder`."""
 
-    Example:
-        >>> padding_share([4, 2, 6], [[0, 1], [2]])
-        0.1428571428571429
+    def __init__(self, segments: Any) -> None:
+        self._segments = segments
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Return a segment as it sounds in an epoch."""
+        epoch, index = key
+        item: dict[str, Any] = dict(self._segments[epoch, max(index, ~index)])
+        if index < 0:
+            item["labels"] = _IGNORED_LABEL
+        return item
+
+
+class FrozenStates(Dataset[dict[str, Any]]):
+    """The pooled states of a frozen encoder in place of the segments, one row per segment.
+
+    `states` returns them, `(segments, ...)`, for a view of the audio; None is the audio without augmentation.
     """
-    lengths = np.asarray(lengths)
-    padded = sum(int(lengths[list(batch)].max()) * len(batch) for batch in batches)
-    real = sum(int(lengths[list(batch)].sum()) for batch in batches)
-    return 1 - real / padded
+
+    def __init__(self, states: Callable[[int | None], NDArray[np.float32]], labels: Any, augmentation: Any) -> None:
+        self._states, self._labels, self._augmentation = states, np.asarray(labels), augmentation
+        self._matrices: dict[int | None, NDArray[np.float32]] = {}
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
+        """Return a whole batch: `states` `(batch, ...)` and `labels` `(batch,)`.
+
+        A step on pooled states takes about a millisecond, so that reading row by row would dominate it.
+        """
+        pairs = [key if isinstance(key, tuple) else (None, key) for key in keys]
+        epoch, index = pairs[0][0], np.array([pair[1] for pair in pairs])
+        rows = np.where(index < 0, ~index, index)
+        labels = np.where(index < 0, _IGNORED_LABEL, self._labels[rows])
+        return {"states": torch.from_numpy(self.matrix(epoch)[rows]), "labels": torch.from_numpy(labels)}
+
+    def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
+        """Return the states of all segments in an epoch, or without augmentation, encoded at the first call."""
+        view = None if epoch is None or self._augmentation is None else self._augmentation.view(epoch)
+        if view not in self._matrices:
+            if view is not None and self._augmentation.views is None:
+                # Each epoch augments anew, and no state is used again.
+                self._matrices.clear()
+            self._matrices[view] = self._states(view)
+        return self._matrices[view]
 
 
-class LengthBatches(Sampler[list[tuple[int, int]]]):
-    """Yield batches of `(epoch, item)`, of like lengths, in an order that seed and epoch alone fix.
+@dataclass(frozen=True, slots=True)
+class Collators:
+    """One collator of two: the items say whether they are for training or for evaluation."""
 
-    Items are sorted by length after every length was multiplied by a random factor, cut into batches, and the
-    batches are shuffled. The factors are as far apart as 2 % of padding allow, so an item meets others of about its
-    length, other ones in every epoch. Every item comes once an epoch. The epoch travels with the item, so that a
-    worker process needs no state of its own.
+    training: Any
+    evaluation: Any
 
-    Without a budget, batches hold `batch_size` items or one less, and fewer only where the items do not fill the
-    batches they need. In a distributed run each process yields its own batches: those of one step are neighbours
-    in length, so that no process waits long for another, and their numbers of items differ by one at most. Where
-    that leaves a process without an item, it gets one of the step's items again. Without a budget, the batches that a
-    process accumulates for one step of the optimiser are dealt out in the same way, so that neither processes nor
-    accumulation change which items make up a step; an epoch of fewer batches than that is one step of what there are.
+    def __call__(self, items: Any) -> dict[str, Any]:
+        """Return the tensors of a batch; a batch of frozen states is ready as it is."""
+        if isinstance(items, Mapping):
+            return dict(items)
+        batch: dict[str, Any] = (self.training if items[0]["training"] else self.evaluation)(items)
+        return batch
+
+
+class LengthGroupedOrder(Sampler[tuple[int, int]]):
+    """Yield `(epoch, index)` in an order that seed and epoch fix, items of a step being of similar length.
+
+    The grouping is that of `transformers`; the steps are then shuffled, except that the one with the longest item
+    comes first, so that a lack of memory shows at once. Where several processes share the steps, the last step is
+    filled up by keys with a negative index, which `TrainingClips` turns into items without weight in the loss.
 
     Args:
-        lengths: `(items,)` length of each item, or a function from the epoch to them.
-        batch_size: The most items a batch.
+        lengths: `(items,)` length of each item.
+        batch_size: Items of each process in a batch.
+        processes: Number of processes.
+        accumulation: Batches in a step.
         seed: Seed of the order.
-        budget: The most that a batch may hold, padding included, in the unit of the lengths; None counts items
-            alone. A longer item has a batch to itself.
-        longest: `(items,)` the most that each length may be in any epoch; those of epoch 0 if left out.
-        process: Number of this process.
-        processes: Processes of the run.
-        accumulation: Batches that each process accumulates for a step; with a budget, each is drawn on its own.
-
-    Raises:
-        InputError: `batch_size` or `budget` is below 1, or there are no items.
+        epoch: Returns the current epoch.
 
     Example:
-        >>> batches = LengthBatches([5, 9, 5, 9], batch_size=2, seed=0)
-        >>> batches.set_epoch(3)
-        >>> sorted(sorted(batch) for batch in batches)
-        [[(3, 0), (3, 2)], [(3, 1), (3, 3)]]
-        >>> [len(batch) for batch in LengthBatches([4] * 6, batch_size=9, seed=0, budget=8)]
-        [2, 2, 2]
+        >>> order = LengthGroupedOrder([5, 9, 5, 9, 5], batch_size=2, seed=0, epoch=lambda: 3)
+        >>> sorted(order)
+        [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
     """
 
     def __init__(
         self,
-        lengths: Sequence[int] | NDArray[np.int64] | Callable[[int], NDArray[np.int64]],
+        lengths: Sequence[int],
         batch_size: int,
-        seed: int,
         *,
-        budget: float | None = None,
-        longest: Sequence[int] | NDArray[np.int64] | None = None,
-        process: int = 0,
         processes: int = 1,
         accumulation: int = 1,
+        seed: int,
+        epoch: Callable[[], float],
     ) -> None:
-        if batch_size < 1 or (budget is not None and budget < 1):
-            raise InputError(f"a batch of {batch_size} clips or {budget} samples holds nothing; give more")
-        self._lengths = lengths if callable(lengths) else _always(np.asarray(lengths))
-        self._seed = seed
-        accumulation = min(accumulation, -(-len(self._lengths(0)) // (batch_size * processes)))
-        if budget is not None or accumulation < 1:
-            accumulation = 1
-        # The parts of a step that are this process's.
-        self._parts = range(process, processes * accumulation, processes)
-        self._epoch = 0
-        first = self._lengths(0)
-        if not len(first):
-            raise InputError("there are no clips to make batches of")
-        bound = np.sort(first if longest is None else np.asarray(longest))[::-1]
-        limit = _MOST_NOISE if budget is None else _MOST_NOISE_IN_A_BUDGET
-        self._noise = limit
-        parts = processes * accumulation
-        self._steps = _steps(bound, batch_size, budget, parts, limit)
-        if self._padding(first) > _PADDING:
-            # Bisection: padding grows with the noise, and a dozen halvings are closer than it matters.
-            low, high = 0.0, limit
-            for _ in range(12):
-                self._noise = (low + high) / 2
-                low, high = (low, self._noise) if self._padding(first) > _PADDING else (self._noise, high)
-            self._noise = max(low, _LEAST_NOISE)
-        if budget is not None:
-            self._steps = _steps(bound, batch_size, budget, parts, self._noise)
-
-    def _padding(self, lengths: NDArray[np.int64]) -> float:
-        ordered = lengths[self._order(lengths, np.random.default_rng(0))]
-        ends = np.cumsum([sum(step) for step in self._steps])
-        padded = sum(int(part.max()) * len(part) for part in np.split(ordered, ends[:-1]) if len(part))
-        return 1 - int(ordered.sum()) / padded
-
-    def _order(self, lengths: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-        factors = generator.uniform(1 - self._noise, 1 + self._noise, len(lengths))
-        order: NDArray[np.int64] = np.argsort(-lengths * factors, kind="stable")
-        return order
+        self._lengths, self._seed, self._epoch = list(lengths), seed, epoch
+        self._processes, self._together = processes, batch_size * processes
+        self._step = self._together * accumulation
 
     def __len__(self) -> int:
-        return len(self._steps) * len(self._parts)
+        if self._processes == 1:
+            return len(self._lengths)
+        return math.ceil(len(self._lengths) / self._together) * self._together
 
-    @property
-    def items(self) -> list[int]:
-        """Items of a step, over all processes and accumulated batches, for each step, the longest items first."""
-        return [sum(step) for step in self._steps]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self._epoch = epoch
-
-    def plan(self, epoch: int) -> list[list[list[int]]]:
-        """Return the items of each step's batches: one for each process, then the next that each accumulates."""
-        seed = int.from_bytes(random.Random(f"{self._seed}:{epoch}").randbytes(8), "little")
-        generator = np.random.default_rng(seed)
-        order = self._order(self._lengths(epoch), generator)
-        steps, begin = [], 0
-        for sizes in self._steps:
-            items = order[begin : begin + sum(sizes)]
-            begin += sum(sizes)
-            generator.shuffle(items)
-            parts = np.split(items, np.cumsum(sizes)[:-1])
-            steps.append([(part if len(part) else items[:1]).tolist() for part in parts])
-        return [steps[position] for position in generator.permutation(len(steps))]
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self._epoch
-        for step in self.plan(epoch):
-            for part in self._parts:
-                yield [(epoch, item) for item in step[part]]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        # The epoch of a run that was resumed within it is a fraction.
+        epoch = math.floor(self._epoch() + 1e-6)
+        generator = torch.Generator().manual_seed((self._seed + 0x9E3779B97F4A7C15 * (epoch + 1)) % 2**63)
+        grouped = get_length_grouped_indices(self._lengths, self._step, generator=generator)
+        # Without its shuffle, the length would fall from step to step, and the labels with it.
+        first, whole = grouped[: self._step], len(grouped) // self._step
+        places = [1 + place for place in torch.randperm(max(0, whole - 1), generator=generator).tolist()]
+        steps = [grouped[place * self._step : (place + 1) * self._step] for place in places]
+        order = [*first, *(index for step in steps for index in step), *grouped[max(1, whole) * self._step :]]
+        order += [~order[0]] * (len(self) - len(order))
+        return iter([(epoch, index) for index in order])
 
 
-def _always(lengths: NDArray[np.int64]) -> Callable[[int], NDArray[np.int64]]:
-    return lambda epoch: lengths
+def balanced_weights(labels: ArrayLike, count: int) -> torch.Tensor:
+    """Return a weight for each label `(count,)`, inverse to its share; the mean over the clips is 1.
 
-
-def _steps(
-    bound: NDArray[np.int64], batch_size: int, budget: float | None, processes: int, noise: float
-) -> list[list[int]]:
-    """Return how many items each process gets in each step, longest first, the same in every epoch.
-
-    Args:
-        bound: `(items,)` the most that the lengths may be, longest first.
-        batch_size: The most items a batch.
-        budget: The most that a batch may hold, padding included.
-        processes: Processes of the run.
-        noise: The order is by length times a factor within `1 - noise` to `1 + noise`.
+    Example:
+        >>> balanced_weights([0, 0, 0, 2], 3)
+        tensor([0.6667, 0.0000, 2.0000])
     """
-    total = len(bound)
-    if budget is None:
-        # As even as it goes, so that no few clips make up a step, which would weigh each of them more.
-        batches = -(-total // (batch_size * processes)) * processes
-        ends = [total * number // batches for number in range(batches + 1)]
-        sizes = [end - begin for begin, end in pairwise(ends)]
-        return [sizes[first : first + processes] for first in range(0, batches, processes)]
-    # No item that the noise can bring to a place or behind it is longer than this: the r-th of the noisy lengths
-    # is at most (1 + noise) times the r-th of the true ones.
-    most = np.minimum(bound[0], bound * (1 + noise) / (1 - noise))
-    totals, end = [], total
-    # From the shortest, so that what is left are a few of the longest, whose batches are small anyway.
-    while end:
-        count = 1
-        while (
-            count < min(batch_size, end / processes)
-            and most[max(0, end - (count + 1) * processes)] * (count + 1) <= budget
-        ):
-            count += 1
-        totals.append(min(count * processes, end))
-        end -= totals[-1]
-    lacking = processes - totals[-1]
-    if lacking > 0 and len(totals) > 1 and totals[-2] - lacking >= processes:
-        totals[-2:] = [totals[-2] - lacking, processes]
-    return [
-        [items // processes + (process < items % processes) for process in range(processes)] for items in totals[::-1]
-    ]
+    clips = np.bincount(np.asarray(labels), minlength=count)
+    present = clips > 0
+    weights = np.zeros(count, dtype=np.float32)
+    weights[present] = clips.sum() / (present.sum() * clips[present])
+    return torch.from_numpy(weights)

@@ -1,79 +1,73 @@
-"""Every save of a training on the Hub, while it goes on."""
+"""Every save of a training on the Hub, in the background."""
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hf_ser.errors import InputError
-from hf_ser.hub.artefact import checkpoint_files
-from hf_ser.hub.facts import shareable_record
-from hf_ser.hub.live import LivePush
-from hf_ser.models.head import fold
-from hf_ser.models.probe import probe_logits
-from hf_ser.training.last_checkpoint import last_checkpoint_files
-
-__all__ = ["pushing_saves"]
+__all__ = ["PushSaves"]
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS: Final = 600.0
 
-@contextmanager
-def pushing_saves(repo_id: str | None, trainer: Any, run: Mapping[str, Any], checkpoints: Path) -> Iterator[None]:
-    """Push what the Trainer saves in this block; of a distributed run, the first process alone does.
 
-    Args:
-        repo_id: The repository; None pushes nothing.
-        trainer: The Trainer.
-        run: What is known of the run before it trains, with the keys of run.json.
-        checkpoints: Where the Trainer saves.
+class PushSaves(TrainerCallback):  # type: ignore[misc]
+    """Push each checkpoint in a thread; one that is saved while a push is still under way is left out.
+
+    A push that fails is reported by a warning, and training continues. `export` saves the model as it is into a folder,
+    and returns its logits for the probe.
     """
-    if repo_id is None or not trainer.is_world_process_zero():
-        yield
-        return
-    live = LivePush(repo_id, shareable_record(run), checkpoints)
-    trainer.add_callback(_PushSaves(live, trainer, checkpoints))
-    finished = False
-    try:
-        yield
-        finished = True
-    finally:
-        live.close(finished=finished)
 
+    def __init__(
+        self, repo_id: str, run: Mapping[str, Any], workspace: Path, export: Callable[[Path], list[list[float]]]
+    ) -> None:
+        self._repo_id, self._run, self._workspace, self._export = repo_id, run, workspace, export
+        self._thread: threading.Thread | None = None
 
-class _PushSaves(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, live: LivePush, trainer: Any, checkpoints: Path) -> None:
-        self._live = live
-        self._trainer = trainer
-        self._checkpoints = checkpoints
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Export the model and begin to push it."""
+        if self._thread is not None and self._thread.is_alive():
+            return
         evaluated = [entry["eval_uar"] for entry in state.log_history if "eval_uar" in entry]
         progress = {
             "step": state.global_step,
             "epoch": state.epoch or 0.0,
             "validation_uar": evaluated[-1] if evaluated else None,
         }
+        folder = Path(tempfile.mkdtemp(prefix=".push-", dir=self._workspace))
         try:
-            model = checkpoint_files(self._checkpoints / f"checkpoint-{state.global_step}")
-            files = {**model, **last_checkpoint_files(self._checkpoints)}
-            self._live.save(files, progress, self._answers())
-        except (OSError, InputError) as error:
-            logger.warning("step %d is not on the Hub, and training goes on: %s", state.global_step, error)
+            logits = self._export(folder)
+        except Exception as error:
+            self._failed(folder, state.global_step, error)
+            return
+        # A daemon: a hanging connection must not keep the process alive.
+        self._thread = threading.Thread(target=self._push, args=(folder, logits, progress), daemon=True)
+        self._thread.start()
 
-    def _answers(self) -> Callable[[], list[list[float]]]:
-        """Return what gives the probe's logits of the model as it is now, computed when it is called."""
-        model = copy.deepcopy(self._trainer.saved_model)
-        feature_extractor = self._trainer.processing_class
+    def _push(self, folder: Path, logits: list[list[float]], progress: Mapping[str, Any]) -> None:
+        from hf_ser.hub.push import push_checkpoint
 
-        def answers() -> list[list[float]]:
-            fold(model)
-            return probe_logits(model, feature_extractor)
+        try:
+            push_checkpoint(folder, self._repo_id, self._run, logits, progress)
+            shutil.rmtree(folder, ignore_errors=True)
+        except Exception as error:
+            self._failed(folder, progress["step"], error)
 
-        return answers
+    def _failed(self, folder: Path, step: int, error: Exception) -> None:
+        logger.warning("step %d was not pushed, training continues: %s", step, error)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Wait for the push that is under way."""
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("a push to '%s' hangs and is no longer waited for", self._repo_id)

@@ -1,154 +1,147 @@
-"""What a run records of itself and of the machine, so that its card states facts."""
+"""What a run records about itself and the machine, so that its card states facts."""
 
 from __future__ import annotations
 
+import math
 import platform
 import resource
 import sys
-from collections.abc import Iterable
-from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_ser import processes
 from hf_ser._version import __version__
 
 if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
+    from hf_ser.training.run import Job, Prepared
 
-__all__ = ["describe_parts", "emissions", "hardware", "peak_memory_bytes", "recorded_arguments", "versions"]
+__all__ = ["emissions", "facts_before", "peak_memory_bytes", "record_after", "recorded_arguments"]
 
-_ALWAYS = {
-    "learning_rate",
-    "lr_scheduler_type",
-    "num_train_epochs",
-    "per_device_train_batch_size",
-    "seed",
-    "warmup_steps",
-    "weight_decay",
-}
-
-_PACKAGES = (
-    "accelerate",
-    "audiomentations",
-    "datasets",
-    "evaluate",
-    "huggingface_hub",
-    "numpy",
-    "peft",
-    "scikit-learn",
-    "soundfile",
-    "soxr",
-    "torch",
-    "transformers",
-)
+_ALWAYS = {"learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size", "seed",
+           "warmup_steps", "weight_decay"}  # fmt: skip
+_NEVER = {"output_dir", "logging_dir", "run_name", "ddp_timeout", "logging_nan_inf_filter"}
+_HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_macro")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of this library, Python and the packages that decide a result.
+def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Return the record of a run as far as it is known before training."""
+    from hf_ser.evaluation.evaluate import versions
+    from hf_ser.models.architectures import plain_model
 
-    Example:
-        >>> versions()["hf_ser"] == __version__
-        True
-    """
-    found = {"hf_ser": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        found[name] = metadata.version(name)
-    return found
+    arguments, source = job.arguments, job.source
+    local = Path(job.model_name).is_dir()
+    proof = source.proof.as_dict()
+    # What the parts hold is in `parts`.
+    del proof["parts"]
+    return {
+        "hf_ser": __version__,
+        "model": {
+            "name": Path(job.model_name).resolve().name if local else job.model_name,
+            "local": local,
+            "revision": prepared.revision,
+            "architecture": type(plain_model(prepared.model)).__name__,
+            "saved": "adapter" if job.chosen.lora else "checkpoint",
+            **prepared.facts,
+        },
+        "recipe": job.chosen.as_dict(),
+        "head": prepared.head,
+        "protocol": source.protocol,
+        "labels": list(source.labels),
+        "dataset": {
+            "name": source.name,
+            "local": source.path is None or Path(source.path).is_dir(),
+            "synthetic": source.synthetic,
+            "fingerprint": source.fingerprint,
+            "clips": sum(len(rows) for rows in source.parts.values()),
+            "left_out_of_training": dict(source.left_out),
+            "parts": _describe_parts(source),
+            "proof": proof,
+            "languages": list(source.languages),
+            "licence": source.licence,
+        },
+        "arguments": job.settings["arguments"],
+        "augmentation": job.settings["augmentation"],
+        "seeds": dict.fromkeys(("weights", "augmentation", "bootstrap"), arguments.seed)
+        | {"order": arguments.seed if arguments.data_seed is None else arguments.data_seed},
+        "versions": versions(),
+        "hardware": _hardware(),
+    }
 
 
-def hardware() -> dict[str, Any]:
-    """Return the processor, its threads in use, the accelerators of this machine and the processes of the run.
+def record_after(trainer: Any, facts: dict[str, Any], loss: float, stopped: str, *, resumed: bool) -> dict[str, Any]:
+    """Return the record with what training added to it."""
+    evaluations = [entry for entry in trainer.state.log_history if math.isfinite(entry.get("eval_loss", math.nan))]
+    best = max(evaluations, key=lambda entry: entry["eval_uar"])
+    measured = emissions(trainer.callback_handler.callbacks, resumed=resumed)
+    return {
+        **facts,
+        "steps": trainer.state.global_step,
+        "stopped": stopped,
+        "training_loss": loss if math.isfinite(loss) else None,
+        **({} if measured is None else {"emissions": measured}),
+        "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
+        "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
+        "resumed": resumed,
+    }
 
-    Example:
-        >>> hardware()["threads"] > 0
-        True
-    """
+
+def _hardware() -> dict[str, Any]:
     import torch
+    from accelerate import PartialState
 
     found: dict[str, Any] = {
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        "processes": PartialState().num_processes,
     }
     if torch.cuda.is_available():
-        found["accelerator"] = torch.cuda.get_device_name()
-        found["accelerators"] = torch.cuda.device_count()
+        found |= {"accelerator": torch.cuda.get_device_name(), "accelerators": torch.cuda.device_count()}
     return found
 
 
 def peak_memory_bytes() -> dict[str, int]:
-    """Return the most memory that this process held: resident on the host, allocated on the device.
-
-    Example:
-        >>> peak_memory_bytes()["host"] > 1_000_000
-        True
-    """
+    """Return the peak memory of this process: resident on the host, allocated on the device."""
     import torch
 
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    found = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if torch.cuda.is_available():
-        found["device"] = torch.cuda.max_memory_allocated()
-    return found
+    device = {"device": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
+    return {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, **device}
 
 
-def emissions(callbacks: Iterable[Any], *, resumed: bool) -> dict[str, Any] | None:
-    """Return what CodeCarbon measured of the training, None where it did not run.
-
-    Args:
-        callbacks: Those of the Trainer; `TrainingArguments(report_to="codecarbon")` puts CodeCarbon's there.
-        resumed: Whether the run went on from a checkpoint, so that what came before it is not in the figure.
-
-    Returns:
-        `grams` of CO2 equivalents, `kilowatt_hours`, `country` where it is known, `source` and `covers`.
-
-    Example:
-        >>> emissions([], resumed=False) is None
-        True
-    """
+def emissions(callbacks: Any, *, resumed: bool) -> dict[str, Any] | None:
+    """Return what CodeCarbon (`report_to="codecarbon"`) measured of the training, None where it did not run."""
     for callback in callbacks:
         measured: Any = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
-        if type(callback).__name__ != "CodeCarbonCallback" or measured is None or measured.emissions is None:
-            continue
-        found = {
-            "grams": 1000 * float(measured.emissions),
-            "kilowatt_hours": float(measured.energy_consumed),
-            "country": measured.country_name or None,
-            "source": f"CodeCarbon {measured.codecarbon_version}",
-            "covers": "training since it was resumed" if resumed else "training",
-        }
-        return {key: value for key, value in found.items() if value is not None}
+        if type(callback).__name__ == "CodeCarbonCallback" and measured is not None and measured.emissions is not None:
+            found = {
+                "grams": 1000 * float(measured.emissions),
+                "kilowatt_hours": float(measured.energy_consumed),
+                "country": measured.country_name or None,
+                "source": f"CodeCarbon {measured.codecarbon_version}",
+                "covers": "training since it was resumed" if resumed else "training",
+            }
+            return {key: value for key, value in found.items() if value is not None}
     return None
 
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:
-    """Return the training arguments that matter most or differ from their defaults, without tokens and folders.
-
-    Example:
-        >>> from transformers import TrainingArguments
-        >>> recorded_arguments(TrainingArguments("out", seed=7, use_cpu=True))["seed"]
-        7
-    """
+    """Return the training arguments that matter most or differ from their defaults, without tokens and folders."""
     from transformers import TrainingArguments
 
     values, defaults = arguments.to_dict(), TrainingArguments(output_dir="", use_cpu=True).to_dict()
-    left_out = {"output_dir", "hub_token", "push_to_hub_token", "logging_dir", "run_name"}
     return {
         key: value
         for key, value in sorted(values.items())
-        if key not in left_out and "token" not in key and (value != defaults.get(key) or key in _ALWAYS)
+        if key not in _NEVER and "token" not in key and (value != defaults.get(key) or key in _ALWAYS)
     }
 
 
-def describe_parts(source: Source) -> dict[str, Any]:
-    """Return clips, speakers and counts by corpus and label of each part of a data set."""
+def _describe_parts(source: Source) -> dict[str, Any]:
     described = {}
     for part, rows in source.parts.items():
         counts: dict[str, dict[str, int]] = {}
         for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
-            label = source.labels[emotion]
-            of_corpus = counts.setdefault(corpus, dict.fromkeys(source.labels, 0))
-            of_corpus[label] += 1
+            counts.setdefault(corpus, dict.fromkeys(source.labels, 0))[source.labels[emotion]] += 1
         described[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
     return described

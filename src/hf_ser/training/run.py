@@ -1,46 +1,44 @@
-"""The steps of one run, in order, and what it writes at the end."""
+"""One run: open, prepare, train, save, evaluate, write."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
+import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from transformers import EarlyStoppingCallback
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
-from hf_ser import processes
-from hf_ser._version import __version__
-from hf_ser.cache import CacheFolder, Share
-from hf_ser.dataset.stream import StreamedSource
-from hf_ser.evaluation.plots import plot_confusion
-from hf_ser.evaluation.report import evaluate_scores, render_report
+from hf_ser.audio.clips import Segments
+from hf_ser.audio.collate import Collator
+from hf_ser.errors import InputError
+from hf_ser.evaluation.evaluate import evaluate
+from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
-from hf_ser.hub.card_merge import GENERATED_CARD
-from hf_ser.models.checkpoint import name_base, save_model
-from hf_ser.models.distributed import drops_trained_layers, freeze_bystanders
-from hf_ser.models.head import fold, plain_model
-from hf_ser.models.prefix import unwrapped
-from hf_ser.models.probe import PROBE, probe_logits
-from hf_ser.training.arguments import planned_epochs
-from hf_ser.training.folder import OutputFolder, write_json
-from hf_ser.training.frozen import FrozenPasses
-from hf_ser.training.items import ClipItems, store_samples
-from hf_ser.training.pushing import pushing_saves
-from hf_ser.training.records import describe_parts, emissions, hardware, peak_memory_bytes, versions
-from hf_ser.training.scoring import Collators, ValidationMetrics, balanced_weights, clip_scores
-from hf_ser.training.setup import Prepared, open_for_training, prepare_model
-from hf_ser.training.sharded import ShardedTrainer, require_shardable
-from hf_ser.training.state import require_training_state
-from hf_ser.training.streamed_trainer import StreamedShardedTrainer, StreamedTrainer
-from hf_ser.training.streaming import StreamedClips
+from hf_ser.inference.classifier import load
+from hf_ser.models.adapting import drops_layers, freeze_unused
+from hf_ser.models.architectures import plain_model
+from hf_ser.models.checkpoint import save_model
+from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
+from hf_ser.models.frozen import HeadOnly, pooled_states
+from hf_ser.models.loading import quiet_loading
+from hf_ser.models.probe import PROBE, probe_difference, probe_logits
+from hf_ser.models.snapshot import open_snapshot
+from hf_ser.training.batches import Collators, FrozenStates, TrainingClips, balanced_weights
+from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
+from hf_ser.training.progress import ProgressBar, closing, plan, warn_of_small_validation
+from hf_ser.training.pushing import PushSaves
+from hf_ser.training.records import facts_before, peak_memory_bytes, record_after
+from hf_ser.training.setup import adapt_and_check, start_of, trains_layer_weights
 from hf_ser.training.trainer import EmotionTrainer
 
 if TYPE_CHECKING:
@@ -50,275 +48,262 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
-__all__ = ["Run"]
+__all__ = ["Job", "Prepared", "execute"]
 
 logger = logging.getLogger(__name__)
 
-_HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_macro")
+_LARGEST_DIFFERENCE = 1e-5
 
 
-class Run:
-    """One run, from an opened data set to a filled folder.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `finetune` was asked to do; `settings` are what defines the run, the others its arguments."""
 
-    Args:
-        model_name: Folder or Hub id of the encoder.
-        source: The data set.
-        chosen: The recipe.
-        arguments: The training arguments of `for_this_job`.
-        folder: The claimed output folder.
-        settings: What the folder wrote down of the run.
-        options: Options of `from_pretrained`.
-        features: Keeps what frozen parts make of clips, for other runs; None keeps nothing.
-        samples: Keeps decoded clips; None decodes them whenever they are read.
-        push_to: Repository that every save is pushed to; None for none.
+    model_name: str
+    revision: str | None
+    source: Source
+    chosen: Recipe
+    arguments: TrainingArguments
+    augmentation: Augmentation | None
+    settings: Mapping[str, Any]
+    push_to: str | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the Trainer saves."""
+        return Path(str(self.arguments.output_dir))
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A model that is ready to train, and the data that it reads.
+
+    `model` is the adapted model, `trained` what the Trainer trains of it; `items` are what the Trainer reads.
     """
 
-    def __init__(
-        self,
-        model_name: str,
-        source: Source,
-        chosen: Recipe,
-        arguments: TrainingArguments,
-        folder: OutputFolder,
-        settings: dict[str, Any],
-        options: dict[str, Any],
-        features: CacheFolder | None = None,
-        samples: CacheFolder | None = None,
-        push_to: str | None = None,
-    ) -> None:
-        self.model_name = model_name
-        self.source = source
-        self.chosen = chosen
-        self.arguments = arguments
-        self.folder = folder
-        self.settings = settings
-        self.options = options
-        self.features = features
-        self.samples = samples
-        self.push_to = push_to
-        self.seconds: dict[str, float] = {}
+    model: Any
+    feature_extractor: Any
+    revision: str | None
+    head: dict[str, Any]
+    facts: dict[str, Any]
+    segments: dict[str, Segments]
+    collators: Collators
+    trained: Any = None
+    items: dict[str, Any] = field(default_factory=dict)
 
-    @contextmanager
-    def _clock(self, step: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self.seconds[step] = round(self.seconds.get(step, 0.0) + time.perf_counter() - begin, 3)
 
-    def execute(
-        self, augmentation: Augmentation | None, *, keep_checkpoints: bool
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Prepare, train, evaluate and write; return the contents of `metrics.json` and `run.json`."""
-        arguments, chosen, source = self.arguments, self.chosen, self.source
-        patience = self.settings["patience"]
-        with processes.first_of_node_first():
-            prepared = open_for_training(self.model_name, source.labels, chosen, arguments.seed, self.options)
-        clips = self._clips(prepared, augmentation)
-        # The first process may have had to fetch the run to resume.
-        arguments.distributed_state.wait_for_everyone()
-        checkpoint = self.folder.last_checkpoint() if self.folder.resume else None
-        if checkpoint is not None:
-            require_training_state(checkpoint)
-        is_sharded = require_shardable(arguments, chosen)
-        passes = FrozenPasses(
-            prepared.feature_extractor,
-            prepared.model.config,
-            own=CacheFolder(self.folder.checkpoints / "frozen", gigabytes=1e6),
-            shared=self.features,
-            batch_size=arguments.per_device_eval_batch_size,
-            workers=arguments.dataloader_num_workers,
-            share=Share.of_this_run(),
-            progress=not arguments.disable_tqdm,
-            epochs=planned_epochs(arguments, len(clips["train"])),
+def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Do the job; return the contents of `metrics.json` and `run.json`. Only the main process has the folder."""
+    state, seconds = PartialState(), dict[str, float]()
+    with contextlib.nullcontext() if folder is None else folder.claimed(job.settings):
+        state.wait_for_everyone()
+        if not job.checkpoints.is_dir():
+            raise InputError(f"process {state.process_index} does not see '{job.checkpoints}'; use a shared disk")
+        with _clock(seconds, "preparation"):
+            prepared = _prepare(job)
+        facts = facts_before(job, prepared)
+        if folder is not None:
+            warn_of_small_validation(job.source)
+            logger.info("%s", plan(job.source, facts, job.chosen, job.arguments, len(prepared.segments["train"])))
+        trainer = _trainer(job, prepared)
+        with _clock(seconds, "training"):
+            loss, stopped = _train(job, trainer, prepared, facts)
+        state.wait_for_everyone()
+        results: list[Any] = [None, None]
+        if folder is not None:
+            run = record_after(trainer, facts, loss, stopped, resumed=folder.resume)
+            with folder.results() as staged:
+                results = list(_finish(job, prepared, run, seconds, folder.path, staged))
+            logger.info("%s", closing(results[1], results[0], folder.path))
+        broadcast_object_list(results)
+    return results[0], results[1]
+
+
+@contextlib.contextmanager
+def _clock(seconds: dict[str, float], step: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    seconds[step] = round(time.perf_counter() - begin, 3)
+
+
+def _prepare(job: Job) -> Prepared:
+    """Open the encoder and the clips, start the head, and apply the recipe."""
+    arguments, chosen, state = job.arguments, job.chosen, PartialState()
+    progress = not arguments.disable_tqdm and state.is_main_process
+    # The other processes read what the main one has downloaded, decoded and encoded.
+    with state.main_process_first():
+        snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
+        model, head = open_encoder(
+            snapshot,
+            job.source.labels,
+            seed=arguments.seed,
+            settings=chosen.encoder_settings,
+            reuse_head=chosen.head_start != "noise",
         )
-        with self._clock("preparation"):
-            items = prepare_model(
-                prepared,
-                chosen,
-                clips,
-                passes,
-                seed=arguments.seed,
-                device=arguments.device,
-                checkpoint=checkpoint,
-                is_sharded=is_sharded,
-            )
-            name_base(unwrapped(prepared.model), self.model_name, prepared.revision)
-        if prepared.evaluation_batch_size is not None:
-            logger.info("this encoder's output depends on padding: clips are evaluated one by one")
-            arguments.per_device_eval_batch_size = prepared.evaluation_batch_size
-        # A clip that cannot be read ends all processes here, before they count on each other in the training.
-        processes.wait_for_all()
-        if processes.count() > 1:
-            freeze_bystanders(unwrapped(prepared.model))
-            if arguments.ddp_find_unused_parameters is None:
-                arguments.ddp_find_unused_parameters = drops_trained_layers(unwrapped(prepared.model))
-        trainer = _trainer_class(is_sharded, isinstance(items["train"], StreamedClips))(
-            recipe=chosen,
-            label_weights=balanced_weights(clips["train"].labels, len(source.labels))
-            if chosen.balance_labels
-            else None,
-            seconds_per_batch=self.settings["seconds_per_batch"],
-            model=prepared.model,
-            args=arguments,
-            train_dataset=items["train"],
-            eval_dataset=items["validation"],
-            data_collator=Collators(prepared.collate_training, prepared.collate_evaluation),
-            processing_class=prepared.feature_extractor,
-            compute_metrics=ValidationMetrics(items["validation"].clip_index, source.parts["validation"]["emotion"]),
-            callbacks=[] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)],
-        )
-        facts = self._facts(prepared)
-        with self._clock("training"), pushing_saves(self.push_to, trainer, facts, self.folder.checkpoints):
-            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        with self._clock("evaluation"):
-            scores = {
-                part: clip_scores(trainer, items[part], len(source.parts[part])) for part in ("validation", "test")
-            }
-        metrics = self._metrics(scores)
-        # Trainer's figure is the loss of this process's clips.
-        run = self._record(trainer, facts, float(np.mean(processes.gather(outcome.training_loss))))
-        model = trainer.whole_model()
-        if arguments.should_save:
-            shutil.rmtree(passes.own.root, ignore_errors=True)
-            with self.folder.results(keep_checkpoints=keep_checkpoints) as staged:
-                # Nothing trains any more: from here on the model is what its files say.
-                fold(model)
-                save_model(model, staged, prepared.feature_extractor)
-                logits = probe_logits(model, prepared.feature_extractor)
-                # JSON knows no NaN; a model that answers it is kept for its owner to look into, and never pushed.
-                finite = [[value if math.isfinite(value) else None for value in row] for row in logits]
-                run["probe"] = {"clips": PROBE, "logits": finite}
-                self._write(staged, metrics, run, scores["test"])
-        return metrics, run
-
-    def _clips(self, prepared: Prepared, augmentation: Augmentation | None) -> dict[str, Any]:
-        """Return the segments of each part, decoded once into the store where there is one, or as they stream."""
-        source, sampling_rate = self.source, int(prepared.feature_extractor.sampling_rate)
-        read: Any = partial(StreamedClips, audio=source.audio) if isinstance(source, StreamedSource) else None
-        if read is None:
-            store = None
-            if self.samples is not None:
-                with self._clock("decoding"):
-                    store = store_samples(
-                        source.parts.values(),
-                        sampling_rate,
-                        self.samples,
-                        share=Share.of_this_run(),
-                        progress=not self.arguments.disable_tqdm,
-                    )
-            read = partial(ClipItems, store=store)
-        return {
-            part: read(
+        feature_extractor = open_feature_extractor(snapshot)
+        model = model.to(arguments.device)
+        segments = {
+            part: Segments(
                 rows,
-                segment_seconds=self.settings["segment_seconds"],
-                sampling_rate=sampling_rate,
-                augmentation=augmentation if part == "train" else None,
-                seed=self.arguments.seed,
+                sampling_rate=int(feature_extractor.sampling_rate),
+                segment_seconds=chosen.segment_seconds,
+                augmentation=job.augmentation if part == "train" else None,
+                seed=arguments.seed,
+                progress=progress,
             )
-            for part, rows in source.parts.items()
+            for part, rows in job.source.parts.items()
         }
+        start = job.checkpoints / START
+        statistics = start_of(model, feature_extractor, chosen, segments["train"], head, start, arguments.seed)
+    collators = Collators(*(Collator(feature_extractor, model.config, training=training) for training in (True, False)))
+    adapted, facts = adapt_and_check(model, chosen, statistics, collators, segments["train"], arguments.seed)
+    if state.num_processes > 1:
+        freeze_unused(adapted)
+        if arguments.ddp_find_unused_parameters is None:
+            arguments.ddp_find_unused_parameters = drops_layers(adapted)
+    prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments, collators)
+    if chosen.encoder_is_frozen:
+        for part in ("train", "validation"):
+            encode = partial(_encode, prepared, trains_layer_weights(model, chosen), part, progress)
+            augmentation = job.augmentation if part == "train" else None
+            prepared.items[part] = FrozenStates(encode, segments[part].labels, augmentation)
+        prepared.items["validation"].matrix()
+        prepared.trained = HeadOnly(adapted)
+    else:
+        prepared.items = {"train": TrainingClips(segments["train"]), "validation": segments["validation"]}
+        prepared.trained = adapted
+    return prepared
 
-    def _metrics(self, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        metrics: dict[str, Any] = {"labels": list(self.source.labels)}
-        for part, values in scores.items():
-            rows = self.source.parts[part]
-            metrics[part] = evaluate_scores(
-                values,
-                np.asarray(rows["emotion"]),
-                labels=self.source.labels,
-                corpora=list(rows["corpus"]),
-                speakers=list(rows["speaker"]),
-                seed=self.arguments.seed,
+
+def _encode(prepared: Prepared, layers: bool, part: str, progress: bool, view: int | None) -> Any:
+    with PartialState().main_process_first():
+        return pooled_states(
+            prepared.model,
+            prepared.feature_extractor,
+            prepared.segments[part],
+            layers=layers,
+            epoch=view,
+            description=f"Encoding {part} clips (frozen encoder)",
+            progress=progress,
+        )
+
+
+def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
+    chosen, arguments, source = job.chosen, job.arguments, job.source
+    train = prepared.segments["train"]
+    trainer = EmotionTrainer(
+        recipe=chosen,
+        config=plain_model(prepared.model).config,
+        # Frozen states are all of one size.
+        lengths=[1] * len(train) if chosen.encoder_is_frozen else train.lengths,
+        label_weights=balanced_weights(train.labels, len(source.labels)) if chosen.balance_labels else None,
+        clip_index=prepared.segments["validation"].clip_index,
+        references=source.parts["validation"]["emotion"],
+        model=prepared.trained,
+        args=arguments,
+        train_dataset=prepared.items["train"],
+        eval_dataset=prepared.items["validation"],
+        data_collator=prepared.collators,
+        callbacks=[] if chosen.patience is None else [EarlyStoppingCallback(early_stopping_patience=chosen.patience)],
+    )
+    # These print dictionaries to standard output, or draw at every step.
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    if trainer.is_world_process_zero() and not arguments.disable_tqdm:
+        trainer.add_callback(ProgressBar())
+    return trainer
+
+
+def _train(job: Job, trainer: EmotionTrainer, prepared: Prepared, facts: Mapping[str, Any]) -> tuple[float, str]:
+    """Train, or continue from the newest checkpoint; return the training loss and why training ended."""
+    arguments, state = job.arguments, trainer.state
+    by_patience = f"no better validation UAR in {job.chosen.patience} evaluations"
+    checkpoint = newest_checkpoint(job.checkpoints)
+    ended = None if checkpoint is None else _ended(checkpoint, arguments, by_patience)
+    if ended is not None:
+        # Trainer would take one more step; without an epoch, it only loads the best checkpoint.
+        arguments.max_steps, arguments.num_train_epochs = -1, 0
+    pushing = None
+    if job.push_to is not None and trainer.is_world_process_zero():
+        pushing = PushSaves(job.push_to, facts, job.checkpoints, partial(_export, job, prepared))
+        trainer.add_callback(pushing)
+    try:
+        with quiet_loading():
+            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise InputError(
+            f"step {trainer.state.global_step + 1}: a batch of {arguments.per_device_train_batch_size} clips does not "
+            "fit into memory; halve per_device_train_batch_size and double gradient_accumulation_steps, set "
+            "gradient_checkpointing, or lower segment_seconds of the recipe"
+        ) from error
+    finally:
+        if pushing is not None:
+            pushing.finish()
+    state = trainer.state
+    if trainer.diverged_at is not None:
+        ended = f"the loss or a score was not finite at step {trainer.diverged_at}"
+        if state.best_model_checkpoint is None:
+            raise InputError(
+                f"{ended}, and there is no checkpoint from before; lower the learning rate (it is "
+                f"{arguments.learning_rate:g}), or look for broken weights and clips"
             )
-        return metrics
-
-    def _write(self, staged: Path, metrics: dict[str, Any], run: dict[str, Any], scores: np.ndarray) -> None:
-        write_json(staged / "metrics.json", metrics)
-        _write_predictions(staged / "predictions.csv", self.source, scores)
-        (staged / "report.md").write_text(render_report(run, metrics))
-        title = f"{self.chosen.name}, {self.source.protocol}, test part"
-        plot_confusion(metrics["test"]["pooled"]["confusion"], self.source.labels, staged / "confusion.png", title)
-        card = render_model_card(run, metrics)
-        (staged / "README.md").write_text(card)
-        generated = staged / GENERATED_CARD
-        generated.parent.mkdir()
-        generated.write_text(card)
-        write_json(staged / "run.json", run)
-
-    def _facts(self, prepared: Prepared) -> dict[str, Any]:
-        """Return what is known of the run before it trains."""
-        arguments, source = self.arguments, self.source
-        return {
-            "hf_ser": __version__,
-            "model": {
-                "name": self.model_name,
-                "local": Path(self.model_name).is_dir(),
-                "revision": prepared.revision,
-                # A model in shards is of a class made for it.
-                "architecture": type(plain_model(unwrapped(prepared.model))).__name__.removeprefix("FSDP"),
-                "saved": "adapter" if self.chosen.lora else "checkpoint",
-                **prepared.facts,
-            },
-            "recipe": self.chosen.as_dict(),
-            "head": prepared.head,
-            "protocol": source.protocol,
-            "labels": list(source.labels),
-            "dataset": {
-                "name": source.name,
-                "local": Path(source.name).is_dir(),
-                "synthetic": source.synthetic,
-                "fingerprint": source.fingerprint,
-                "clips": sum(len(rows) for rows in source.parts.values()),
-                "left_out_of_training": dict(source.left_out),
-                "parts": describe_parts(source),
-                "proof": source.proof.as_dict(),
-            },
-            **{
-                key: self.settings[key]
-                for key in ("arguments", "augmentation", "segment_seconds", "seconds_per_batch", "patience")
-            },
-            "seeds": {
-                "weights": arguments.seed,
-                "order": arguments.seed if arguments.data_seed is None else arguments.data_seed,
-                "augmentation": arguments.seed,
-                "bootstrap": arguments.seed,
-            },
-            "versions": versions(),
-            "hardware": hardware(),
-        }
-
-    def _record(self, trainer: Any, facts: dict[str, Any], training_loss: float) -> dict[str, Any]:
-        evaluations = [entry for entry in trainer.state.log_history if "eval_uar" in entry]
-        best = max(evaluations, key=lambda entry: entry["eval_uar"])
-        measured = emissions(trainer.callback_handler.callbacks, resumed=self.folder.resume)
-        return {
-            **facts,
-            "seconds": {**self.seconds, "total": round(sum(self.seconds.values()), 3)},
-            "steps": trainer.state.global_step,
-            **trainer.input_share.as_dict(),
-            "step": trainer.step_record(),
-            "training_loss": training_loss,
-            "peak_memory_bytes": peak_memory_bytes(),
-            **({} if measured is None else {"emissions": measured}),
-            "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
-            "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
-            "resumed": self.folder.resume,
-        }
+        ended += "; the best checkpoint before it is the result"
+        logger.warning("%s", ended)
+    if ended is None:
+        ended = f"all {state.max_steps} steps are done" if state.global_step >= state.max_steps else by_patience
+    return float(outcome.training_loss), ended
 
 
-def _trainer_class(sharded: bool, streamed: bool) -> type[EmotionTrainer]:
-    if streamed:
-        return StreamedShardedTrainer if sharded else StreamedTrainer
-    return ShardedTrainer if sharded else EmotionTrainer
+def _ended(checkpoint: Path, arguments: TrainingArguments, by_patience: str) -> str | None:
+    """Return why the training had ended when a checkpoint was saved, or None if it had not."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    if state["global_step"] < state["max_steps"]:
+        control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
+        return by_patience if control.get("should_training_stop") else None
+    # More steps or epochs may be given now.
+    steps, epochs = arguments.max_steps, arguments.num_train_epochs
+    more = steps > state["global_step"] if steps > 0 else epochs > state["epoch"]
+    return None if more else f"all {state['max_steps']} steps are done"
 
 
-def _write_predictions(file: Path, source: Source, scores: np.ndarray) -> None:
-    """Write one line a test clip, so that any figure can be computed again."""
-    rows = source.parts["test"]
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["clip_id", "corpus", "speaker", "emotion", "predicted", *source.labels])
-        columns = zip(rows["clip_id"], rows["corpus"], rows["speaker"], rows["emotion"], scores, strict=True)
-        for clip_id, corpus, speaker, emotion, values in columns:
-            predicted = source.labels[int(values.argmax())]
-            shares = [f"{value:.6f}" for value in values]
-            writer.writerow([clip_id, corpus, speaker, source.labels[emotion], predicted, *shares])
+def _export(job: Job, prepared: Prepared, directory: Path) -> list[list[float]]:
+    """Save the model as others load it; return the logits of the model itself, which the files have to give."""
+    logits = probe_logits(prepared.model, prepared.feature_extractor)
+    if not all(math.isfinite(value) for row in logits for value in row):
+        raise InputError("the trained model's logits are not finite numbers; lower the learning rate")
+    with quiet_loading():
+        save_model(prepared.model, directory, prepared.feature_extractor, job.model_name, prepared.revision)
+    return logits
+
+
+def _finish(
+    job: Job, prepared: Prepared, run: dict[str, Any], seconds: dict[str, float], path: Path, staged: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Save the model, evaluate what was saved, and write the files of the run."""
+    arguments, source = job.arguments, job.source
+    logits = _export(job, prepared, staged)
+    classifier = load(str(staged), segment_seconds=job.chosen.segment_seconds, device=str(arguments.device))
+    difference = probe_difference(logits, probe_logits(classifier.model, classifier.feature_extractor))
+    if not difference <= _LARGEST_DIFFERENCE:
+        raise InputError(
+            f"the saved model differs from the trained one by {difference:.1g} in its logits; its checkpoints are "
+            f"kept in '{job.checkpoints}': please report this with the recipe"
+        )
+    # As `evaluate` on the finished folder finds them.
+    classifier.name, classifier.record = str(path), run
+    with _clock(seconds, "evaluation"):
+        judged = {part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")}
+    metrics = {"labels": list(source.labels)} | {part: dict(found.results[part]) for part, found in judged.items()}
+    if job.chosen.lora:
+        run["model"]["base_digest"] = json.loads((staged / "config.json").read_text())["hf_ser_base_digest"]
+    run["probe"] = {"clips": PROBE, "logits": logits}
+    run["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
+    run["peak_memory_bytes"] = peak_memory_bytes()
+    replace(judged["test"], results=metrics).save(staged)
+    # The facts of the evaluation are in run.json.
+    (staged / "evaluation.json").unlink()
+    write_text(staged / "README.md", render_model_card(run, metrics))
+    write_json(staged / "run.json", run)
+    return metrics, run

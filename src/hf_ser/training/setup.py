@@ -1,237 +1,153 @@
-"""From a checkpoint and a recipe to a model that is ready to train, proved and measured."""
+"""From a checkpoint and a recipe to a model that is ready to train, checked and measured."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import set_seed
 
-from hf_ser.audio.collate import Collator
-from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
-from hf_ser.models.head import (
-    FeatureStatistics,
-    attach,
-    fold_statistics,
-    plain_model,
-    start_head,
-    unfold_weights,
-)
-from hf_ser.models.layer_drop import record_layer_drop
-from hf_ser.models.prefix import FEATURES, PrefixedModel
-from hf_ser.models.recipes import Recipe, adapt, prove_adapter_alive, trainable_parameters
-from hf_ser.models.rewrites import FrontEnd
-from hf_ser.models.snapshot import open_snapshot
-from hf_ser.training.frozen import FrozenPasses, behind_prefix
+from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.models.architectures import plain_model
+from hf_ser.models.frozen import pooled_states
+from hf_ser.models.head import FeatureStatistics, attach, start_head
+from hf_ser.models.recipes import Recipe
+from hf_ser.training.batches import Collators
 
-__all__ = ["Prepared", "measure_dropout", "prepare_model"]
+__all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]
 
 logger = logging.getLogger(__name__)
 
+_HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
+_NOISE_FIELDS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop",
+                 "encoder_layerdrop", "dropout")  # fmt: skip
 
-@dataclass(slots=True)
-class Prepared:
-    """A model ready to train.
 
-    Attributes:
-        model: The adapted model, behind its frozen part where it has one.
-        feature_extractor: The encoder's preprocessor.
-        collate_training: Makes training batches.
-        collate_evaluation: Makes evaluation batches.
-        evaluation_batch_size: 1 where what evaluates depends on padding, else None.
-        head: What the head started from.
-        revision: Commit that a checkpoint from the Hub was read at; None for a folder.
-        facts: Parameters and other facts for the record.
+def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
+    """Return whether the weights of the layers' sum train, so that the states of every layer are needed."""
+    return hasattr(plain_model(model), "layer_weights") and "layer_weights" in chosen.trained_parts
+
+
+def start_of(
+    model: Any, feature_extractor: Any, chosen: Recipe, segments: Any, head: dict[str, Any], file: Path, seed: int
+) -> FeatureStatistics | None:
+    """Start the head, and return the statistics of the features that the recipe normalises by.
+
+    The start is written to a file and read back, so that a resumed run and other processes have the same bits and
+    need no pass over the training clips.
+
+    The head of `model` is set in place, and `head`, what `open_encoder` reports on it, extended.
+
+    Raises:
+        InputError: The training clips have a single label.
     """
+    from safetensors import safe_open
+    from safetensors.torch import save_file
 
-    model: Any
-    feature_extractor: Any
-    collate_training: Collator
-    collate_evaluation: Collator
-    evaluation_batch_size: int | None
-    head: dict[str, Any]
-    revision: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def needs_clips_alone(model: Any) -> bool:
-    """Return whether an encoder's output changes with padding even under an attention mask.
-
-    In `transformers`, the feature encoder of the base models normalises each channel over the whole padded clip;
-    `hf_ser.models.rewrites.FrontEnd`, where it applies, normalises each clip over itself.
-
-    Example:
-        >>> from transformers import HubertConfig, HubertForSequenceClassification
-        >>> sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
-        >>> needs_clips_alone(HubertForSequenceClassification(HubertConfig(feat_extract_norm="group", **sizes)))
-        False
-    """
-    # Trainer and `accelerate launch` say so in the environment; the weights are split only later.
-    is_split = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
-    grouped = getattr(plain_model(model).config, "feat_extract_norm", "layer") == "group"
-    return grouped and (is_split or not FrontEnd(model).applies)
+    if not file.is_file():
+        statistics = _start_head(model, feature_extractor, chosen, segments, head, seed)
+        tensors = {name: model.get_parameter(name).detach().cpu().contiguous() for name in _HEAD}
+        if statistics is not None:
+            tensors |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
+        partial = file.with_name(f".{file.name}.partial")
+        save_file(tensors, str(partial), metadata={"head": json.dumps(head)})
+        partial.replace(file)
+    with safe_open(str(file), "pt") as kept, torch.no_grad():
+        head |= json.loads(kept.metadata()["head"])
+        for name in _HEAD:
+            model.get_parameter(name).copy_(kept.get_tensor(name))
+        if "statistics.mean" not in kept.keys():  # noqa: SIM118 - a file, not a mapping
+            return None
+        return FeatureStatistics(kept.get_tensor("statistics.mean"), kept.get_tensor("statistics.std"))
 
 
-def open_for_training(
-    name: str, labels: tuple[str, ...], chosen: Recipe, seed: int, options: dict[str, Any]
-) -> Prepared:
-    """Open the checkpoint and its preprocessor at one commit; nothing is trained or adapted yet."""
-    snapshot = open_snapshot(name, inspect=encoder_config, **options)
-    model, head = open_encoder(snapshot, labels, seed=seed, settings=chosen.encoder_settings)
-    record_layer_drop(model)
-    feature_extractor = open_feature_extractor(snapshot)
-    return Prepared(
-        model=model,
-        feature_extractor=feature_extractor,
-        collate_training=Collator(feature_extractor, model.config, training=True),
-        collate_evaluation=Collator(feature_extractor, model.config, training=False),
-        evaluation_batch_size=1 if needs_clips_alone(model) else None,
-        head=head,
-        revision=snapshot.commit,
+def _start_head(
+    model: Any, feature_extractor: Any, chosen: Recipe, segments: Any, head: dict[str, Any], seed: int
+) -> FeatureStatistics | None:
+    kept = head["kept_labels"]
+    starts = chosen.head_start == "logistic_regression" and not kept
+    if not chosen.normalize_features and not starts:
+        return None
+    layers = chosen.encoder_is_frozen and trains_layer_weights(model, chosen)
+    description = "Encoding training clips (frozen encoder)"
+    features = torch.from_numpy(
+        pooled_states(model, feature_extractor, segments, layers=layers, description=description)
     )
+    if layers:
+        weights = model.layer_weights.detach().cpu().softmax(dim=-1)
+        features = (features * weights.view(1, -1, 1)).sum(dim=1)
+    statistics = FeatureStatistics.of(features)
+    if kept and chosen.normalize_features:
+        statistics.unfold(model.projector)
+    if starts:
+        head |= start_head(model, statistics(features), segments.labels, seed=seed)
+        if not chosen.normalize_features:
+            statistics.fold(model.projector)
+    return statistics if chosen.normalize_features else None
 
 
-def prepare_model(
-    prepared: Prepared,
-    chosen: Recipe,
-    clips: Mapping[str, Any],
-    passes: FrozenPasses,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    is_sharded: bool = False,
-) -> dict[str, Any]:
-    """Start the head, apply the recipe and prove that it trains, in place.
-
-    Args:
-        prepared: What `open_for_training` returned.
-        chosen: The recipe.
-        clips: The segments of each part of the data set.
-        passes: Makes and keeps what frozen parts make of clips.
-        seed: Seed of the head's start and of the adapter's weights.
-        device: Where the model runs.
-        checkpoint: A checkpoint that training resumes from; its weights replace the start, so that the pass
-            over the training clips is left out where only the start needs it.
-        is_sharded: Whether the model will be spread over the processes, which leaves it in one piece here.
+def adapt_and_check(
+    model: Any, chosen: Recipe, statistics: FeatureStatistics | None, collators: Collators, segments: Any, seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """Apply the recipe, check that its adapters train, and measure what its dropout costs, on the shortest segments.
 
     Returns:
-        The items of each part: the segments, or what the frozen part of the model made of them.
+        The adapted model, and facts for the record.
 
     Raises:
         InputError: The recipe would train nothing in this encoder.
     """
-    model = prepared.model.to(device)
-    train = clips["train"]
-    statistics, features, met = None, None, train
-    if checkpoint is None and (chosen.normalize_features or chosen.head_start == "logistic_regression"):
-        features, met = passes.start(model, chosen, clips)
-    if features is not None and chosen.normalize_features:
-        statistics = FeatureStatistics.of(features)
-    elif chosen.normalize_features:
-        hidden = model.projector.in_features
-        statistics = FeatureStatistics(torch.zeros(hidden), torch.ones(hidden))
-    kept = prepared.head["kept_labels"]
-    if kept and statistics is not None and features is not None:
-        unfold_weights(model, statistics)
-    if features is not None and chosen.head_start == "logistic_regression" and not kept:
-        standard = statistics if statistics is not None else FeatureStatistics.of(features)
-        prepared.head |= start_head(model, standard(features), met.labels, seed=seed)
-        if statistics is None:
-            fold_statistics(model, standard)
+    device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         adapted = adapt(model, chosen)
     if statistics is not None or chosen.head_dropout:
         attach(adapted, statistics, chosen.head_dropout)
     adapted = adapted.to(device)
-    prepared.facts["parameters"] = sum(parameter.numel() for parameter in plain_model(model).parameters())
-    prepared.facts["trainable_parameters"] = trainable_parameters(adapted)
-    probe = [train[item] for item in range(max(0, len(train) - 8), len(train))]
+    facts: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in plain_model(model).parameters()),
+        "trainable_parameters": trainable_parameters(adapted),
+    }
+    probe = [segments[int(index)] for index in np.argsort(segments.lengths, kind="stable")[:8]]
     if chosen.lora:
-        batch = {key: value.to(device) for key, value in prepared.collate_evaluation(probe).items()}
-        prepared.facts["adapters_alive"] = prove_adapter_alive(adapted, batch, chosen)
-    prepared.model, items, frozen = adapted, dict(clips), dict[str, Any]()
-    if not is_sharded:
-        prepared.model, items, frozen = behind_prefix(adapted, chosen, passes, clips)
-    if frozen:
-        prepared.facts["frozen_part"] = frozen
-    if frozen.get("stage") not in (None, FEATURES):
-        # SpecAugment belongs to what is frozen, and so does its need of longer clips.
-        prepared.collate_training = prepared.collate_evaluation
-    if isinstance(prepared.model, PrefixedModel):
-        # The frozen part takes clips one by one where it must; what follows it does not depend on padding.
-        prepared.evaluation_batch_size = None
+        facts["adapters_alive"] = prove_adapter_alive(adapted, _on(device, collators.evaluation(probe)), chosen)
+        for settings in adapted.peft_config.values():
+            # While it names a base, PEFT asks the Hub about the base's vocabulary at every save.
+            settings.base_model_name_or_path = ""
     if not chosen.encoder_is_frozen:
-        measured = measure_dropout(prepared.model, prepared.collate_training(probe), device)
-        if measured:
-            prepared.facts["dropout"] = measured
-    return items
+        facts |= _measure_dropout(adapted, _on(device, collators.training(probe)), seed)
+    return adapted, facts
 
 
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """SpecAugment draws from numpy, dropout from torch: leave both as they were."""
-    import numpy as np
-
-    state = np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)
-            np.random.seed(0)
-            yield
-    finally:
-        np.random.set_state(state)
+def _on(device: torch.device, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-_NOISE_FIELDS = (
-    "hidden_dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "feat_proj_dropout",
-    "layerdrop",
-    "encoder_layerdrop",
-    "dropout",
-)
-
-
-def measure_dropout(model: Any, batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, Any]:
-    """Compare the loss of one batch with and without what training mode switches on.
-
-    Some encoders do not survive dropout in their hidden states; a recipe's dropout is measured before it is
-    believed. The figures go into the record, and a warning is logged where the loss more than doubles.
-
-    Returns:
-        The rates and both losses; empty where nothing is switched on.
-    """
+def _measure_dropout(model: Any, batch: dict[str, torch.Tensor], seed: int) -> dict[str, Any]:
+    """Compare the loss of a batch with and without training mode; some encoders do not tolerate their dropout."""
     config = plain_model(model).config
-    rates = {name: float(getattr(config, name, 0.0) or 0.0) for name in _NOISE_FIELDS}
-    if getattr(config, "apply_spec_augment", False):
-        rates["mask_time_prob"] = float(config.mask_time_prob)
-        rates["mask_feature_prob"] = float(config.mask_feature_prob)
-    rates = {name: rate for name, rate in rates.items() if rate > 0.0}
+    names = [*_NOISE_FIELDS, *(("mask_time_prob",) if getattr(config, "apply_spec_augment", False) else ())]
+    rates = {name: rate for name in names if (rate := float(getattr(config, name, 0.0) or 0.0)) > 0.0}
     if not rates:
         return {}
-    batch = {key: value.to(device) for key, value in batch.items()}
-    was_training = model.training
     losses = {}
-    with torch.no_grad(), _random_state_kept():
-        for mode in (False, True):
+    # SpecAugment draws from numpy, dropout from torch; Trainer seeds both again before it trains.
+    set_seed(seed)
+    with torch.no_grad():
+        for mode, repeats in ((True, 4), (False, 1)):
             model.train(mode)
-            losses[mode] = sum(float(model(**batch)["loss"]) for _ in range(4 if mode else 1)) / (4 if mode else 1)
-    model.train(was_training)
+            losses[mode] = sum(float(model(**batch).loss) for _ in range(repeats)) / repeats
     if losses[True] > 2.0 * losses[False] + 0.1:
         logger.warning(
-            "training mode raises the loss of a batch from %.2f to %.2f (%s): this encoder may not survive it; "
-            "set the rates to 0 by encoder_settings of the recipe",
+            "training mode raises the loss of a batch from %.2f to %.2f (%s): this encoder may not tolerate it; set "
+            "the rates to 0 by encoder_settings of the recipe",
             losses[False],
             losses[True],
             ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
         )
-    return {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}
+    return {"dropout": {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}}

@@ -8,7 +8,7 @@ from hf_ser import InputError, finetune, load, training_arguments
 
 arguments = training_arguments("lora_qkv", "out", max_steps=2, use_cpu=True, disable_tqdm=True)
 result = finetune(
-    "alice/encoder", "alice/toy", recipe="lora_qkv", output_dir="out", args=arguments, cache_features=False
+    "alice/encoder", "alice/toy", recipe="lora_qkv", output_dir="out", args=arguments
 )
 model = result.run["model"]
 try:

@@ -1,0 +1,117 @@
+"""What the subcommands share: options, forms of text, the process that prints."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hf_ser.errors import InputError
+
+if TYPE_CHECKING:
+    from hf_ser.hub.commits import Pushed
+
+__all__ = ["DATASET_HELP", "PROTOCOL_HELP", "Parser", "add_command", "add_options", "printable", "pushed_line", "rank",
+           "report_error", "require_dataset", "unknown_option"]  # fmt: skip
+
+DATASET_HELP = "folder with the audio of the corpora, a built data set, or a Hub id"
+PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CORPUS, or paper (shares speakers)"
+
+Run = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
+"""A subcommand: takes the options and the words that no option took, yields the lines of standard output."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose error is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with code 2."""
+        self.exit(2, f"{self.prog}{_rank_mark()}: {printable(message)}\n")
+
+
+def add_command(commands: Any, name: str, run: Run, description: str, **options: Any) -> argparse.ArgumentParser:
+    """Add a subcommand to the subparsers of `hf-ser`; `options` are those of `argparse.ArgumentParser`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=description, description=description, allow_abbrev=False, **options
+    )
+    # SUPPRESS: without it, the subcommand's default would undo `hf-ser --debug COMMAND`.
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show an error's traceback")
+    command.set_defaults(run=run, parser=command)
+    return command
+
+
+def add_options(command: argparse.ArgumentParser, described: Mapping[str, str], **settings: Any) -> None:
+    """Add options by name and help: `--name` is a switch, `--name VALUE` takes a value."""
+    for option, text in described.items():
+        name, _, value = option.partition(" ")
+        if value:
+            command.add_argument(name, metavar=value, type=_TYPES.get(value, str), help=text, **settings)
+        else:
+            command.add_argument(name, action="store_true", help=text)
+
+
+def require_dataset(name: str) -> None:
+    """Refuse what is neither a folder nor a Hub id, before the imports that take seconds."""
+    is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    if not Path(name).exists() and not is_hub_id:
+        raise InputError(
+            f"data set '{name}': there is no such folder; give a folder that holds the corpora, or a Hub id USER/NAME"
+        )
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {"N": int, "SECONDS": float, "NAME,NAME": _names}
+
+
+def printable(text: str) -> str:
+    r"""Return a text on one line, in which whatever a terminal would act on is escaped.
+
+    Example:
+        >>> printable("café\n\x1b[2J")
+        'café\\n\\x1b[2J'
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def pushed_line(pushed: Pushed, *, as_json: bool = False) -> str:
+    """Return what a push did, on one line that begins with the address."""
+    if as_json:
+        return json.dumps(dataclasses.asdict(pushed))
+    return f"{pushed.url}: {'unchanged, no commit' if pushed.commit is None else f'commit {pushed.commit}'}"
+
+
+def rank() -> int:
+    """Return the number of this process under `torchrun`; 0 is the main process."""
+    # Some schedulers set RANK alone, for reasons of their own.
+    return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
+
+
+def report_error(command: str, message: str) -> None:
+    """Print an error on one line; under `torchrun`, a process other than the main one names its rank."""
+    print(f"hf-ser {command}{_rank_mark()}: {printable(message)}", file=sys.stderr)
+
+
+def _rank_mark() -> str:
+    return f" [rank {rank()}]" if rank() else ""
+
+
+def unknown_option(word: str, parser: argparse.ArgumentParser, fields: Iterable[str] = ()) -> str:
+    """Return the message for a word that no option took; it names the nearest option, or field, that exists."""
+    option = word.partition("=")[0]
+    if not option.startswith("-"):
+        return f"unexpected argument '{word}'; see {parser.prog} --help"
+    known = [*re.findall(r"--[a-z][\w-]+", parser.format_help()), *(f"--{field}" for field in fields)]
+    spelled = {name.replace("-", "_"): name for name in known}
+    near = get_close_matches(option.replace("-", "_"), spelled, n=1, cutoff=0.7)
+    suggestion = f"did you mean {spelled[near[0]]}?" if near else f"see {parser.prog} --help"
+    return f"unknown option '{option}'; {suggestion}"

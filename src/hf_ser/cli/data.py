@@ -1,0 +1,87 @@
+"""The subcommands on data sets: `splits` and `build`."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options, pushed_line
+from hf_ser.corpora import CORPORA
+from hf_ser.errors import InputError
+
+__all__ = ["add_data"]
+
+_BUILD = {
+    "--download NAME,NAME": "fetch these corpora: ravdess, tess, crema_d, separated by commas",
+    "--download-dir DIR": "where downloads are kept (default: the user's cache)",
+    "--label-scheme SCHEME": "CREMA-D's labels: intended (default), voice_vote or multimodal_vote (ties are rejected)",
+    "--votes DIR": "CREMA-D's processedResults, if not beside the audio",
+    "--strict": "make any rejected or flagged file an error",
+    "--overwrite": "replace an earlier build in the output folder",
+    "--num-proc N": "files read at a time (default: number of processors)",
+    "--push-to USER/NAME": "publish on the Hub, private unless --public",
+    "--public": "make a new repository public",
+    "--acknowledge-licences NAME,NAME": "with --public: corpora whose terms forbid it and that you may publish",
+    "--json": "print the build report as JSON",
+}
+
+
+def add_data(commands: Any) -> None:
+    """Add both subcommands to the subparsers of `hf-ser`."""
+    command = add_command(commands, "splits", _splits, "Show the parts that a protocol makes, and what they share.")
+    command.add_argument("dataset", help=DATASET_HELP)
+    command.add_argument("--protocol", default="speaker_independent", help=PROTOCOL_HELP)
+    add_options(command, {"--json": "print JSON"})
+    command = add_command(commands, "build", _build, "Build one data set from the four corpora, and publish it.")
+    sources = {f"--{name.replace('_', '-')} DIR|ZIP": f"{CORPORA[name].short_title}, in any layout" for name in CORPORA}
+    add_options(command, sources)
+    add_options(command, {"--out DIR": "absent or empty folder to write"}, required=True)
+    add_options(command, _BUILD)
+    command.set_defaults(download=[], acknowledge_licences=[], label_scheme="intended")
+
+
+def _splits(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    from hf_ser.dataset.source import open_dataset
+
+    source = open_dataset(options.dataset, options.protocol, allow_speaker_overlap=True)
+    yield json.dumps(source.proof.as_dict()) if options.json else source.proof.render()
+
+
+def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    from hf_ser.dataset.build import build_dataset
+
+    given = {name: getattr(options, name) for name in CORPORA}
+    if (options.public or options.acknowledge_licences) and not options.push_to:
+        raise InputError("--public and --acknowledge-licences go with --push-to USER/NAME; add it, or leave them out")
+    for name in options.download:
+        if given.get(name):
+            raise InputError(f"{name} is given by a path and by --download; leave one of them out")
+        from hf_ser.dataset.download import download_corpus
+
+        given[name] = download_corpus(name, options.download_dir)
+    settings = {name: getattr(options, name) for name in ("label_scheme", "votes", "strict", "overwrite", "num_proc")}
+    result = build_dataset(out=options.out, **given, **settings)
+    if options.json:
+        yield json.dumps(result.report)
+    else:
+        yield from _summary(result.report, result.folder)
+    if options.push_to:
+        from hf_ser.hub.publish import publish_dataset
+
+        acknowledged = options.acknowledge_licences
+        pushed = publish_dataset(
+            result.folder, options.push_to, private=not options.public, acknowledge_licences=acknowledged
+        )
+        if not options.json:
+            yield pushed_line(pushed)
+
+
+def _summary(report: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    for corpus, counts in report["counts"].items():
+        found, published = sum(counts.values()), sum(report["table_2"][corpus].values())
+        origins = ", ".join(f"{number:,} {origin}" for origin, number in report["provenance"][corpus].items() if number)
+        yield f"{corpus:8} {found:6,} of {published:,} clips ({origins or 'none'})"
+    yield f"rejected {len(report['rejected']):,}, flagged {len(report['flagged']):,}: see {folder / 'build_report.md'}"
+    if report["protocols_left_out"]:
+        yield f"no configuration for {', '.join(report['protocols_left_out'])}: the clips do not allow them"
