@@ -249,3 +249,11 @@ def test_test_audio_in_training_under_another_speakers_name_is_refused(copy, cap
 def test_real_speech_has_no_false_copies(shared):
     proof = open_dataset(shared / "originals", "paper").proof
     assert all(overlap.near_identical is None for overlap in proof.overlaps.values())
+
+
+@pytest.mark.parametrize("duration", [None, "long", 3600.0, -1.0, float("nan")])
+def test_lengths_are_those_of_the_audio_whatever_a_column_says(given, duration):
+    claimed = DatasetDict({part: rows.add_column("duration", [duration] * 4) for part, rows in given.items()})
+    source = open_dataset(claimed)
+    assert {part: list(rows["duration"]) for part, rows in source.parts.items()} == dict.fromkeys(given, [0.25] * 4)
+    assert source.fingerprint == open_dataset(given).fingerprint

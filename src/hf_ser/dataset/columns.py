@@ -22,12 +22,7 @@ _PLAIN = {"large_string": "string", "string_view": "string", "large_binary": "bi
 
 
 def normalised(rows: Dataset, subject: str, corpus: str) -> Dataset:
-    """Return rows with the columns `audio`, `emotion`, `speaker` and `corpus`, without decoding any audio.
-
-    Args:
-        rows: A data set or a part of one.
-        subject: What messages call it, such as `data set 'x', part 'train'`.
-        corpus: The value of column `corpus` where there is none.
+    """Return rows with checked columns `audio`, `emotion`, `speaker` and `corpus` (as given, where there is none).
 
     Raises:
         InputError: A column is missing or of the wrong type, or a row lacks a value.
@@ -79,10 +74,7 @@ def _check(rows: Dataset, column: str, valid: Callable[[Any], bool], subject: st
 
 
 def labels_of(parts: Mapping[str, Dataset]) -> tuple[str, ...]:
-    """Return the labels of a data set without synonyms, in the order of their identifiers.
-
-    Args:
-        parts: The parts by what messages call them.
+    """Return the labels without synonyms, in the order of their ids, given the parts by what messages call them.
 
     Raises:
         InputError: A row has no label, or the labels are numbers without names.
@@ -115,13 +107,16 @@ def with_label_ids(rows: Dataset, labels: Sequence[str]) -> Dataset:
 
 
 def with_audio_facts(rows: Dataset, subject: str) -> Dataset:
-    """Return rows with a column `audio_sha256`, and `clip_id` and `duration` (seconds) where they were missing.
+    """Return rows with the digests and lengths of their audio, and with `clip_id` where it was missing.
+
+    Columns `audio_sha256` and `duration` (seconds) that are there already may be wrong: the bytes decide.
 
     Raises:
         InputError: A row has no audio, or its file cannot be read.
     """
+    import soundfile
+
     audio = rows.select_columns(["audio"])
-    timed = "duration" not in rows.column_names
 
     def facts(row: int) -> tuple[str, str, float]:
         found = audio[row]["audio"] or {"bytes": None, "path": None}
@@ -130,27 +125,20 @@ def with_audio_facts(rows: Dataset, subject: str) -> Dataset:
             raise InputError(f"{subject}: row {row} of column 'audio' has no value; fill it in or remove the row")
         try:
             content = Path(path).read_bytes() if content is None else content
-            return path or str(row), hashlib.sha256(content).hexdigest(), _seconds(content) if timed else 0.0
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            fault = f"row {row} of column 'audio' ('{path}') cannot be read ({reason})"
+            seconds = float(soundfile.info(io.BytesIO(content)).duration)
+            return path or str(row), hashlib.sha256(content).hexdigest(), seconds
+        except (OSError, ValueError, soundfile.LibsndfileError) as error:
+            unknown = "not audio that soundfile reads" if isinstance(error, soundfile.LibsndfileError) else str(error)
+            fault = (
+                f"row {row} of column 'audio' ('{path}') cannot be read ({getattr(error, 'strerror', '') or unknown})"
+            )
             raise InputError(f"{subject}: {fault}; download it again or remove the row") from error
 
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(facts, range(len(rows))))
-    # An existing column of digests may be wrong or of another part: the bytes decide.
-    rows = rows.remove_columns([column for column in ("audio_sha256",) if column in rows.column_names])
-    if "clip_id" not in rows.column_names:
-        rows = rows.add_column("clip_id", [path for path, _, _ in found])
-    if timed:
-        rows = rows.add_column("duration", [seconds for _, _, seconds in found])
-    return rows.add_column("audio_sha256", [digest for _, digest, _ in found])
-
-
-def _seconds(content: bytes) -> float:
-    import soundfile
-
-    try:
-        return float(soundfile.info(io.BytesIO(content)).duration)
-    except soundfile.LibsndfileError as error:
-        raise ValueError("not audio that soundfile reads") from error
+        paths, digests, seconds = zip(*pool.map(facts, range(len(rows))), strict=True)
+    for name, values in (("clip_id", paths), ("duration", seconds), ("audio_sha256", digests)):
+        if name != "clip_id" and name in rows.column_names:
+            rows = rows.remove_columns(name)
+        if name not in rows.column_names:
+            rows = rows.add_column(name, list(values))
+    return rows

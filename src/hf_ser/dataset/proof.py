@@ -2,8 +2,7 @@
 
 import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any
@@ -32,16 +31,7 @@ Recordings = Mapping[tuple[str, str], Pairs]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a split contains: its sorted speakers, and numbers of clips.
-
-    Attributes:
-        clips: Number of clips.
-        speakers: The speakers.
-        counts: Number of clips by corpus, then label; empty where the labels are not known.
-        labels: The same by label.
-        corpora: The same by corpus.
-        sexes: The same by sex; empty where it is not known.
-    """
+    """What one part of a split contains: its speakers, and numbers of clips (empty mappings where not known)."""
 
     clips: int
     speakers: tuple[str, ...]
@@ -75,12 +65,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class SplitProof:
-    """The proof of what the parts of a split share.
-
-    Attributes:
-        parts: What each part contains, by name.
-        overlaps: What every pair of parts shares, by the two names.
-    """
+    """What each part of a split contains, by name, and what every two parts share, by their names."""
 
     parts: Mapping[str, Part]
     overlaps: Mapping[tuple[str, str], Overlap]
@@ -98,13 +83,7 @@ class SplitProof:
         return () if trained is None else tuple(sorted(found - set(trained)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the proof in types that JSON has.
-
-        Example:
-            >>> columns = {"corpus": ["tess"] * 2, "speaker": ["tess_OAF", "tess_YAF"], "clip_id": ["a", "b"]}
-            >>> prove(columns, {"train": [0], "test": [1]}).as_dict()["overlaps"]["train/test"]["speakers"]
-            []
-        """
+        """Return the proof in types that JSON has; the names of two parts are joined, such as `train/test`."""
         plain = {
             "speaker_disjoint": self.speaker_disjoint,
             "untrained_labels": self.untrained_labels,
@@ -143,14 +122,13 @@ class SplitProof:
             counts = ["not compared" if found is None else f"{len(found):,}" for found in compared]
             shared.append([" / ".join(names), *counts])
         parts = list(self.parts.values())
-        held = [["", *self.parts]]
-        held.append(["clips", *(f"{part.clips:,}" for part in parts)])
+        held = [["", *self.parts], ["clips", *(f"{part.clips:,}" for part in parts)]]
         held.append(["speakers", *(f"{len(part.speakers):,}" for part in parts)])
         for title in ("labels", "corpora", "sexes"):
             tallies = [getattr(part, title) for part in parts]
-            names_found = sorted({name for tally in tallies for name in tally})
-            held += [[title] + [""] * len(parts)] if names_found else []
-            held += [[f"  {name}", *(f"{tally.get(name, 0):,}" for tally in tallies)] for name in names_found]
+            rows = sorted({name for tally in tallies for name in tally})
+            held += [[title] + [""] * len(parts)] if rows else []
+            held += [[f"  {name}", *(f"{tally.get(name, 0):,}" for tally in tallies)] for name in rows]
         return "\n\n".join([head, aligned(shared), aligned(held)])
 
 
@@ -175,53 +153,48 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
         >>> prove(columns, {"train": [0], "test": [1, 2]}).overlaps["train", "test"].speakers
         ('savee_DC',)
     """
-    present = column_names(columns)
-    corpora, speakers, clip_ids = (column(columns, name) for name in ("corpus", "speaker", "clip_id"))
-    labels = label_column(columns)
-    sexes, sentences = (column(columns, name) if name in present else None for name in ("sex", "sentence"))
-    digest = next((name for name in ("pcm_sha1", "sha256") if name in present), None)
-    digests = column(columns, digest) if digest else None
+    import pandas
+
+    known = [name for name in ("sex", "sentence", "pcm_sha1", "sha256") if name in column_names(columns)]
+    values = {name: column(columns, name) for name in ("corpus", "speaker", "clip_id", *known)}
+    values["emotion"] = label_column(columns) or []
+    # Empty texts say as little as None.
+    table = pandas.DataFrame(
+        {name: pandas.Series([it or None for it in of], dtype=object) for name, of in values.items()}
+    )
+    table["spoken"] = table["corpus"] + "/" + table["sentence"] if "sentence" in known else None
+    digest = next((name for name in ("pcm_sha1", "sha256") if name in known), None)
     for name, rows in parts.items():
-        if rows and not 0 <= min(rows) <= max(rows) < len(clip_ids):
+        if rows and not 0 <= min(rows) <= max(rows) < len(table):
             raise InputError(
-                f"part '{name}' names a row outside the data set of {len(clip_ids)} rows; prove a split against the "
+                f"part '{name}' names a row outside the data set of {len(table)} rows; prove a split against the "
                 "data set it was made from"
             )
-    summaries = {}
-    for name, rows in parts.items():
-        counts: dict[str, Counter[str]] = {corpora[row]: Counter() for row in rows} if labels else {}
-        for row in rows if labels else ():
-            counts[corpora[row]][labels[row]] += 1  # type: ignore[index]
-        summaries[name] = Part(
+    of_part = {name: table.iloc[list(rows)] for name, rows in parts.items()}
+    summaries = {
+        name: Part(
             clips=len(rows),
-            speakers=tuple(sorted({speakers[row] for row in rows})),
-            counts={corpus: _tally(counts[corpus].elements()) for corpus in sorted(counts)},
-            labels=_tally(labels[row] for row in rows) if labels else {},
-            corpora=_tally(corpora[row] for row in rows),
-            sexes=_tally(sexes[row] for row in rows if sexes[row]) if sexes else {},
+            speakers=_names(rows["speaker"]),
+            counts={of: _tally(own["emotion"]) for of, own in rows.groupby("corpus") if values["emotion"]},
+            labels=_tally(rows["emotion"]),
+            corpora=_tally(rows["corpus"]),
+            sexes=_tally(rows["sex"]) if "sex" in known else {},
         )
-    spoken = {
-        name: {f"{corpora[row]}/{sentences[row]}" for row in rows if sentences[row]} if sentences else set()
-        for name, rows in parts.items()
-    }
-    # Few clips occur more than once, so that comparing the parts is fast.
-    count = Counter(digest for digest in digests or () if digest)
-    twins = {
-        name: [(digests[row], clip_ids[row]) for row in rows if count[digests[row]] > 1] if digests else []
-        for name, rows in parts.items()
+        for name, rows in of_part.items()
     }
     overlaps = {}
-    for first, second in itertools.combinations(parts, 2):
-        by_digest: dict[Any, list[str]] = {}
-        for key, clip_id in twins[first]:
-            by_digest.setdefault(key, []).append(clip_id)
-        identical = sorted((other, clip_id) for key, clip_id in twins[second] for other in by_digest.get(key, ()))
-        same = None if recordings is None else recordings.get((first, second), ())
-        overlaps[first, second] = Overlap(
-            speakers=tuple(sorted(set(summaries[first].speakers) & set(summaries[second].speakers))),
-            sentences=None if sentences is None else tuple(sorted(spoken[first] & spoken[second])),
-            identical_samples=None if digests is None else tuple(identical),
-            near_identical=None if same is None else tuple(sorted(set(same) - set(identical))),
+    for names in itertools.combinations(parts, 2):
+        first, second = (of_part[name] for name in names)
+        identical = None
+        if digest:
+            twins = first.dropna(subset=digest).merge(second.dropna(subset=digest), on=digest)
+            identical = tuple(sorted(zip(twins["clip_id_x"], twins["clip_id_y"], strict=True)))
+        near = None if recordings is None else set(recordings.get(names, ())) - set(identical or ())
+        overlaps[names] = Overlap(
+            speakers=_names(first["speaker"][first["speaker"].isin(second["speaker"])]),
+            sentences=_names(first["spoken"][first["spoken"].isin(second["spoken"])]) if "sentence" in known else None,
+            identical_samples=identical,
+            near_identical=None if near is None else tuple(sorted(near)),
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
 
@@ -241,13 +214,7 @@ def column(columns: Columns, name: str) -> list[Any]:
 
 
 def label_column(columns: Columns) -> list[str] | None:
-    """Return the names of the labels in column `emotion`; None without such a column.
-
-    Integers are indices into the column's `ClassLabel` where it has one, else into `EMOTIONS`.
-
-    Raises:
-        InputError: A clip has no label, such as None or -1.
-    """
+    """Return the labels in column `emotion` (ids by its `ClassLabel`, else by `EMOTIONS`); None without the column."""
     if "emotion" not in column_names(columns):
         return None
     feature = (getattr(columns, "features", None) or {}).get("emotion")
@@ -264,5 +231,10 @@ def label_column(columns: Columns) -> list[str] | None:
     return labels
 
 
-def _tally(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))
+def _names(values: Any) -> tuple[str, ...]:
+    return tuple(sorted(values.dropna().unique()))
+
+
+def _tally(values: Any) -> dict[str, int]:
+    counts: dict[str, int] = values.value_counts().sort_index().to_dict()
+    return counts

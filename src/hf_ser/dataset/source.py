@@ -110,7 +110,7 @@ def open_dataset(
         return dataset
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
-    opened, path, of_protocol = _open(dataset, protocol, options)
+    opened, path, kind = _open(dataset, protocol, options)
     if path is None:
         first = next(iter(opened.values()), None) if isinstance(opened, dict) else opened
         name = name or (first and first.info.dataset_name) or "in-memory data set"
@@ -120,9 +120,11 @@ def open_dataset(
     called = {part: f"{subject}, part '{part}'" if len(given) > 1 else subject for part in given}
     columns = {part: normalised(rows, called[part], name) for part, rows in given.items()}
     labels = labels_of({called[part]: rows for part, rows in columns.items()})
-    columns = {part: with_audio_facts(with_label_ids(rows, labels), called[part]) for part, rows in columns.items()}
+    columns = {part: with_label_ids(rows, labels) for part, rows in columns.items()}
+    if kind != "corpora":
+        columns = {part: with_audio_facts(rows, called[part]) for part, rows in columns.items()}
     # A published configuration is named after its protocol; the origin of other parts is not known.
-    made = protocol if of_protocol or set(columns) == {"train"} else "given"
+    made = protocol if kind == "protocol" or set(columns) == {"train"} else "given"
     parts = _divided(columns, subject, protocol)
     parts["train"], left_out = without_unfit(parts["train"], labels)
     proof = _proof(parts, labels)
@@ -145,14 +147,14 @@ def open_dataset(
 
 def _open(
     dataset: str | Path | Dataset | DatasetDict, protocol: str, options: Mapping[str, Any]
-) -> tuple[Dataset | DatasetDict, str | None, bool]:
-    """Return the data set, its path, and whether its parts, if it has any, are those of the protocol."""
+) -> tuple[Dataset | DatasetDict, str | None, str]:
+    """Return the data set, its path, and what it is: `corpora`, a configuration named as the `protocol`, or `other`."""
     from datasets import Dataset, DatasetDict, load_from_disk
 
     from hf_ser.dataset.collection import read_folder
 
     if isinstance(dataset, Dataset | DatasetDict):
-        return dataset, None, False
+        return dataset, None, "other"
     if not isinstance(dataset, str | Path):
         kind = type(dataset).__name__
         way = _WAYS_IN.get(kind, "give a folder, a Hub id, a datasets.Dataset or a DatasetDict")
@@ -162,9 +164,9 @@ def _open(
     name, path = str(dataset), Path(dataset)
     if path.is_dir():
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            return load_from_disk(name), name, False
+            return load_from_disk(name), name, "other"
         if not any(path.glob("*.parquet")) and not any(path.glob("*/*.parquet")):
-            return read_folder(path), name, False
+            return read_folder(path), name, "corpora"
         try:
             return _load(name, protocol, options)
         except (OSError, ValueError, RuntimeError) as error:
@@ -175,7 +177,7 @@ def _open(
     return _load_from_hub(name, protocol, options)
 
 
-def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, bool]:
+def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, str]:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -201,13 +203,13 @@ def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tupl
             raise unreachable or error from error
 
 
-def _load(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, bool]:
+def _load(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, str]:
     from datasets import get_dataset_config_names, load_dataset
 
     configurations = get_dataset_config_names(name, **options)
     # Without a configuration of the protocol the whole is split here, or the data set keeps its own parts.
     chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
-    return load_dataset(name, chosen, **options), name, chosen == protocol
+    return load_dataset(name, chosen, **options), name, "protocol" if chosen == protocol else "other"
 
 
 def _named_parts(opened: Mapping[str, Dataset], subject: str) -> dict[str, Dataset]:
