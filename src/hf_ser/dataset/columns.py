@@ -67,7 +67,7 @@ def _plain(feature: Any) -> Any:
 
 
 def _check(rows: Dataset, column: str, valid: Callable[[Any], bool], subject: str, fault: str = "has no value") -> None:
-    row = next((row for row, value in enumerate(rows[column]) if not valid(value)), None)
+    row = next((row for row, value in enumerate(rows[column][:]) if not valid(value)), None)
     if row is not None:
         shown = "" if rows[row][column] is None else f" ({str(rows[row][column])[:40]!r})"
         raise InputError(f"{subject}: row {row} of column '{column}' {fault}{shown}; fill it in or remove the row")
@@ -102,7 +102,7 @@ def with_label_ids(rows: Dataset, labels: Sequence[str]) -> Dataset:
     names = [canonical_emotion(name) for name in feature.names] if isinstance(feature, ClassLabel) else None
     if names == list(labels):
         return rows
-    ids = [labels.index(names[value] if names else canonical_emotion(value)) for value in rows["emotion"]]
+    ids = [labels.index(names[value] if names else canonical_emotion(value)) for value in rows["emotion"][:]]
     return rows.remove_columns("emotion").add_column("emotion", ids).cast_column("emotion", ClassLabel(names=labels))
 
 

@@ -25,25 +25,17 @@ logger = logging.getLogger(__name__)
 
 
 def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[str, int]]:
-    """Leave the unfit clips out of a training part, and log which.
+    """Leave the unfit clips out of a training part, log which, and count them by reason (of `UNFIT_FOR_TRAINING`).
 
     The column `flags` names them where there is one. Otherwise these are equal files with two labels, and copies of
     the published clips in `Corpus.faults`.
-
-    Args:
-        rows: Columns `audio` (`Audio(decode=False)`), `emotion` (identifiers), `clip_id` and `audio_sha256`, and
-            `flags` where the data set was built by this library.
-        labels: The labels in the order of their identifiers.
-
-    Returns:
-        The other rows, and the number of clips left out by reason (one of `UNFIT_FOR_TRAINING`).
     """
-    clip_ids = list(rows["clip_id"])
+    clip_ids = rows["clip_id"][:]
     if "flags" in rows.column_names:
-        found: dict[int, Sequence[str]] = dict(enumerate(rows["flags"]))
+        found: dict[int, Sequence[str]] = dict(enumerate(rows["flags"][:]))
     else:
-        names = [labels[identifier] for identifier in rows["emotion"]]
-        repeated = repeated_samples([str(row) for row in range(len(rows))], list(rows["audio_sha256"]), names)
+        names = [labels[identifier] for identifier in rows["emotion"][:]]
+        repeated = repeated_samples([str(row) for row in range(len(rows))], rows["audio_sha256"][:], names)
         found = {int(row): list(flags) for row, flags in repeated.items()}
         faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
         for row, clip_id in enumerate(clip_ids):

@@ -210,7 +210,7 @@ def column(columns: Columns, name: str) -> list[Any]:
     names = column_names(columns)
     if name not in names:
         raise InputError(f"column '{name}' is missing (found: {', '.join(names)}); add it to the data set")
-    return list(columns[name])
+    return list(columns[name][:])
 
 
 def label_column(columns: Columns) -> list[str] | None:
@@ -220,7 +220,7 @@ def label_column(columns: Columns) -> list[str] | None:
     feature = (getattr(columns, "features", None) or {}).get("emotion")
     names = getattr(feature, "names", None) or EMOTIONS
     labels = []
-    for row, value in enumerate(columns["emotion"]):
+    for row, value in enumerate(columns["emotion"][:]):
         named = names[int(value)] if isinstance(value, Integral) and 0 <= int(value) < len(names) else value
         if not isinstance(named, str) or not named:
             raise InputError(

@@ -33,39 +33,31 @@ _LOWEST_CORRELATION: Final = 0.9
 
 
 def shared_recordings(parts: Mapping[str, Dataset], signatures: Mapping[str, Samples]) -> Recordings:
-    """Return, for every two parts, the pairs of clips that are the same recording.
+    """Return, for every two parts, the pairs of clips that are the same recording; none without signatures.
 
     Two clips count as the same recording if their first 30 seconds, without leading and trailing silence and at equal
     level, have similar spectral envelopes and waveforms that correlate by 0.9 or more at the best offset. Copies with
     strong noise, another pitch or another speed are not found.
-
-    Args:
-        parts: Columns `audio` (`Audio(decode=False)`), `audio_sha256` and `clip_id`.
-        signatures: Those of the clips; without any, nothing is found.
     """
-    found = []
-    for first, second in itertools.combinations(parts.values(), 2):
-        names = list(first["clip_id"]), list(second["clip_id"])
-        rows = [np.array([signatures[digest] for digest in part["audio_sha256"]]) for part in (first, second)]
-        pairs = [
-            (names[0][row], names[1][other])
-            for row, other in (_nearest(*rows) if signatures else ())
-            if _correlation(first[row]["audio"], second[other]["audio"]) >= _LOWEST_CORRELATION
-        ]
-        found.append(tuple(sorted(pairs)))
-    return dict(zip(itertools.combinations(parts, 2), found, strict=True))
+    found = {}
+    for names in itertools.combinations(parts, 2) if signatures else ():
+        first, second = (parts[name] for name in names)
+        rows = [np.array([signatures[digest] for digest in part["audio_sha256"][:]]) for part in (first, second)]
+        pairs = ((first[row], second[other]) for row, other in _nearest(*rows))
+        same = ((a, b) for a, b in pairs if _correlation(a["audio"], b["audio"]) >= _LOWEST_CORRELATION)
+        found[names] = tuple(sorted((a["clip_id"], b["clip_id"]) for a, b in same))
+    return found
 
 
 def signatures(parts: Iterable[Dataset]) -> dict[str, Samples]:
     """Return the spectral envelope of every clip by `audio_sha256`, kept in the cache folder between runs.
 
-    Published files are known to be different recordings, so a data set of these alone is not decoded: the result is
-    empty.
+    Published files are known to be different recordings: of a data set of these alone, the result is empty.
     """
     from datasets import Features, Sequence, Value, concatenate_datasets
 
     rows = concatenate_datasets([part.select_columns(["audio", "audio_sha256"]) for part in parts])
-    place = {digest: row for row, digest in enumerate(rows["audio_sha256"])}
+    place = {digest: row for row, digest in enumerate(rows["audio_sha256"][:])}
     if all(originals().with_digest(digest) for digest in place):
         return {}
     digests = sorted(place)

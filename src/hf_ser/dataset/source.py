@@ -20,7 +20,7 @@ from hf_ser.errors import InputError, hub_errors, persistent
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from hf_ser.dataset.proof import Recordings, SplitProof
+    from hf_ser.dataset.proof import SplitProof
 
 __all__ = ["PARTS", "SYNTHETIC_MARK", "Source", "open_dataset"]
 
@@ -127,21 +127,23 @@ def open_dataset(
     made = protocol if kind == "protocol" or set(columns) == {"train"} else "given"
     parts = _divided(columns, subject, protocol)
     parts["train"], left_out = without_unfit(parts["train"], labels)
-    proof = _proof(parts, labels)
-    _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
+    table, places = _table(parts, labels)
+    proof = prove(table, places)
+    _refuse(table["emotion"], places, proof, subject, made, allow_speaker_overlap)
     if made == "paper":
         logger.warning(PAPER_WARNING)
     else:
         # Last, because it decodes the clips.
-        proof = _proof(parts, labels, shared_recordings(parts, signatures(columns.values())))
-        _refuse(parts, labels, proof, subject, made, allow_speaker_overlap)
+        proof = prove(table, places, shared_recordings(parts, signatures(columns.values())))
+        _refuse(table["emotion"], places, proof, subject, made, allow_speaker_overlap)
     synthetic = path is not None and (Path(path) / SYNTHETIC_MARK).is_file()
-    corpora = {corpus for rows in parts.values() for corpus in rows.unique("corpus")}
+    corpora = set(table["corpus"])
     known = [CORPORA[corpus] for corpus in sorted(corpora)] if corpora <= set(CORPORA) and not synthetic else []
     languages = (language,) if isinstance(language, str) else tuple(language or sorted({it.language for it in known}))
     if licence is None and (most := strictest(known)):
         licence = most.licence.id
-    fingerprint = _fingerprint(parts, labels)
+    clips = sorted(zip(table["clip_id"], table["emotion"], table["sha256"], strict=True))
+    fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
     return Source(name, path, made, labels, parts, proof, fingerprint, synthetic, left_out, languages, licence)
 
 
@@ -237,7 +239,7 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
     """Return train, validation and test: the given parts, or a single one split by the protocol."""
     if set(columns) == {"train"}:
         whole = columns["train"]
-        rows = split({key: whole[key] for key in ("corpus", "speaker", "clip_id")}, protocol)
+        rows = split({key: whole[key][:] for key in ("corpus", "speaker", "clip_id")}, protocol)
         return {part: whole.select(rows[part]) for part in PARTS}
     if "test" not in columns or "train" not in columns:
         raise InputError(f"{subject} has parts {', '.join(columns)}; give train and test, or train alone")
@@ -249,19 +251,20 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
     return {part: columns[part] for part in PARTS}
 
 
-def _proof(parts: Mapping[str, Dataset], labels: Sequence[str], recordings: Recordings | None = None) -> SplitProof:
-    known = ("corpus", "speaker", "clip_id", "sentence", "sex")
+def _table(parts: Mapping[str, Dataset], labels: Sequence[str]) -> tuple[dict[str, list[Any]], dict[str, range]]:
+    """Return the columns of all parts together, for `prove`, and the rows of each part."""
+    known = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion", "audio_sha256")
     names = [name for name in known if all(name in rows.column_names for rows in parts.values())]
-    columns = {name: [value for rows in parts.values() for value in rows[name]] for name in names}
-    columns["sha256"] = [digest for rows in parts.values() for digest in rows["audio_sha256"]]
-    columns["emotion"] = [labels[identifier] for rows in parts.values() for identifier in rows["emotion"]]
-    ends = list(itertools.accumulate((len(rows) for rows in parts.values()), initial=0))
-    return prove(columns, dict(zip(parts, itertools.starmap(range, itertools.pairwise(ends)), strict=True)), recordings)
+    table = {name: [value for rows in parts.values() for value in rows[name][:]] for name in names}
+    table["sha256"] = table.pop("audio_sha256")
+    table["emotion"] = [labels[identifier] for identifier in table["emotion"]]
+    ends = list(itertools.accumulate(map(len, parts.values()), initial=0))
+    return table, dict(zip(parts, itertools.starmap(range, itertools.pairwise(ends)), strict=True))
 
 
 def _refuse(
-    parts: Mapping[str, Dataset],
-    labels: Sequence[str],
+    emotions: list[str],
+    places: Mapping[str, range],
     proof: SplitProof,
     subject: str,
     protocol: str,
@@ -269,13 +272,11 @@ def _refuse(
 ) -> None:
     """Raise for parts that share speakers or recordings unless this was asked for, and for labels without training."""
     if proof.untrained_labels and not protocol.startswith("leave_out_"):
-        wanted = proof.untrained_labels[0]
-        part, row = next(
-            (part, row) for part, rows in parts.items() for row, k in enumerate(rows["emotion"]) if labels[k] == wanted
-        )
+        row = emotions.index(proof.untrained_labels[0])
+        part = next(part for part, rows in places.items() if row in rows)
         raise InputError(
-            f"{subject}, part '{part}': row {row} of column 'emotion' has the label '{wanted}', which no training clip "
-            "has; add training clips of it, or remove it"
+            f"{subject}, part '{part}': row {row - places[part].start} of column 'emotion' has the label "
+            f"'{emotions[row]}', which no training clip has; add training clips of it, or remove it"
         )
     if protocol != "paper" and not proof.speaker_disjoint and not allow_speaker_overlap:
         pairs = [(*names, pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]
@@ -289,12 +290,3 @@ def _refuse(
             f"{subject}: {fault}, so its scores would be inflated; split it by speaker, remove copies, or pass "
             "allow_speaker_overlap=True (--allow-speaker-overlap)"
         )
-
-
-def _fingerprint(parts: Mapping[str, Dataset], labels: Sequence[str]) -> str:
-    clips = sorted(
-        clip
-        for rows in parts.values()
-        for clip in zip(rows["clip_id"], (labels[k] for k in rows["emotion"]), rows["audio_sha256"], strict=True)
-    )
-    return hashlib.sha256(repr(clips).encode()).hexdigest()
