@@ -7,21 +7,16 @@ __all__ = ["EMOTIONS", "canonical_emotion", "id2label", "label2id"]
 EMOTIONS: tuple[str, ...] = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The labels of the eight-emotions data set; the identifier of a label is its index."""
 
-_ALIASES: Mapping[str, str] = {
-    "ang": "angry",
-    "anger": "angry",
-    "dis": "disgust",
-    "disgusted": "disgust",
-    "fea": "fear",
-    "fearful": "fear",
-    "hap": "happy",
-    "happiness": "happy",
-    "neu": "neutral",
-    "ps": "surprise",
-    "sadness": "sad",
-    "sur": "surprise",
-    "surprised": "surprise",
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "angry": ("ang", "anger"),
+    "disgust": ("dis", "disgusted"),
+    "fear": ("fea", "fearful"),
+    "happy": ("hap", "happiness"),
+    "neutral": ("neu",),
+    "sad": ("sadness",),
+    "surprise": ("ps", "sur", "surprised"),
 }
+_ALIASES = {name: emotion for emotion, names in _SYNONYMS.items() for name in names}
 
 
 def canonical_emotion(name: str) -> str:

@@ -9,7 +9,7 @@ import soundfile
 
 from dataset_files import noise, write_wav
 from hf_ser.corpora import discover, parse
-from hf_ser.dataset.hygiene import Fault, inspect_file, samples_digest
+from hf_ser.dataset.hygiene import Fault, inspect_file
 from hf_ser.dataset.originals import originals
 
 NAME = "1001_DFA_ANG_XX.wav"
@@ -58,7 +58,7 @@ def test_decoding_an_original_says_the_same_as_the_list(shared, tmp_path):
         (tmp_path / path.name).write_bytes(content + b"\0")
         decoded = inspect_file(tmp_path / path.name, clip)
         assert decoded.provenance == "re_encoded", path
-        assert samples_digest(tmp_path / path.name) == listed.pcm_sha1, path
+        assert decoded.pcm_sha1 == listed.pcm_sha1, path
         assert decoded.rms == pytest.approx(listed.rms, abs=0.06)
         assert (decoded.duration, decoded.sampling_rate) == (listed.duration, listed.sampling_rate)
         assert decoded.flags == listed.flags, path
@@ -130,7 +130,7 @@ def test_levels(tmp_path, samples, flags):
     as_floats = inspect_file(tmp_path / "floats.wav", CLIP)
     assert set(as_floats.flags) - {"misnamed"} == set(flags)
     assert as_floats.rms == pytest.approx(inspection.rms, rel=1e-5)
-    assert samples_digest(tmp_path / "floats.wav") == samples_digest(tmp_path / NAME)
+    assert as_floats.pcm_sha1 == inspection.pcm_sha1
 
 
 def test_misnamed(tmp_path):

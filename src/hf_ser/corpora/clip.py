@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import NamedTuple
 
 __all__ = ["AUDIO_EXTENSIONS", "LFS_POINTER", "LOSSY_EXTENSIONS", "Clip", "Corpus", "Licence", "NameReader", "Speaker"]
 
@@ -29,8 +30,8 @@ class Clip:
         clip_id: Corpus and published file name without extension, such as `crema_d/1001_DFA_ANG_XX`; the same
             for every copy of the clip, in any folder and format.
         speaker: Identifier, unique across corpora, such as `crema_d_1001`.
-        sex: `female` or `male`, as published.
-        age: Years at the time of recording; None where it is not published for each speaker.
+        sex: As in `Speaker`.
+        age: As in `Speaker`.
         emotion: The emotion that the speaker was asked to act, such as one of `hf_ser.labels.EMOTIONS`.
         sentence: A key of `Corpus.sentences`; it identifies the spoken text within the corpus.
         intensity: `normal` or `strong` (RAVDESS), `low`, `medium`, `high` or `unspecified` (CREMA-D),
@@ -47,14 +48,8 @@ class Clip:
     intensity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """A speaker as published.
-
-    Attributes:
-        sex: `female` or `male`.
-        age: Years at the time of recording; None where it is not published for each speaker.
-    """
+class Speaker(NamedTuple):
+    """A speaker as published: `female` or `male`, and the age in years (None where it is not published)."""
 
     sex: str
     age: int | None
@@ -145,7 +140,7 @@ class Corpus:
     def parse(self, path: str | os.PathLike[str]) -> Clip | None:
         """Return the clip that an audio file's name stands for; None if it is not a clip of this corpus.
 
-        The file is not opened; only the last two parts of the path are read.
+        The file is not opened.
 
         Example:
             >>> from hf_ser.corpora import CORPORA

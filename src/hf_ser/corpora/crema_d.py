@@ -11,14 +11,7 @@ from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 __all__ = ["CREMA_D"]
 
 _NAME = re.compile(r"([0-9]{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})", re.ASCII | re.IGNORECASE)
-_EMOTIONS = {
-    "ANG": "angry",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happy",
-    "NEU": "neutral",
-    "SAD": "sad",
-}
+_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 _INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 _SENTENCES: dict[str, str | None] = {
     "DFA": "Don't forget a jacket",
@@ -64,16 +57,9 @@ def _read_name(stem: str, folder: str) -> Clip | str | None:
     ):
         if code not in known:
             return f"CREMA-D has no {name} {code.removeprefix('crema_d_')}"
-    return Clip(
-        corpus="crema_d",
-        clip_id=f"crema_d/{number}_{sentence}_{emotion}_{level}",
-        speaker=speaker,
-        sex=_SPEAKERS[speaker].sex,
-        age=_SPEAKERS[speaker].age,
-        emotion=_EMOTIONS[emotion],
-        sentence=sentence,
-        intensity=_INTENSITIES[level],
-    )
+    clip_id = f"crema_d/{number}_{sentence}_{emotion}_{level}"
+    facts = (_EMOTIONS[emotion], sentence, _INTENSITIES[level])
+    return Clip("crema_d", clip_id, speaker, *_SPEAKERS[speaker], *facts)
 
 
 CREMA_D = Corpus(

@@ -13,16 +13,8 @@ from hf_ser.labels import canonical_emotion
 __all__ = ["RAVDESS"]
 
 _NAME = re.compile(r"([0-9]{2})" + r"-([0-9]{2})" * 6 + r"(?:_(.+))?", re.DOTALL)
-_EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fear",
-    "07": "disgust",
-    "08": "surprise",
-}
+_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+_EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, start=1)}
 _INTENSITIES = {"01": "normal", "02": "strong"}
 _SENTENCES: dict[str, str | None] = {
     "01": "Kids are talking by the door",
@@ -61,16 +53,9 @@ def _read_name(stem: str, folder: str) -> Clip | str | None:
     if suffix is not None and canonical_emotion(suffix) != _EMOTIONS[emotion]:
         return f"the suffix _{suffix} is not the emotion {_EMOTIONS[emotion]!r} that the RAVDESS name codes"
     speaker = f"ravdess_{actor}"
-    return Clip(
-        corpus="ravdess",
-        clip_id=f"ravdess/03-01-{emotion}-{intensity}-{statement}-{repetition}-{actor}",
-        speaker=speaker,
-        sex=_SPEAKERS[speaker].sex,
-        age=_SPEAKERS[speaker].age,
-        emotion=_EMOTIONS[emotion],
-        sentence=statement,
-        intensity=_INTENSITIES[intensity],
-    )
+    clip_id = f"ravdess/03-01-{emotion}-{intensity}-{statement}-{repetition}-{actor}"
+    facts = (_EMOTIONS[emotion], statement, _INTENSITIES[intensity])
+    return Clip("ravdess", clip_id, speaker, *_SPEAKERS[speaker], *facts)
 
 
 RAVDESS = Corpus(

@@ -28,18 +28,8 @@ def register_corpus(corpus: Corpus) -> None:
         InputError: The name is not lower-case letters, digits and underscores, or is in use.
 
     Example:
-        >>> from hf_ser.corpora import Corpus, Licence
-        >>> register_corpus(
-        ...     Corpus(
-        ...         name="savee",
-        ...         title="Another SAVEE",
-        ...         read_name=lambda stem, folder: None,
-        ...         language="en",
-        ...         licence=Licence("mit", "MIT licence", None, redistribution=True, non_commercial=False),
-        ...         citation="",
-        ...         homepage="https://example.org",
-        ...     )
-        ... )
+        >>> from dataclasses import replace
+        >>> register_corpus(replace(CORPORA["savee"], title="Another SAVEE"))
         Traceback (most recent call last):
         ...
         hf_ser.errors.InputError: corpus 'savee' is registered already; choose another name
@@ -94,12 +84,7 @@ def licence_table(corpora: Iterable[Corpus]) -> str:
     rows = []
     for corpus in corpora:
         licence = corpus.licence
-        rows.append(
-            (
-                f"[{corpus.short_title}]({corpus.homepage})",
-                f"[{licence.name}]({licence.url})" if licence.url else licence.name,
-                "no" if licence.non_commercial else "yes",
-                "yes" if licence.redistribution else "no",
-            )
-        )
+        terms = f"[{licence.name}]({licence.url})" if licence.url else licence.name
+        answers = ("no" if licence.non_commercial else "yes", "yes" if licence.redistribution else "no")
+        rows.append((f"[{corpus.short_title}]({corpus.homepage})", terms, *answers))
     return markdown_table(("corpus", "licence", "commercial use", "redistribution of the audio"), rows, numbers=False)

@@ -16,15 +16,7 @@ __all__ = ["SAVEE"]
 
 # The whole code in one pattern: the first letter alone does not distinguish sad from surprise.
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)([0-9]{2})", re.ASCII | re.IGNORECASE)
-_EMOTIONS = {
-    "a": "angry",
-    "d": "disgust",
-    "f": "fear",
-    "h": "happy",
-    "n": "neutral",
-    "sa": "sad",
-    "su": "surprise",
-}
+_EMOTIONS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"}
 _SENTENCES: dict[str, str | None] = {
     f"{code}{number:02d}": None for code in _EMOTIONS for number in range(1, 31 if code == "n" else 16)
 }
@@ -45,31 +37,16 @@ def _read_name(stem: str, folder: str) -> Clip | str | None:
         return f"a SAVEE name without its speaker: the folder is {folder!r}, not DC, JE, JK or KL"
     if sentence not in _SENTENCES:
         return f"SAVEE has no sentence {sentence}"
-    return Clip(
-        corpus="savee",
-        clip_id=f"savee/{initials}_{sentence}",
-        speaker=speaker,
-        sex=_SPEAKERS[speaker].sex,
-        age=_SPEAKERS[speaker].age,
-        emotion=_EMOTIONS[code],
-        sentence=sentence,
-        intensity="unspecified",
-    )
+    clip_id = f"savee/{initials}_{sentence}"
+    facts = (_EMOTIONS[code], sentence, "unspecified")
+    return Clip("savee", clip_id, speaker, *_SPEAKERS[speaker], *facts)
 
 
 SAVEE = Corpus(
     name="savee",
     title="Surrey Audio-Visual Expressed Emotion database (SAVEE)",
     speakers=_SPEAKERS,
-    counts={
-        "angry": 60,
-        "disgust": 60,
-        "fear": 60,
-        "happy": 60,
-        "neutral": 120,
-        "sad": 60,
-        "surprise": 60,
-    },
+    counts={"angry": 60, "disgust": 60, "fear": 60, "happy": 60, "neutral": 120, "sad": 60, "surprise": 60},
     sentences=_SENTENCES,
     held_out=({"male": 1}, {"male": 1}),
     language="en",

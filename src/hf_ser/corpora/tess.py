@@ -12,15 +12,7 @@ from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 __all__ = ["TESS"]
 
 _NAME = re.compile(r"(OAF?|YAF)_([^_]+)_(.+)", re.ASCII | re.IGNORECASE | re.DOTALL)
-_EMOTIONS = {
-    "angry": "angry",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happy": "happy",
-    "neutral": "neutral",
-    "ps": "surprise",
-    "sad": "sad",
-}
+_EMOTIONS = {name: name for name in ("angry", "disgust", "fear", "happy", "neutral", "sad")} | {"ps": "surprise"}
 # Renamed copies spell the emotion as the published folders do.
 _SURPRISES = ("pleasant_surprise", "pleasant_surprised", "surprise", "surprised")
 _WORDS = """
@@ -54,31 +46,16 @@ def _read_name(stem: str, folder: str) -> Clip | str | None:
     if emotion not in _EMOTIONS:
         return f"TESS has no emotion {emotion!r}"
     speaker = f"tess_{talker}"
-    return Clip(
-        corpus="tess",
-        clip_id=f"tess/{talker}_{word}_{emotion}",
-        speaker=speaker,
-        sex=_SPEAKERS[speaker].sex,
-        age=_SPEAKERS[speaker].age,
-        emotion=_EMOTIONS[emotion],
-        sentence=word,
-        intensity="unspecified",
-    )
+    clip_id = f"tess/{talker}_{word}_{emotion}"
+    facts = (_EMOTIONS[emotion], word, "unspecified")
+    return Clip("tess", clip_id, speaker, *_SPEAKERS[speaker], *facts)
 
 
 TESS = Corpus(
     name="tess",
     title="Toronto Emotional Speech Set (TESS)",
     speakers=_SPEAKERS,
-    counts={
-        "angry": 400,
-        "disgust": 400,
-        "fear": 400,
-        "happy": 400,
-        "neutral": 400,
-        "sad": 400,
-        "surprise": 400,
-    },
+    counts={"angry": 400, "disgust": 400, "fear": 400, "happy": 400, "neutral": 400, "sad": 400, "surprise": 400},
     sentences=_SENTENCES,
     # OAF trains by default, YAF is tested; two talkers are too few for a validation part.
     held_out=({"female": 1}, {}),

@@ -28,7 +28,7 @@ _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
 _AUDIO_BYTES: Final = "audio.bytes"
-_PROVED: Final = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion")
+_PROVED: Final = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion", "pcm_sha1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,6 @@ def _votes(
 def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[str, Any]:
     """Write the data set into a new folder and return its report."""
     columns = {name: list(collection.clips[name]) for name in _PROVED}
-    digests = zip(collection.clips["pcm_sha1"], collection.clips["sha256"], strict=True)
-    columns["pcm_sha1"] = [pcm or f"file {sha256}" for pcm, sha256 in digests]
     layout = plan(columns)
     (folder / "data").mkdir(parents=True)
     sizes = _write_files(collection, layout, folder, num_proc)

@@ -3,9 +3,8 @@
 import itertools
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from hf_ser.corpora import CORPORA, Discovery, discover, parse
 from hf_ser.corpora.clip import LOSSY_EXTENSIONS
 from hf_ser.corpora.walk import Found
-from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples, samples_digest
+from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples
 from hf_ser.dataset.originals import originals
 from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 _NAMED = ("corpus", "clip_id", "speaker", "sex", "age", "emotion", "sentence", "intensity")
 _COLUMNS = ("path", "file", *_NAMED, *Inspection._fields, "duration", *VOTE_COLUMNS)
-# The list of the published files holds levels to one decimal.
-_LEVEL_ROUNDING: Final = 0.1
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
 # Submitting single files takes a third of the time that inspecting them takes.
 _BATCH: Final = 64
@@ -50,14 +47,10 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The clips of a data set and everything that was found wrong.
+    """The given corpora, the clips, the files that are not among them, and where CREMA-D's labels come from.
 
-    Attributes:
-        corpora: Names of the given corpora, in the order of `CORPORA`.
-        clips: One row per clip, sorted by `clip_id`: `path`, `file` (relative to the given folder), the fields of
-            `hf_ser.corpora.Clip` (`emotion` under the label scheme) and of `Inspection`, `duration` and the votes.
-        rejected: Files that are not in the data set.
-        label_scheme: Where CREMA-D's labels come from.
+    `clips` has one row per clip, sorted by `clip_id`: `path`, `file` (relative to the given folder), the fields of
+    `hf_ser.corpora.Clip` (`emotion` under the label scheme) and of `Inspection`, `duration` and the votes.
     """
 
     corpora: tuple[str, ...]
@@ -94,14 +87,13 @@ def collect(
     """
     given = {name: Path(folders[name]).resolve() for name in CORPORA if name in folders}
     rejected, rows = list(already_rejected), []
-    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
-        for real in dict.fromkeys(given.values()):
-            names = [name for name in given if given[name] == real]
-            found, dropped = _best_copies(discover(folders[names[0]]), names, pool)
-            rows += found
-            rejected += dropped
-        labelled, without_label = _label(sorted(rows, key=lambda row: row["clip_id"]), label_scheme, votes or {})
-        _compare(labelled, label_scheme, pool)
+    for real in dict.fromkeys(given.values()):
+        names = [name for name in given if given[name] == real]
+        found, dropped = _best_copies(discover(folders[names[0]]), names, num_proc)
+        rows += found
+        rejected += dropped
+    labelled, without_label = _label(sorted(rows, key=lambda row: row["clip_id"]), label_scheme, votes or {})
+    _compare(labelled, label_scheme)
     return Collection(
         corpora=tuple(given),
         clips=pandas.DataFrame(labelled, columns=_COLUMNS, dtype=object),
@@ -135,8 +127,7 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
     from datasets import Audio, ClassLabel, Dataset, Features, Value
 
     discovery = discover(root)
-    with ThreadPoolExecutor() as pool:
-        rows, rejected = _best_copies(discovery, (), pool)
+    rows, rejected = _best_copies(discovery)
     usable = {row["clip_id"] for row in rows}
     broken = {it.clip_id: it for it in reversed(rejected) if it.clip_id and it.clip_id not in usable}
     if broken:
@@ -163,7 +154,7 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
 
 
 def _best_copies(
-    discovery: Discovery, corpora: Sequence[str], pool: Executor
+    discovery: Discovery, corpora: Sequence[str] = (), num_proc: int | None = None
 ) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Return a row for each clip of the corpora, and a finding for each file that is not used.
 
@@ -177,9 +168,10 @@ def _best_copies(
     files = [(*file, not corpora and len(copies) == 1) for copies in clips.values() for file in copies]
     batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
     originals()  # Loaded once, before several threads ask for it.
-    done = pool.map(lambda batch: [inspect_file(*file) for file in batch], batches)
-    bar = tqdm(done, desc="Checking audio files", total=len(batches), unit="batch", disable=None)
-    inspections = dict(zip((path for path, *_ in files), itertools.chain.from_iterable(bar), strict=True))
+    with ThreadPoolExecutor(num_proc or os.cpu_count()) as pool:
+        done = pool.map(lambda batch: [inspect_file(*file) for file in batch], batches)
+        bar = tqdm(done, desc="Checking audio files", total=len(batches), unit="batch", disable=None)
+        inspections = dict(zip((path for path, *_ in files), itertools.chain.from_iterable(bar), strict=True))
     rows, rejected = [], []
     for clip_id, copies in discovery.copies.items():
         if clip_id not in clips:
@@ -241,47 +233,28 @@ def _label(
     """Return the clips with their votes and, for CREMA-D, the label of the scheme; and the clips without a label."""
     labelled, rejected = [], []
     for row in rows:
-        clip_id, heard = row["clip_id"], votes.get(row["clip_id"])
-        emotion, reason, detail = row["emotion"], "no_votes", f"no votes are known for {clip_id}"
-        if row["corpus"] == "crema_d" and label_scheme != "intended":
-            emotion = None
-            if heard is not None:
-                emotion, tied = voted_emotion(heard, label_scheme)
-                reason, detail = "vote_tie", f"the votes are tied ({tied})"
-        if emotion is None:
-            detail += f", and the label scheme is {label_scheme}"
-            rejected.append(Finding(row["corpus"], row["file"], clip_id, reason, detail))
+        heard = votes.get(row["clip_id"])
+        voted = row["corpus"] == "crema_d" and label_scheme != "intended"
+        emotion, leaders = voted_emotion(heard, label_scheme) if heard and voted else (None, "")
+        if voted and not emotion:
+            fault = f"the votes are tied ({leaders})" if heard else f"no votes are known for {row['clip_id']}"
+            detail = f"{fault}, and the label scheme is {label_scheme}"
+            reason = "vote_tie" if heard else "no_votes"
+            rejected.append(Finding(row["corpus"], row["file"], row["clip_id"], reason, detail))
         else:
-            labelled.append(row | {"emotion": emotion} | (heard or {}))
+            labelled.append(row | {"emotion": emotion or row["emotion"]} | (heard or {}))
     return labelled, rejected
 
 
-def _compare(rows: Sequence[dict[str, Any]], label_scheme: LabelScheme, pool: Executor) -> None:
-    """Flag the clips whose samples another clip has too, and add the digests computed for this."""
-    digests = _digests(rows, pool)
-    entries = [(row["clip_id"], digests[row["clip_id"]], row["emotion"]) for row in rows if row["clip_id"] in digests]
+def _compare(rows: Sequence[dict[str, Any]], label_scheme: LabelScheme) -> None:
+    """Flag the clips whose samples another clip has too."""
+    entries = [(row["clip_id"], row["pcm_sha1"], row["emotion"]) for row in rows]
     if label_scheme == "intended":
         # A clip whose published twin has another label is contradictory even if the twin is missing.
-        present, held = {row["clip_id"] for row in rows}, set(digests.values())
+        present, held = {row["clip_id"] for row in rows}, {row["pcm_sha1"] for row in rows}
         absent = [it for it in originals().by_clip_id.values() if it.pcm_sha1 in held and it.clip_id not in present]
         clips = [parse(f"{original.clip_id}.wav") for original in absent]
         entries += [(it.clip_id, it.pcm_sha1, clip.emotion) for it, clip in zip(absent, clips, strict=True) if clip]
     repeated = repeated_samples(*zip(*entries, strict=True)) if entries else {}
     for row in rows:
         row["flags"] = {**row["flags"], **repeated.get(row["clip_id"], {})}
-        row["pcm_sha1"] = digests.get(row["clip_id"], row["pcm_sha1"])
-
-
-def _digests(rows: Sequence[dict[str, Any]], pool: Executor) -> dict[str, str]:
-    """Return the digests, by `clip_id`, of the clips whose length and level another clip has too."""
-    counts = Counter(original.sha256 for original in originals().by_clip_id.values())
-    twins = [it._asdict() for it in originals().by_clip_id.values() if counts[it.sha256] > 1]
-    ordered = sorted([*rows, *twins], key=lambda row: (row["frames"], row["rms"]))
-    alike: dict[str, dict[str, Any]] = {}
-    for first, second in itertools.pairwise(ordered):
-        if first["frames"] == second["frames"] and second["rms"] - first["rms"] <= _LEVEL_ROUNDING:
-            alike |= {row["clip_id"]: row for row in (first, second) if "path" in row}
-    # Files with the same bytes are decoded once.
-    unknown = {row["sha256"]: row["path"] for row in alike.values() if row["pcm_sha1"] is None}
-    found = dict(zip(unknown, pool.map(samples_digest, unknown.values()), strict=True))
-    return {clip_id: alike[clip_id]["pcm_sha1"] or found[alike[clip_id]["sha256"]] for clip_id in sorted(alike)}

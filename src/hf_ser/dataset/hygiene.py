@@ -1,5 +1,6 @@
 """Check an audio file: compare it with the published files, decode it and measure its level."""
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from hf_ser.corpora import Clip
 from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.dataset.originals import PCM_DIGITS, Provenance, level, originals
 
-__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_file", "repeated_samples", "samples_digest"]
+__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_file", "repeated_samples"]
 
 FLAGS: Final[Mapping[str, str]] = {
     "all_zeros": "every sample is zero",
@@ -45,21 +46,14 @@ class Fault(NamedTuple):
 class Inspection(NamedTuple):
     """What a file contains.
 
-    Attributes:
-        size: Of the file, in bytes.
-        sha256: Of the file, in hexadecimal.
-        pcm_sha1: As `samples_digest` computes it; None where only that function can tell.
-        frames: Number of samples per channel.
-        sampling_rate: In Hz.
-        rms: Root mean square of all samples, on the scale of 16-bit integers.
-        provenance: `original` for the bytes of a published file, `re_encoded` for other bytes with the length and
-            level of the published clip of that name, `unknown` for anything else.
-        flags: Names in `FLAGS`, each with what was found.
+    `pcm_sha1` begins the SHA-1 of the samples as 16-bit integers, and `rms` is the root mean square of those.
+    `provenance` is `original` for the bytes of a published file, `re_encoded` for other bytes with the length and
+    level of the published clip of that name. `flags` are names in `FLAGS`, each with what was found.
     """
 
     size: int
     sha256: str
-    pcm_sha1: str | None
+    pcm_sha1: str
     frames: int
     sampling_rate: int
     rms: float
@@ -75,8 +69,8 @@ class Inspection(NamedTuple):
 def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fault:
     """Return what a file contains, or why it cannot be the clip that its name stands for.
 
-    The SHA-256 identifies a published file, whose facts are known; other files are decoded. If `quick`, the header
-    of the file is read where this is enough: its level and provenance are then not known.
+    The facts of a published file are known by its SHA-256; other files are decoded. If `quick`, a usable header is
+    enough: the facts about its samples are then not known.
 
     Example:
         >>> import tempfile
@@ -99,14 +93,16 @@ def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fa
     published = originals().with_digest(sha256)
     if published:
         same = next((original for original in published if original.clip_id == clip.clip_id), None)
-        original = same or published[0]
+        _, _, pcm_sha1, frames, rate, rms, clipped = same or published[0]
         if same is None:
-            flags["misnamed"] = f"its bytes are those of {original.clip_id}"
-        flags |= _levels(original.rms, original.clipped)
-        facts = (original.pcm_sha1, original.frames, original.sampling_rate, original.rms)
-        return Inspection(len(content), sha256, *facts, "original", flags)
-    if quick and (header := _header(path)) and header.frames:
-        return Inspection(len(content), sha256, None, header.frames, header.samplerate, math.nan, "unknown", flags)
+            flags["misnamed"] = f"its bytes are those of {published[0].clip_id}"
+        flags |= _levels(rms, clipped)
+        return Inspection(len(content), sha256, pcm_sha1, frames, rate, rms, "original", flags)
+    if quick:
+        with contextlib.suppress(soundfile.LibsndfileError):
+            if (header := soundfile.info(path)).frames:
+                facts = ("", header.frames, header.samplerate, math.nan)
+                return Inspection(len(content), sha256, *facts, "unknown", flags)
     # Given a path, libsndfile decodes several times as fast as from bytes.
     decoded = _decode(path)
     if isinstance(decoded, Fault):
@@ -124,14 +120,10 @@ def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fa
     copied = originals().is_copy(clip.clip_id, duration=len(samples) / rate, level_db=level(rms))
     origin: Provenance = "re_encoded" if copied else "unknown"
     flags |= _levels(rms, round(largest) >= FULL_SCALE)
-    return Inspection(len(content), sha256, None, len(samples), rate, rms, origin, flags)
-
-
-def _header(path: Path) -> Any:
-    try:
-        return soundfile.info(path)
-    except soundfile.LibsndfileError:
-        return None
+    if samples.dtype != np.int16:
+        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    digest = hashlib.sha1(np.ascontiguousarray(samples).data, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
+    return Inspection(len(content), sha256, digest, len(samples), rate, rms, origin, flags)
 
 
 def _naming(name: str, clip: Clip) -> dict[str, str]:
@@ -153,17 +145,6 @@ def _levels(rms: float, clipped: bool) -> dict[str, str]:
     if clipped:
         flags["clipped"] = FLAGS["clipped"]
     return flags
-
-
-def samples_digest(path: Path) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-1 of a file's samples as 16-bit integers."""
-    decoded = _decode(path)
-    if isinstance(decoded, Fault):
-        raise OSError(f"{path} has changed: it {decoded.detail}")
-    samples = decoded[0]
-    if samples.dtype != np.int16:
-        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
-    return hashlib.sha1(np.ascontiguousarray(samples).data, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
 
 
 def _decode(path: Path) -> tuple[npt.NDArray[Any], int] | Fault:

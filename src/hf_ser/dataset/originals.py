@@ -10,11 +10,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 __all__ = ["Original", "Originals", "Provenance", "level", "originals"]
 
+# Hexadecimal digits that the list keeps of the SHA-256 of a file and of the SHA-1 of its samples.
 SHA256_DIGITS: Final = 24
-"""Number of hexadecimal digits of a file's SHA-256 that the list keeps."""
-
 PCM_DIGITS: Final = 16
-"""Number of hexadecimal digits of the SHA-1 of the samples that the list keeps."""
 
 Provenance: TypeAlias = Literal["original", "re_encoded", "unknown"]
 
@@ -57,12 +55,7 @@ class Originals:
 
 
 def level(rms: float) -> float:
-    """Return the level in dB relative to full scale of a root mean square of 16-bit integers.
-
-    Example:
-        >>> level(32768.0), round(level(327.68)), level(0.0)
-        (0.0, -40, -inf)
-    """
+    """Return the level in dB relative to full scale of a root mean square of 16-bit integers."""
     return 20.0 * math.log10(rms / 32768.0) if rms > 0.0 else -math.inf
 
 

@@ -53,24 +53,14 @@ def _metadata() -> dict[str, Any]:
 
 
 def features() -> "Features":
-    """Return the columns of the data set.
-
-    Example:
-        >>> features()["emotion"].names[7], features()["audio"].sampling_rate
-        ('surprise', 16000)
-    """
+    """Return the columns of the data set."""
     from datasets import Features
 
     return Features.from_dict(_metadata())
 
 
 def feature_list() -> list[dict[str, Any]]:
-    """Return the columns as the `dataset_info` of a card lists them.
-
-    Example:
-        >>> feature_list()[2]
-        {'name': 'corpus', 'dtype': 'string'}
-    """
+    """Return the columns as the `dataset_info` of a card lists them."""
     special: dict[str, dict[str, Any]] = {
         "audio": {"dtype": {"audio": {"sampling_rate": _SAMPLING_RATE}}},
         # The Hub's schema of cards requires the ids as text.
@@ -84,12 +74,7 @@ def feature_list() -> list[dict[str, Any]]:
 
 
 def schema() -> pyarrow.Schema:
-    """Return the Arrow schema of the data set's files; `datasets` restores the columns from its metadata.
-
-    Example:
-        >>> schema().field("age").type
-        DataType(int32)
-    """
+    """Return the Arrow schema of the files; `datasets` restores the columns from its metadata."""
     return pyarrow.schema(_TYPES, metadata={"huggingface": json.dumps({"info": {"features": _metadata()}})})
 
 

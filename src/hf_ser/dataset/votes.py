@@ -2,7 +2,6 @@
 
 import csv
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -59,9 +58,6 @@ def find_votes(folder: str | os.PathLike[str]) -> Path | None:
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
     r"""Return CREMA-D's votes by `clip_id`, from the published `tabulatedVotes.csv` or a folder that contains it.
-
-    Raises:
-        InputError: There is no such table, or it is not the published one.
 
     Example:
         >>> import tempfile
