@@ -38,7 +38,7 @@ class Discovery:
 
     Attributes:
         root: The folder.
-        copies: Every file of each clip by `clip_id`: lossless formats first, then the fewest folders deep, then by path.
+        copies: The files of each clip by `clip_id`: lossless formats first, then the fewest folders deep, then by path.
         ignored: `(path, reason)` for every recording that is not a clip and every broken link, sorted by path.
     """
 

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow.parquet
 from tqdm import tqdm
@@ -28,11 +27,9 @@ _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
 _AUDIO_BYTES: Final = "audio.bytes"
-_PROVED: Final = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion", "pcm_sha1")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(NamedTuple):
     """The folder of a finished build (`data/*.parquet`, `README.md`, reports), and what `build_report.json` has."""
 
     folder: Path
@@ -124,10 +121,7 @@ def _votes(
         if votes is not None or label_scheme != "intended":
             raise InputError(f"votes and label scheme '{label_scheme}' need CREMA-D; give crema_d, or leave them out")
         return {}
-    if votes is None and top.is_dir():
-        # The zip file of a repository has one folder at its top.
-        places = [top, *sorted(entry for entry in top.iterdir() if entry.is_dir())]
-        votes = next((found for place in places if (found := find_votes(place))), None)
+    votes = votes or find_votes(top)
     if votes is None and label_scheme != "intended":
         raise InputError(
             f"label scheme '{label_scheme}' needs CREMA-D's votes, and none are near {top}; give votes (--votes), the "
@@ -138,11 +132,10 @@ def _votes(
 
 def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[str, Any]:
     """Write the data set into a new folder and return its report."""
-    columns = {name: list(collection.clips[name]) for name in _PROVED}
-    layout = plan(columns)
+    layout = plan(collection.clips)
     (folder / "data").mkdir(parents=True)
     sizes = _write_files(collection, layout, folder, num_proc)
-    proofs = {protocol: prove(columns, parts) for protocol, parts in layout.rows.items()}
+    proofs = {protocol: prove(collection.clips, parts) for protocol, parts in layout.rows.items()}
     facts = report(collection, layout.rows, layout.left_out)
     write_json(folder / "build_report.json", facts)
     write_text(folder / "build_report.md", render_report(facts))

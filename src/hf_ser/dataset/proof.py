@@ -25,6 +25,9 @@ Columns = Mapping[str, Sequence[Any]]
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of `clip_id`, one clip from each of two parts."""
 
+_NEEDED = ("corpus", "speaker", "clip_id")
+_OPTIONAL = ("emotion", "sex", "sentence", "pcm_sha1", "sha256")
+
 Recordings = Mapping[tuple[str, str], Pairs]
 """Pairs of clips that are the same recording, by the names of two parts."""
 
@@ -155,15 +158,11 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
     """
     import pandas
 
-    known = [name for name in ("sex", "sentence", "pcm_sha1", "sha256") if name in column_names(columns)]
-    values = {name: column(columns, name) for name in ("corpus", "speaker", "clip_id", *known)}
-    values["emotion"] = label_column(columns) or []
+    values = read_columns(columns)
     # Empty texts say as little as None.
-    table = pandas.DataFrame(
-        {name: pandas.Series([it or None for it in of], dtype=object) for name, of in values.items()}
-    )
-    table["spoken"] = table["corpus"] + "/" + table["sentence"] if "sentence" in known else None
-    digest = next((name for name in ("pcm_sha1", "sha256") if name in known), None)
+    table = pandas.DataFrame({name: [it or None for it in column] for name, column in values.items()}, dtype=object)
+    table["spoken"] = table["corpus"] + "/" + table["sentence"] if "sentence" in values else None
+    digest = next((name for name in ("pcm_sha1", "sha256") if name in values), None)
     for name, rows in parts.items():
         if rows and not 0 <= min(rows) <= max(rows) < len(table):
             raise InputError(
@@ -175,10 +174,10 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
         name: Part(
             clips=len(rows),
             speakers=_names(rows["speaker"]),
-            counts={of: _tally(own["emotion"]) for of, own in rows.groupby("corpus") if values["emotion"]},
-            labels=_tally(rows["emotion"]),
+            counts={of: _tally(own["emotion"]) for of, own in rows.groupby("corpus")} if "emotion" in values else {},
+            labels=_tally(rows["emotion"]) if "emotion" in values else {},
             corpora=_tally(rows["corpus"]),
-            sexes=_tally(rows["sex"]) if "sex" in known else {},
+            sexes=_tally(rows["sex"]) if "sex" in values else {},
         )
         for name, rows in of_part.items()
     }
@@ -192,43 +191,31 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
         near = None if recordings is None else set(recordings.get(names, ())) - set(identical or ())
         overlaps[names] = Overlap(
             speakers=_names(first["speaker"][first["speaker"].isin(second["speaker"])]),
-            sentences=_names(first["spoken"][first["spoken"].isin(second["spoken"])]) if "sentence" in known else None,
+            sentences=_names(first["spoken"][first["spoken"].isin(second["spoken"])]) if "sentence" in values else None,
             identical_samples=identical,
             near_identical=None if near is None else tuple(sorted(near)),
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
 
 
-def column_names(columns: Columns) -> list[str]:
-    """Return the names of the columns of a dictionary of sequences or of a `datasets.Dataset`."""
+def read_columns(columns: Columns) -> dict[str, list[Any]]:
+    """Return the columns that splits and proofs use; labels by name (ids by their `ClassLabel`, else by `EMOTIONS`)."""
     # Iterating over a Dataset gives its rows.
-    return list(getattr(columns, "column_names", columns))
-
-
-def column(columns: Columns, name: str) -> list[Any]:
-    """Return one column as a list, or raise `InputError` where it is missing."""
-    names = column_names(columns)
-    if name not in names:
-        raise InputError(f"column '{name}' is missing (found: {', '.join(names)}); add it to the data set")
-    return list(columns[name][:])
-
-
-def label_column(columns: Columns) -> list[str] | None:
-    """Return the labels in column `emotion` (ids by its `ClassLabel`, else by `EMOTIONS`); None without the column."""
-    if "emotion" not in column_names(columns):
-        return None
+    present = list(getattr(columns, "column_names", columns))
+    if missing := next((name for name in _NEEDED if name not in present), None):
+        raise InputError(f"column '{missing}' is missing (found: {', '.join(present)}); add it to the data set")
+    table = {name: list(columns[name][:]) for name in (*_NEEDED, *_OPTIONAL) if name in present}
     feature = (getattr(columns, "features", None) or {}).get("emotion")
     names = getattr(feature, "names", None) or EMOTIONS
-    labels = []
-    for row, value in enumerate(columns["emotion"][:]):
-        named = names[int(value)] if isinstance(value, Integral) and 0 <= int(value) < len(names) else value
-        if not isinstance(named, str) or not named:
+    for row, value in enumerate(table.get("emotion", ())):
+        label = names[int(value)] if isinstance(value, Integral) and 0 <= int(value) < len(names) else value
+        if not isinstance(label, str) or not label:
             raise InputError(
                 f"row {row} of column 'emotion' holds {value!r}, which is not a label (one of {', '.join(names)}); "
                 "label the clip or leave it out"
             )
-        labels.append(named)
-    return labels
+        table["emotion"][row] = label
+    return table
 
 
 def _names(values: Any) -> tuple[str, ...]:

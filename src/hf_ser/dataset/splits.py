@@ -12,19 +12,11 @@ sizes differ by at most one:
 | TESS (2, 0) | 1 1 0 0 0 | |
 
 `speaker_independent` takes its test speakers from fold 0 and its validation speakers from fold 1 (`Corpus.held_out`);
-all others train. `fold_0` is therefore the default split with larger test and validation parts: hyper-parameters found
-on the default validation speakers were chosen without the test speakers of `fold_0`.
-
-`fold_k` tests on fold k, validates on the next fold (fold 0 after fold 4) and trains on the rest. TESS has two talkers
-of 1,400 clips each, who would dominate a validation part: TESS never validates. YAF is tested in `fold_0`, OAF in
-`fold_1`, and a talker that is not tested trains. SAVEE has four speakers for five folds: `fold_4` tests without SAVEE
-and `fold_3` validates without it. Over the five folds every clip of the four corpora is tested exactly once.
-
-`leave_out_X` tests on all of corpus X; the validation speakers of `speaker_independent` in the other corpora validate,
-all other speakers train. Labels that X lacks stay in training. Only RAVDESS has calm, so `leave_out_ravdess` tests on a
-label that is not in training; the proof names it.
-
-`paper` hashes the clip's identifier instead of its speaker. See `PAPER_WARNING`.
+all others train. `fold_k` tests on fold k, validates on the next fold (fold 0 after fold 4) and trains on the rest; the
+two talkers of TESS, of 1,400 clips each, never validate, and `fold_4` tests and `fold_3` validates without SAVEE. Over
+the five folds every clip of the four corpora is tested once. `leave_out_X` tests on all of corpus X; the validation
+speakers of `speaker_independent` in the other corpora validate. Only RAVDESS has calm, so `leave_out_ravdess` tests on
+a label that is not in training; the proof names it. `paper` hashes the clip's identifier (see `PAPER_WARNING`).
 """
 
 import hashlib
@@ -34,7 +26,7 @@ from functools import cache
 from typing import Final, Literal
 
 from hf_ser.corpora import CORPORA, Corpus
-from hf_ser.dataset.proof import PAPER_WARNING, Columns, SplitProof, column, label_column, prove
+from hf_ser.dataset.proof import PAPER_WARNING, Columns, SplitProof, prove, read_columns
 from hf_ser.errors import InputError
 
 __all__ = ["PAPER_WARNING", "PARTS", "PROTOCOLS", "SplitProof", "assign", "prove", "split"]
@@ -89,9 +81,9 @@ def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_ind
     10 % validate and 20 % are tested, and the folds are equal.
 
     Args:
-        corpus: The clip's corpus, such as `'ravdess'`; any name is allowed.
+        corpus: The clip's corpus; any name is allowed.
         speaker: The speaker, unique across corpora, such as `'ravdess_09'`.
-        clip_id: The clip's identifier, such as `'ravdess/03-01-05-01-02-01-09'`; used by `paper` only.
+        clip_id: The clip's identifier; used by `paper` only.
         protocol: One of `PROTOCOLS`.
 
     Raises:
@@ -113,7 +105,9 @@ def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_ind
         raise InputError(
             f"clip '{clip_id}' has no speaker, which protocol '{protocol}' needs; fill column 'speaker' in"
         )
-    fold, part = _place(speaker)
+    number = _uniform(speaker)
+    unknown = int(number * FOLDS), _cut(number, _UNKNOWN_VALIDATION_SHARE)
+    fold, part = _known_speakers(tuple(CORPORA.values())).get(speaker, unknown)
     if protocol == "speaker_independent":
         return part
     if protocol.startswith("leave_out_"):
@@ -150,10 +144,11 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         >>> {part: len(rows) for part, rows in parts.items()}
         {'train': 2, 'validation': 1, 'test': 1}
     """
-    corpora, speakers, clip_ids = (column(columns, name) for name in ("corpus", "speaker", "clip_id"))
+    table = read_columns(columns)
+    corpora, speakers = (table[name] for name in ("corpus", "speaker"))
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, (corpus, speaker, clip_id) in enumerate(zip(corpora, speakers, clip_ids, strict=True)):
-        parts[assign(corpus, speaker, clip_id, protocol)].append(row)
+    for row, names in enumerate(zip(corpora, speakers, table["clip_id"], strict=True)):
+        parts[assign(*names, protocol)].append(row)
     ways = "choose another protocol (hf-ser splits lists them)"
     left_out = protocol.removeprefix("leave_out_")
     if left_out != protocol and left_out not in corpora:
@@ -163,13 +158,11 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
         named = ", ".join(sorted(set(corpora))) or "no corpus"
         raise InputError(f"{fault} of {named}; add speakers or corpora, or {ways}")
-    labels = label_column(columns)
-    if labels is not None:
-        trained = {labels[row] for row in parts["train"]}
-        learnable = {label for label, corpus in zip(labels, corpora, strict=True) if protocol != f"leave_out_{corpus}"}
-        for label in sorted(learnable - trained):
-            fault = f"label '{label}' has no training clip under protocol '{protocol}'"
-            raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
+    labels = table.get("emotion", [])
+    learnable = {label for label, corpus in zip(labels, corpora, strict=False) if protocol != f"leave_out_{corpus}"}
+    if untrained := sorted(learnable - {labels[row] for row in parts["train"] if labels}):
+        fault = f"label '{untrained[0]}' has no training clip under protocol '{protocol}'"
+        raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
     return parts
 
 
@@ -181,22 +174,12 @@ def _uniform(key: str) -> float:
 
 
 def _cut(number: float, validation_share: float) -> PartName:
-    if number < _TEST_SHARE:
-        return "test"
-    return "validation" if number < _TEST_SHARE + validation_share else "train"
-
-
-def _place(speaker: str) -> tuple[int, PartName]:
-    """Return a speaker's fold, and part in the default protocol."""
-    known = _known_speakers(tuple(CORPORA.values())).get(speaker)
-    if known is not None:
-        return known
-    number = _uniform(speaker)
-    return int(number * FOLDS), _cut(number, _UNKNOWN_VALIDATION_SHARE)
+    return "test" if number < _TEST_SHARE else "validation" if number < _TEST_SHARE + validation_share else "train"
 
 
 @cache
 def _known_speakers(corpora: Sequence[Corpus]) -> dict[str, tuple[int, PartName]]:
+    """Return the fold of the speakers of corpora with `held_out` speakers, and their part in the default protocol."""
     places: dict[str, tuple[int, PartName]] = {}
     for corpus in corpora:
         if corpus.held_out is None:
@@ -215,7 +198,5 @@ def _known_speakers(corpora: Sequence[Corpus]) -> dict[str, tuple[int, PartName]
 
 
 def _fold_sizes(speakers: int, larger_first: bool) -> list[int]:
-    """Return the sizes of the folds, which differ by at most one; the larger ones come first or last."""
-    base, extra = divmod(speakers, FOLDS)
-    sizes = [base + (fold < extra) for fold in range(FOLDS)]
+    sizes = [(speakers + FOLDS - 1 - fold) // FOLDS for fold in range(FOLDS)]
     return sizes if larger_first else sizes[::-1]

@@ -50,10 +50,11 @@ def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, 
 
 
 def find_votes(folder: str | os.PathLike[str]) -> Path | None:
-    """Return the table of votes in a folder, in its `processedResults` or in the one next to it; None without one."""
+    """Return the table of votes in a folder, at most two folders below it, or next to it; None without one."""
     top = Path(folder).resolve()
-    places = (top, top / "processedResults", top.parent / "processedResults")
-    return next((place / _FILE for place in places if (place / _FILE).is_file()), None)
+    # The zip file of a repository has one folder at its top.
+    patterns = (_FILE, f"*/{_FILE}", f"../processedResults/{_FILE}", f"*/*/{_FILE}")
+    return next((file for pattern in patterns for file in sorted(top.glob(pattern))), None)
 
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
