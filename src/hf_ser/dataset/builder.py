@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -21,7 +20,7 @@ __all__ = ["EightEmotions", "EightEmotionsConfig"]
 
 @dataclass
 class EightEmotionsConfig(datasets.BuilderConfig):  # type: ignore[misc]
-    """The corpora to read (all must be there, except for `all`); `label_scheme` and `votes` as in `build_dataset`."""
+    """The corpora to read where they are present; `label_scheme` and `votes` as in `build_dataset`."""
 
     corpora: tuple[str, ...] = tuple(CORPORA)
     label_scheme: str = "intended"
@@ -68,15 +67,10 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if not folder:
             raise InputError("the builder has no data_dir; give the folder that contains the corpora")
         present = {clip.corpus for _, clip in discover(folder).found}
-        wanted = [name for name in self.config.corpora if name in present or self.config.name != "all"]
-        if not wanted:
-            raise InputError(f"folder {folder} contains no clip of {', '.join(self.config.corpora)}")
+        wanted = [name for name in self.config.corpora if name in present] or list(self.config.corpora)
         table = self.config.votes or find_votes(folder)
-        collection = collect(
-            dict.fromkeys(wanted, Path(folder)),
-            label_scheme=self.config.label_scheme,
-            votes=read_votes(table) if table and "crema_d" in wanted else None,
-        )
+        votes = read_votes(table) if table and "crema_d" in wanted else None
+        collection = collect(dict.fromkeys(wanted, folder), label_scheme=self.config.label_scheme, votes=votes)
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"clips": collection.clips})]
 
     def _generate_tables(self, clips: pandas.DataFrame) -> Iterator[tuple[int, pyarrow.Table]]:

@@ -28,7 +28,7 @@ __all__ = ["Collection", "Finding", "collect", "read_folder"]
 
 logger = logging.getLogger(__name__)
 
-_NAMED = ("corpus", "clip_id", "speaker", "sex", "age", "emotion", "sentence", "intensity")
+_NAMED = ("corpus", "speaker", "sex", "age", "emotion", "sentence", "intensity", "clip_id")
 _COLUMNS = ("path", "file", *_NAMED, *Inspection._fields, "duration", *VOTE_COLUMNS)
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
 # Submitting single files takes a third of the time that inspecting them takes.
@@ -139,16 +139,12 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
         if left_out := [it for it in rejected if bool(it.clip_id) == of_clip]:
             example = discovery.root / left_out[0].file, left_out[0].detail
             logger.warning("%d %s were left out, such as %s (%s)", len(left_out), kind, *example)
-    names = ("emotion", "corpus", "speaker", "sex", "age", "sentence", "intensity", "clip_id")
-    columns = {"audio": [str(row["path"]) for row in rows]}
-    columns |= {name: [row[name] for row in rows] for name in (*names, "duration", "sampling_rate")}
-    columns["audio_sha256"] = [row["sha256"] for row in rows]
-    labels = [*EMOTIONS, *sorted(set(columns["emotion"]) - set(EMOTIONS))]
-    features = Features(
-        {name: Value("string") for name in columns}
-        | {"emotion": ClassLabel(names=labels), "age": Value("int32")}
-        | {"duration": Value("float64"), "sampling_rate": Value("int32")}
-    )
+    labels = [*EMOTIONS, *sorted({row["emotion"] for row in rows} - set(EMOTIONS))]
+    texts = dict.fromkeys(("audio", "emotion", *_NAMED, "duration", "sampling_rate", "audio_sha256"), Value("string"))
+    numbers = {"age": Value("int32"), "duration": Value("float64"), "sampling_rate": Value("int32")}
+    features = Features(texts | numbers | {"emotion": ClassLabel(names=labels)})
+    rows = [row | {"audio": str(row["path"]), "audio_sha256": row["sha256"]} for row in rows]
+    columns = {name: [row[name] for row in rows] for name in features}
     # Paths first, cast second: encoding paths as Audio directly imports torchcodec even with decode=False.
     return Dataset.from_dict(columns, features=features).cast_column("audio", Audio(decode=False))
 
@@ -202,12 +198,12 @@ def _best(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault
     A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
     unknown origin; among equals the first one (see `Discovery.copies`).
     """
-
-    def rank(copy: Found) -> tuple[int, bool, int]:
-        origin = _PROVENANCE_ORDER.index(getattr(inspections[copy.path], "provenance", "unknown"))
-        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
-
-    return min((it for it in copies if isinstance(inspections[it.path], Inspection)), key=rank, default=None)
+    ranked = []
+    for copy in copies:
+        if isinstance(inspection := inspections[copy.path], Inspection):
+            origin = _PROVENANCE_ORDER.index(inspection.provenance)
+            ranked.append((min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin, len(ranked), copy))
+    return min(ranked)[-1] if ranked else None
 
 
 def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:

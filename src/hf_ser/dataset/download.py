@@ -48,10 +48,9 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
         ...
         hf_ser.errors.InputError: savee has no public download; ask for it at http://kahlan.eps.surrey.ac.uk/savee/
     """
-    if corpus not in CORPORA:
-        raise InputError(f"corpus '{corpus}' is unknown; choose from {', '.join(DOWNLOADABLE)}")
     if corpus not in DOWNLOADABLE:
-        raise InputError(f"{corpus} has no public download; ask for it at {CORPORA[corpus].homepage}")
+        way = f"ask for it at {CORPORA[corpus].homepage}" if corpus in CORPORA else f"choose {', '.join(DOWNLOADABLE)}"
+        raise InputError(f"{corpus} has no public download; {way}")
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
@@ -59,10 +58,7 @@ def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -
     keeper = pooch.create(path=target, base_url="", retry_if_failed=5)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        if corpus in _ARCHIVES:
-            _list_archive(corpus, keeper)
-        else:
-            _list_crema_d(keeper)
+        _list_archive(corpus, keeper) if corpus in _ARCHIVES else _list_crema_d(keeper)
         names = _fetch(keeper)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -34,12 +34,6 @@ _SYNONYMS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "holdout"),
 }
-_WAYS_IN = {
-    "IterableDataset": "load it without streaming=True",
-    "IterableDatasetDict": "load it without streaming=True",
-    "DataFrame": "give datasets.Dataset.from_pandas(frame)",
-    "dict": "give datasets.Dataset.from_dict(columns), or a datasets.DatasetDict of parts",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +98,7 @@ def open_dataset(
         >>> open_dataset({"audio": []})
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: a dict is not a data set; give datasets.Dataset.from_dict(columns), or a ...
+        hf_ser.errors.InputError: a dict is not a data set; give a folder, a Hub id, a datasets.Dataset ...
     """
     if isinstance(dataset, Source):
         return dataset
@@ -158,9 +152,8 @@ def _open(
     if isinstance(dataset, Dataset | DatasetDict):
         return dataset, None, "other"
     if not isinstance(dataset, str | Path):
-        kind = type(dataset).__name__
-        way = _WAYS_IN.get(kind, "give a folder, a Hub id, a datasets.Dataset or a DatasetDict")
-        raise InputError(f"a {kind} is not a data set; {way}")
+        ways = "give a folder, a Hub id, a datasets.Dataset (from_dict, from_pandas; no streaming) or a DatasetDict"
+        raise InputError(f"a {type(dataset).__name__} is not a data set; {ways}")
     if options.get("streaming"):
         raise InputError("streaming is not supported; leave streaming=True out, the data set is then downloaded")
     name, path = str(dataset), Path(dataset)
@@ -241,13 +234,10 @@ def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dic
         whole = columns["train"]
         rows = split({key: whole[key][:] for key in ("corpus", "speaker", "clip_id")}, protocol)
         return {part: whole.select(rows[part]) for part in PARTS}
-    if "test" not in columns or "train" not in columns:
-        raise InputError(f"{subject} has parts {', '.join(columns)}; give train and test, or train alone")
-    if "validation" not in columns:
-        raise InputError(
-            f"{subject} has no validation part, and the test part never chooses a model; add one with speakers of its "
-            "own, or give all clips as a single train part"
-        )
+    if missing := next((part for part in PARTS if part not in columns), None):
+        why = ", and the test part never chooses a model" if missing == "validation" else ""
+        ways = "add one with speakers of its own, or give all clips as a single train part"
+        raise InputError(f"{subject} has no {missing} part{why}; {ways}")
     return {part: columns[part] for part in PARTS}
 
 
@@ -279,13 +269,11 @@ def _refuse(
             f"'{emotions[row]}', which no training clip has; add training clips of it, or remove it"
         )
     if protocol != "paper" and not proof.speaker_disjoint and not allow_speaker_overlap:
-        pairs = [(*names, pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]
-        if any(overlap.speakers for overlap in proof.overlaps.values()):
-            fault = "its parts share speakers"
-        else:
-            first, second, clips = pairs[0]
+        fault = "its parts share speakers"
+        if not any(overlap.speakers for overlap in proof.overlaps.values()):
+            pairs = [(*names, *pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]
             more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
-            fault = f"'{clips[0]}' ({first}) and '{clips[1]}' ({second}) are the same recording{more}"
+            fault = "'{2}' ({0}) and '{3}' ({1}) are the same recording".format(*pairs[0]) + more
         raise InputError(
             f"{subject}: {fault}, so its scores would be inflated; split it by speaker, remove copies, or pass "
             "allow_speaker_overlap=True (--allow-speaker-overlap)"
