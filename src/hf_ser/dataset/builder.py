@@ -42,10 +42,6 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """The corpora in a folder with one set of columns, as one split `train` (see `hf_ser.dataset.splits`).
 
     It yields Arrow tables with the bytes of the files, so that neither torchcodec nor FFmpeg is needed.
-
-    Example:
-        >>> sorted(EightEmotions.builder_configs)
-        ['all', 'crema_d', 'ravdess', 'savee', 'tess']
     """
 
     BUILDER_CONFIG_CLASS = EightEmotionsConfig

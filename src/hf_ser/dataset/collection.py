@@ -75,12 +75,8 @@ def collect(
 ) -> Collection:
     """Find the clips of corpora below their folders, inspect every file, and keep the best copy of each clip.
 
-    Args:
-        folders: Folder of each corpus, by name; several corpora may share a folder.
-        label_scheme: Where CREMA-D's labels come from; see `build_dataset`.
-        votes: CREMA-D's votes by `clip_id`.
-        num_proc: Number of files read in parallel; None takes the number of processors.
-        already_rejected: Findings of an earlier step, such as unreadable members of a zip file.
+    `folders` has a folder for each corpus, which several may share; `votes` are CREMA-D's by `clip_id`; for
+    `label_scheme` and `num_proc` see `build_dataset`; `already_rejected` are findings of an earlier step.
 
     Raises:
         InputError: A folder is missing or contains no clip of its corpus.
@@ -105,24 +101,11 @@ def collect(
 def read_folder(root: str | os.PathLike[str]) -> "Dataset":
     """Return the clips below a folder as a data set, sorted by `clip_id`; files are hashed, but rarely decoded.
 
-    Args:
-        root: Folder that holds one or more of the known corpora, in any layout.
-
-    Returns:
-        One row per clip, with the columns `audio` (`Audio(decode=False)`: the absolute path, no bytes), `emotion`
-        (`ClassLabel` of `EMOTIONS`, then of any other label), `corpus`, `speaker`, `sex`, `age` (years or None),
-        `sentence`, `intensity`, `clip_id`, `duration` (seconds), `sampling_rate` (Hz) and `audio_sha256`.
+    Its columns are `audio` (`Audio(decode=False)`: the absolute path, no bytes), `emotion` (`ClassLabel` of `EMOTIONS`,
+    then of any other label), the other fields of `Clip`, `duration` (seconds), `sampling_rate` (Hz) and `audio_sha256`.
 
     Raises:
         InputError: The folder is missing or holds no clip, or a clip has no readable file.
-
-    Example:
-        >>> import soundfile, tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> soundfile.write(f"{folder}/OAF_back_ps.wav", [0.0] * 16000, 16000)
-        >>> row = read_folder(folder)[0]
-        >>> row["clip_id"], EMOTIONS[row["emotion"]], row["age"], row["duration"]
-        ('tess/OAF_back_ps', 'surprise', 64, 1.0)
     """
     from datasets import Audio, ClassLabel, Dataset, Features, Value
 
@@ -198,7 +181,7 @@ def _best(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault
     A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
     unknown origin; among equals the first one (see `Discovery.copies`).
     """
-    ranked = []
+    ranked: list[tuple[Any, ...]] = []
     for copy in copies:
         if isinstance(inspection := inspections[copy.path], Inspection):
             origin = _PROVENANCE_ORDER.index(inspection.provenance)

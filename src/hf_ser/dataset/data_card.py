@@ -59,12 +59,7 @@ def render_data_card(
 
 
 def card_of_repository(card: str, repo_id: str) -> str:
-    """Return the card of a built data set with snippets that load it from the Hub.
-
-    Example:
-        >>> card_of_repository('load_dataset("USER/NAME", "all")', "me/speech")
-        'load_dataset("me/speech", "all")'
-    """
+    """Return the card of a built data set with snippets that load it from the Hub."""
     return card.replace(f"{_WHERE}\n\n", "").replace(f'"{_PLACE}"', f'"{repo_id}"')
 
 

@@ -71,15 +71,6 @@ def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fa
 
     The facts of a published file are known by its SHA-256; other files are decoded. If `quick`, a usable header is
     enough: the facts about its samples are then not known.
-
-    Example:
-        >>> import tempfile
-        >>> from hf_ser.corpora import parse
-        >>> path = Path(tempfile.mkdtemp()) / "OAF_back_ps.wav"
-        >>> soundfile.write(path, np.zeros(24_414), 24_414)
-        >>> inspection = inspect_file(path, parse(path))
-        >>> inspection.provenance, inspection.duration, list(inspection.flags)
-        ('unknown', 1.0, ['all_zeros'])
     """
     try:
         content = path.read_bytes()
@@ -164,12 +155,7 @@ def _decode(path: Path) -> tuple[npt.NDArray[Any], int] | Fault:
 def repeated_samples(
     clip_ids: Sequence[str], digests: Sequence[str], labels: Iterable[str]
 ) -> dict[str, dict[str, str]]:
-    """Return, by `clip_id`, the flags of the clips that have the same samples as another clip.
-
-    Example:
-        >>> repeated_samples(["a", "b", "c", "d"], ["1", "1", "2", "1"], ["sad", "sad", "sad", "fear"])["d"]
-        {'identical_samples_two_labels': 'same samples as a (sad), b (sad)'}
-    """
+    """Return, by `clip_id`, the flags of the clips that have the same samples as another clip."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for clip_id, digest, label in zip(clip_ids, digests, labels, strict=True):
         groups.setdefault(digest, []).append((clip_id, label))

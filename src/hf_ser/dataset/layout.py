@@ -65,13 +65,7 @@ def plan(clips: Mapping[str, Any]) -> Layout:
 
 
 def patterns(chosen: Group[str], files: Group[str]) -> list[str]:
-    """Return few glob patterns, found greedily: each chosen file matches exactly one, other files match none.
-
-    Example:
-        >>> chosen = ["data/a-x.parquet", "data/b-x.parquet"]
-        >>> patterns(chosen, [*chosen, "data/a-y.parquet"])
-        ['data/*-x.parquet']
-    """
+    """Return few glob patterns, found greedily: each chosen file matches exactly one, other files match none."""
     left, sound = set(chosen), dict[str, set[str]]()
     for path in chosen:
         fields = path.removeprefix("data/").removesuffix(".parquet").split("-")

@@ -61,13 +61,7 @@ def level(rms: float) -> float:
 
 @cache
 def originals() -> Originals:
-    """Return the list of published files that this package contains.
-
-    Example:
-        >>> original = originals().by_clip_id["ravdess/03-01-03-01-02-01-07"]
-        >>> [twin.clip_id for twin in originals().with_digest(original.sha256)]
-        ['ravdess/03-01-03-01-02-01-07', 'ravdess/03-01-03-01-02-02-07']
-    """
+    """Return the list of published files that this package contains."""
     packed = resources.files("hf_ser.dataset").joinpath("data", "originals.txt.xz").read_bytes()
     columns = [block.split("\n") for block in lzma.decompress(packed).decode().split("\n\n")]
     by_clip_id, by_sha256 = {}, dict[str, tuple[Original, ...]]()

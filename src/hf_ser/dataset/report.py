@@ -33,12 +33,7 @@ REASONS: Final[Mapping[str, str]] = {
 
 
 def printable(text: str) -> str:
-    r"""Return a text with escapes instead of control characters and undecodable bytes, as file names can have.
-
-    Example:
-        >>> print(printable("cafe\udce9\n\x1b[2J.wav"))
-        cafe\udce9\n\x1b[2J.wav
-    """
+    """Return a text with escapes instead of control characters and undecodable bytes, as file names can have."""
     return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
 
 

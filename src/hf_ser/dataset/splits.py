@@ -75,16 +75,10 @@ _UNKNOWN_VALIDATION_SHARE: Final = 0.1
 
 
 def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_independent") -> PartName:
-    """Return the part of a protocol that a clip belongs to.
+    """Return the part of a protocol that a clip belongs to: a function of its three names alone.
 
     A speaker who is in no corpus with `held_out` speakers is assigned by a hash of the name: on average 70 % train,
-    10 % validate and 20 % are tested, and the folds are equal.
-
-    Args:
-        corpus: The clip's corpus; any name is allowed.
-        speaker: The speaker, unique across corpora, such as `'ravdess_09'`.
-        clip_id: The clip's identifier; used by `paper` only.
-        protocol: One of `PROTOCOLS`.
+    10 % validate and 20 % are tested, and the folds are equal. `clip_id` is used by `paper` only.
 
     Raises:
         InputError: The protocol is unknown, or the name it depends on (speaker or identifier) is empty.
@@ -123,26 +117,21 @@ def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_ind
 
 
 def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, list[int]]:
-    """Return the rows of each part of a data set under a protocol.
+    """Return the ascending row indices of `train`, `validation` and `test`; every row is in exactly one part.
 
     Args:
         columns: Columns `corpus`, `speaker` and `clip_id`, and `emotion` where there are labels: a dictionary
             of sequences or a `datasets.Dataset`.
         protocol: One of `PROTOCOLS`.
 
-    Returns:
-        Ascending row indices of `train`, `validation` and `test`; every row is in exactly one part.
-
     Raises:
         InputError: The protocol is unknown, a column is missing, a part would be empty, or a label would be missing
             from training. A label that only the left-out corpus has is not an error.
 
     Example:
-        >>> speakers = [f"savee_{name}" for name in ("DC", "JE", "JK", "KL")]
-        >>> clip_ids = [f"savee/{name}_a01" for name in ("DC", "JE", "JK", "KL")]
-        >>> parts = split({"corpus": ["savee"] * 4, "speaker": speakers, "clip_id": clip_ids})
-        >>> {part: len(rows) for part, rows in parts.items()}
-        {'train': 2, 'validation': 1, 'test': 1}
+        >>> clips = {"corpus": ["a"] * 40, "speaker": [f"a_{k}" for k in range(40)], "clip_id": list("a" * 40)}
+        >>> {part: len(rows) for part, rows in split(clips).items()}
+        {'train': 26, 'validation': 2, 'test': 12}
     """
     table = read_columns(columns)
     corpora, speakers = (table[name] for name in ("corpus", "speaker"))

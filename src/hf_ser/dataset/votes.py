@@ -36,13 +36,7 @@ _FILE: Final = "tabulatedVotes.csv"
 
 
 def voted_emotion(votes: Votes, label_scheme: LabelScheme) -> tuple[str | None, str]:
-    """Return the emotion with the most votes (None for a tie), and the leading emotions with their votes.
-
-    Example:
-        >>> voice = dict.fromkeys(VOTE_LABELS, 0) | {"neutral": 5, "sad": 5}
-        >>> voted_emotion({"voice_votes": voice}, "voice_vote")
-        (None, 'neutral 5, sad 5')
-    """
+    """Return the emotion with the most votes (None for a tie), and the leading emotions with their votes."""
     counts = votes[f"{label_scheme}s"]
     most = max(counts.values())
     leaders = [emotion for emotion, number in counts.items() if number == most]
@@ -58,16 +52,7 @@ def find_votes(folder: str | os.PathLike[str]) -> Path | None:
 
 
 def read_votes(path: str | os.PathLike[str]) -> dict[str, Votes]:
-    r"""Return CREMA-D's votes by `clip_id`, from the published `tabulatedVotes.csv` or a folder that contains it.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> rows = [f'"{way}00001",0,0,0,1,10,0,"1001_IEO_NEU_XX"' for way in (1, 2, 3)]
-        >>> _ = (folder / "tabulatedVotes.csv").write_text("\n".join(['"","A","D","F","H","N","S","fileName"', *rows]))
-        >>> read_votes(folder)["crema_d/1001_IEO_NEU_XX"]["voice_votes"]["neutral"]
-        10
-    """
+    """Return CREMA-D's votes by `clip_id`, from the published `tabulatedVotes.csv` or a folder that contains it."""
     file = find_votes(path) if Path(path).is_dir() else Path(path)
     if file is None or not file.is_file():
         raise InputError(f"{path}: no {_FILE} there; give CREMA-D's folder processedResults")
