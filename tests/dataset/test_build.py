@@ -236,7 +236,7 @@ def test_published_votes_agree_with_the_published_summary(shared):
 @pytest.mark.shared
 def test_table_2_exactly_over_the_manifest(shared):
     from hf_ser.dataset.collection import Collection
-    from hf_ser.dataset.report import render_report, report
+    from hf_ser.dataset.data_card import render_report, report
 
     rows = pandas.read_csv(shared / "manifest.csv.gz")
     clips = pandas.DataFrame([parse(path) for path in rows["path"]])

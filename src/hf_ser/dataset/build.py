@@ -1,20 +1,24 @@
 """Write the data set as a folder of Parquet files that `datasets.load_dataset` reads without this library."""
 
 import os
+import shutil
+import stat
+import zipfile
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 import pyarrow.parquet
 from tqdm import tqdm
 
-from hf_ser.dataset.archives import unpack
+from hf_ser.corpora.clip import AUDIO_EXTENSIONS
+from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Collection, Finding, collect
-from hf_ser.dataset.data_card import render_data_card
+from hf_ser.dataset.data_card import printable, render_data_card, render_report, report
 from hf_ser.dataset.layout import Layout, plan
 from hf_ser.dataset.proof import prove
-from hf_ser.dataset.report import printable, render_report, report
 from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.tables import schema, tables
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
@@ -27,6 +31,8 @@ _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 
 _AUDIO_BYTES: Final = "audio.bytes"
+# Besides recordings, a build reads tables of votes.
+_WANTED = AUDIO_EXTENSIONS | OTHER_RECORDINGS | {".csv"}
 
 
 class BuildResult(NamedTuple):
@@ -108,9 +114,49 @@ def build_dataset(
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:
     """Return a folder for each corpus, and what was left out of zip files; each zip file is unpacked once."""
     archives = {path.resolve(): name for name, path in sources.items() if path.is_file()}
-    rejected = [found for path, name in archives.items() for found in unpack(path, unpacked / name, name)]
+    rejected = [found for path, name in archives.items() for found in _unpack(path, unpacked / name, name)]
     inside = {path: unpacked / name for path, name in archives.items()}
     return {name: inside.get(path.resolve(), path) for name, path in sources.items()}, rejected
+
+
+def _unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
+    """Unpack the recordings and tables of a zip file into a new folder, and return the members that were left out.
+
+    Links, and members with an absolute path or `..` in their path, are left out, as are members that cannot be read.
+
+    Raises:
+        InputError: The file is not a zip file, or is encrypted.
+    """
+    rejected = []
+    target.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in tqdm(opened.infolist(), desc=f"Unpacking {archive.name}", unit="file", disable=None):
+                path = PurePosixPath(member.filename.replace("\\", "/"))
+                hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
+                if member.is_dir() or hidden or path.suffix.lower() not in _WANTED:
+                    continue
+                link = stat.S_ISLNK(member.external_attr >> 16)
+                if link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                    detail = "it is a link" if link else "its path leads out of the folder"
+                    rejected.append(Finding(corpus, member.filename, None, "unsafe_path", detail))
+                    continue
+                file = target / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    with opened.open(member) as source, file.open("wb") as sink:
+                        # A video is rejected by its name; its contents would only fill the disk.
+                        if path.suffix.lower() not in OTHER_RECORDINGS:
+                            shutil.copyfileobj(source, sink)
+                except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                    file.unlink(missing_ok=True)
+                    detail = f"cannot be unpacked ({error})"
+                    rejected.append(Finding(corpus, member.filename, None, "unreadable", detail))
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{archive}: not a zip file, or truncated; download it again, or give a folder") from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{archive}: cannot be unpacked ({error}); unpack it yourself and give the folder") from error
+    return rejected
 
 
 def _votes(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora import CORPORA, strictest
 from hf_ser.dataset.columns import labels_of, normalised, with_audio_facts, with_label_ids
-from hf_ser.dataset.fitness import without_unfit
+from hf_ser.dataset.hygiene import without_unfit
 from hf_ser.dataset.recordings import shared_recordings, signatures
 from hf_ser.dataset.splits import PAPER_WARNING, PARTS, PROTOCOLS, prove, split
 from hf_ser.errors import InputError, hub_errors, persistent
@@ -50,7 +50,7 @@ class Source:
         proof: What the parts share.
         fingerprint: SHA-256 over the identifiers, labels and bytes of the clips, independent of their order.
         synthetic: Whether the folder is marked as synthesised speech.
-        left_out: Number of clips that training leaves out, by reason (see `hf_ser.dataset.fitness`).
+        left_out: Number of clips that training leaves out, by reason (see `hf_ser.dataset.hygiene`).
         languages: BCP-47 codes: as given, else those of the corpora if all are known.
         licence: Identifier of the licence: as given, else the strictest of the corpora if all are known.
     """
