@@ -3,6 +3,7 @@
 import pytest
 
 from hf_ser.corpora import CORPORA, Clip, parse
+from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 
 CALM = "03-01-02-01-01-02-01"
 TESS = "TESS Toronto emotional speech set data"
@@ -146,6 +147,10 @@ def test_names_of_other_schemes(path):
     assert all(corpus.classify(path) is None for corpus in CORPORA.values())
 
 
-@pytest.mark.parametrize("extension", ["mp4", "txt", "npy", "json", "m4a"])
+@pytest.mark.parametrize(
+    "extension", ["mp4", "txt", "npy", "json", "m4a", *(it[1:] for it in sorted(AUDIO_EXTENSIONS))]
+)
 def test_only_audio_is_a_clip(extension):
-    assert parse(f"{CALM}.{extension}") is None
+    known = f".{extension}" in AUDIO_EXTENSIONS
+    for name in (f"{CALM}.{extension}", f"{CALM}.{extension.upper()}"):
+        assert (parse(name) is not None) == known

@@ -11,15 +11,7 @@ from hf_ser.labels import canonical_emotion
 
 pytestmark = pytest.mark.shared
 
-SAVEE_LETTERS = {
-    "a": "angry",
-    "d": "disgust",
-    "f": "fear",
-    "h": "happy",
-    "n": "neutral",
-    "sa": "sad",
-    "su": "surprise",
-}
+SAVEE_LETTERS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"}
 
 
 @pytest.fixture
@@ -28,7 +20,7 @@ def manifest(shared):
         return list(csv.DictReader(file))
 
 
-def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest):
+def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest, published_names):
     counts = {name: Counter() for name in CORPORA}
     clip_ids = set()
     for row in manifest:
@@ -40,26 +32,10 @@ def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest):
         expected = SAVEE_LETTERS[code] if row["corpus"] == "savee" else canonical_emotion(code)
         # The manifest cuts the talker out of the name, so it has the one misnamed file under "OA".
         speaker = {"OA": "OAF"}.get(row["speaker"], row["speaker"])
-        assert (clip.corpus, clip.emotion, clip.speaker) == (
-            row["corpus"],
-            expected,
-            f"{row['corpus']}_{speaker}",
-        )
+        assert (clip.corpus, clip.emotion, clip.speaker) == (row["corpus"], expected, f"{row['corpus']}_{speaker}")
     assert counts == {name: corpus.counts for name, corpus in CORPORA.items()}
     assert len(clip_ids) == len(manifest) == 12_162
-
-
-def test_speakers_and_sentences_are_those_of_the_manifest(manifest):
-    clips = [parse(row["path"]) for row in manifest]
-    for name, corpus in CORPORA.items():
-        of_corpus = [clip for clip in clips if clip.corpus == name]
-        assert {clip.speaker for clip in of_corpus} == set(corpus.speakers)
-        assert {clip.sentence for clip in of_corpus} == set(corpus.sentences)
-
-
-def test_manifest_is_the_published_set(manifest, published_names):
-    built = {parse(name).clip_id for names in published_names.values() for name in names}
-    assert built == {parse(row["path"]).clip_id for row in manifest}
+    assert {parse(name).clip_id for names in published_names.values() for name in names} == clip_ids
 
 
 def test_crema_d_demographics(shared):
@@ -80,12 +56,8 @@ def test_every_original_is_found(shared):
     assert len(discovery.found) == 44
     assert discovery.ignored == ()
     assert all(len(copies) == 1 for copies in discovery.copies.values())
-    assert Counter(clip.corpus for _, clip in discovery.found) == {
-        "crema_d": 15,
-        "ravdess": 11,
-        "tess": 11,
-        "savee": 7,
-    }
+    numbers = {"crema_d": 15, "ravdess": 11, "tess": 11, "savee": 7}
+    assert Counter(clip.corpus for _, clip in discovery.found) == numbers
 
 
 def test_every_re_encoded_clip_is_found(shared):
@@ -93,9 +65,6 @@ def test_every_re_encoded_clip_is_found(shared):
     assert len(discovery.found) == 10_774
     assert discovery.ignored == ()
     assert all(len(copies) == 1 for copies in discovery.copies.values())
-    assert [path.parent.name for path, clip in discovery.found if clip.clip_id == "tess/OAF_bite_neutral"] == [
-        "OAF_neutral"
-    ]
 
 
 def test_all_of_it_with_the_originals_as_a_second_copy(shared):

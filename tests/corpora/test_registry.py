@@ -4,13 +4,12 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
 
-from hf_ser.corpora import CORPORA, Clip, licence_table, parse, register_corpus, strictest
-from hf_ser.corpora.clip import AUDIO_EXTENSIONS
+from hf_ser.corpora import CORPORA, licence_table, parse, register_corpus, strictest
 from hf_ser.dataset.hygiene import repeated_samples
 from hf_ser.dataset.originals import originals
 from hf_ser.errors import InputError
@@ -25,18 +24,13 @@ TABLE_2 = {
 }
 
 
-def test_order_and_table_2():
-    assert list(CORPORA) == ["ravdess", "crema_d", "tess", "savee"]
-    assert {name: corpus.counts for name, corpus in CORPORA.items()} == TABLE_2
-    assert sum(sum(corpus.counts.values()) for corpus in CORPORA.values()) == 12_162
-
-
 @pytest.mark.parametrize("name", CORPORA)
 def test_published_names_give_table_2(name, published_names):
     clips = [parse(path) for path in published_names[name]]
     assert None not in clips
     assert Counter(clip.emotion for clip in clips) == TABLE_2[name]
     assert {clip.corpus for clip in clips} == {name}
+    assert CORPORA[name].counts == TABLE_2[name]
     assert len({clip.clip_id for clip in clips}) == len(clips)
     assert {clip.speaker for clip in clips} == set(CORPORA[name].speakers)
     assert {clip.sentence for clip in clips} == set(CORPORA[name].sentences)
@@ -47,14 +41,9 @@ def test_published_names_give_table_2(name, published_names):
 
 
 def test_speakers():
-    assert {name: len(corpus.speakers) for name, corpus in CORPORA.items()} == {
-        "ravdess": 24,
-        "crema_d": 91,
-        "tess": 2,
-        "savee": 4,
-    }
+    numbers = {"ravdess": 24, "crema_d": 91, "tess": 2, "savee": 4}
+    assert {name: len(corpus.speakers) for name, corpus in CORPORA.items()} == numbers
     speakers = {name: facts for corpus in CORPORA.values() for name, facts in corpus.speakers.items()}
-    assert len(speakers) == 121
     assert {facts.sex for facts in CORPORA["savee"].speakers.values()} == {"male"}
     assert (speakers["ravdess_23"].sex, speakers["ravdess_24"].sex) == ("male", "female")
     # The first, the oldest and the last of CREMA-D, so that a shifted list is noticed.
@@ -99,36 +88,18 @@ def test_the_strictest_licence_and_the_table(outside_corpus):
     assert strictest(CORPORA.values()).name == "savee"
     assert strictest([outside_corpus, CORPORA["crema_d"]]).name == "mycorpus"
     assert strictest([]) is None
+    assert [name for name, corpus in CORPORA.items() if not corpus.licence.redistribution] == ["tess", "savee"]
+    assert [name for name, corpus in CORPORA.items() if not corpus.licence.non_commercial] == ["crema_d"]
     rows = licence_table([outside_corpus]).splitlines()
     assert rows[2] == "| [MINE](https://example.org) | [CC BY-NC 4.0](https://example.org/terms) | no | yes |"
-
-
-def test_licences():
-    assert {name: corpus.licence.id for name, corpus in CORPORA.items()} == {
-        "ravdess": "cc-by-nc-sa-4.0",
-        "crema_d": "odbl",
-        "tess": "cc-by-nc-nd-4.0",
-        "savee": "other",
-    }
-    assert [n for n, corpus in CORPORA.items() if not corpus.licence.redistribution] == ["tess", "savee"]
-    assert [n for n, corpus in CORPORA.items() if not corpus.licence.non_commercial] == ["crema_d"]
-
-
-@pytest.mark.parametrize("extension", sorted(AUDIO_EXTENSIONS))
-def test_every_audio_extension(extension):
-    assert parse(f"OAF_back_ps{extension}") == parse(f"OAF_back_ps{extension.upper()}")
-    assert isinstance(parse(f"OAF_back_ps{extension}"), Clip)
-
-
-@pytest.mark.parametrize("path", ["", ".", "..", "/", ".wav", "a.wav", "DC/", "\x00.wav", "\udcff.wav", "a" * 9999])
-def test_odd_paths(path):
-    assert parse(path) is None
 
 
 def test_random_names_never_crash_and_clips_are_canonical(published_names):
     generator = random.Random(20)
     names = [name for group in published_names.values() for name in generator.sample(group, 200)]
     alphabet = "0123456789-_./ aAdDfFhHnNsSuUpPxXOAFYKk" + "\n\x00\\٣\u212a\u017f😀\udc80"
+    for path in ("", ".", "..", "/", ".wav", "a.wav", "DC/", "\x00.wav", "\udcff.wav", "a" * 9999):
+        assert parse(path) is None
     clips = 0
     for name in names:
         for _ in range(10):
@@ -147,13 +118,6 @@ def test_random_names_never_crash_and_clips_are_canonical(published_names):
                 assert clip.sentence in CORPORA[clip.corpus].sentences
     # Some mutants are clips still, most are not: otherwise the sweep would show nothing.
     assert 100 < clips < 4000
-
-
-def test_clips_are_values():
-    clip = parse("DC_a01.wav")
-    assert hash(clip) == hash(parse("DC/a01.flac"))
-    with pytest.raises(FrozenInstanceError):
-        clip.emotion = "happy"
 
 
 def test_import_takes_the_standard_library_only():

@@ -17,8 +17,8 @@ from dataset_files import contents, noise, published_names, write_wav
 from hf_ser.cli import main
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.build import build_dataset
+from hf_ser.dataset.layout import schema
 from hf_ser.dataset.splits import PROTOCOLS, split
-from hf_ser.dataset.tables import schema
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 

@@ -11,7 +11,7 @@ import pyarrow
 
 from hf_ser.corpora import CORPORA, discover
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.tables import features, tables
+from hf_ser.dataset.layout import features, tables
 from hf_ser.dataset.votes import find_votes, read_votes
 from hf_ser.errors import InputError
 

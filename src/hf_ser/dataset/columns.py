@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from hf_ser.labels import EMOTIONS, canonical_emotion
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["labels_of", "normalised", "with_audio_facts", "with_label_ids"]
+__all__ = ["normalised", "with_audio_facts", "with_label_ids"]
 
 _LABEL_COLUMNS = ("emotion", "label", "labels")
 _PLAIN = {"large_string": "string", "string_view": "string", "large_binary": "binary", "binary_view": "binary"}
@@ -73,47 +73,39 @@ def _check(rows: Dataset, column: str, valid: Callable[[Any], bool], subject: st
         raise InputError(f"{subject}: row {row} of column '{column}' {fault}{shown}; fill it in or remove the row")
 
 
-def labels_of(parts: Mapping[str, Dataset]) -> tuple[str, ...]:
-    """Return the labels without synonyms, in the order of their ids, given the parts by what messages call them.
+def with_label_ids(parts: Mapping[str, Dataset]) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Return the parts with identifiers in column `emotion`, and the labels without synonyms; keys name the parts.
 
     Raises:
         InputError: A row has no label, or the labels are numbers without names.
     """
     from datasets import ClassLabel
 
-    features = [rows.features["emotion"] for rows in parts.values()]
-    if all(isinstance(feature, ClassLabel) for feature in features):
-        for (subject, rows), feature in zip(parts.items(), features, strict=True):
-            _check(rows, "emotion", range(len(feature.names)).__contains__, subject)
-        return tuple(dict.fromkeys(canonical_emotion(name) for feature in features for name in feature.names))
+    known: dict[str, None] | None = {}
+    named = {}
     for subject, rows in parts.items():
-        if any(isinstance(value, int | float) for value in rows.unique("emotion")):
+        names = getattr(rows.features["emotion"], "names", None)
+        if names is None and any(isinstance(value, int | float) for value in rows.unique("emotion")):
             raise InputError(f"{subject}: its labels are numbers without names; cast the column to ClassLabel")
-        _check(rows, "emotion", lambda value: isinstance(value, str) and value.strip() != "", subject)
-    names = {canonical_emotion(value) for rows in parts.values() for value in rows.unique("emotion")}
-    return EMOTIONS if names <= set(EMOTIONS) else tuple(sorted(names))
+        _check(rows, "emotion", range(len(names)).__contains__ if names else _is_text, subject)
+        named[subject] = [canonical_emotion(names[value] if names else value) for value in rows["emotion"][:]]
+        known = None if known is None or names is None else known | dict.fromkeys(map(canonical_emotion, names))
+    found = {name for values in named.values() for name in values}
+    labels = tuple(known or (EMOTIONS if found <= set(EMOTIONS) else sorted(found)))
+    coded = {}
+    for subject, rows in parts.items():
+        ids = [labels.index(name) for name in named[subject]]
+        rows = rows.remove_columns("emotion").add_column("emotion", ids)
+        coded[subject] = rows.cast_column("emotion", ClassLabel(names=list(labels)))
+    return coded, labels
 
 
-def with_label_ids(rows: Dataset, labels: Sequence[str]) -> Dataset:
-    """Return rows whose column `emotion` contains identifiers of these labels."""
-    from datasets import ClassLabel
-
-    feature = rows.features["emotion"]
-    names = [canonical_emotion(name) for name in feature.names] if isinstance(feature, ClassLabel) else None
-    if names == list(labels):
-        return rows
-    ids = [labels.index(names[value] if names else canonical_emotion(value)) for value in rows["emotion"][:]]
-    return rows.remove_columns("emotion").add_column("emotion", ids).cast_column("emotion", ClassLabel(names=labels))
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != ""
 
 
 def with_audio_facts(rows: Dataset, subject: str) -> Dataset:
-    """Return rows with the digests and lengths of their audio, and with `clip_id` where it was missing.
-
-    Columns `audio_sha256` and `duration` (seconds) that are there already may be wrong: the bytes decide.
-
-    Raises:
-        InputError: A row has no audio, or its file cannot be read.
-    """
+    """Return rows with `audio_sha256` and `duration` (seconds) of their bytes, and `clip_id` where it was missing."""
     import soundfile
 
     audio = rows.select_columns(["audio"])
@@ -128,17 +120,13 @@ def with_audio_facts(rows: Dataset, subject: str) -> Dataset:
             seconds = float(soundfile.info(io.BytesIO(content)).duration)
             return path or str(row), hashlib.sha256(content).hexdigest(), seconds
         except (OSError, ValueError, soundfile.LibsndfileError) as error:
-            unknown = "not audio that soundfile reads" if isinstance(error, soundfile.LibsndfileError) else str(error)
-            fault = (
-                f"row {row} of column 'audio' ('{path}') cannot be read ({getattr(error, 'strerror', '') or unknown})"
-            )
+            reason = getattr(error, "strerror", None) or "not audio that soundfile reads"
+            fault = f"row {row} of column 'audio' ('{path}') cannot be read ({reason})"
             raise InputError(f"{subject}: {fault}; download it again or remove the row") from error
 
     with ThreadPoolExecutor() as pool:
         paths, digests, seconds = zip(*pool.map(facts, range(len(rows))), strict=True)
-    for name, values in (("clip_id", paths), ("duration", seconds), ("audio_sha256", digests)):
-        if name != "clip_id" and name in rows.column_names:
-            rows = rows.remove_columns(name)
-        if name not in rows.column_names:
-            rows = rows.add_column(name, list(values))
-    return rows
+    # Columns of these names may be wrong, or of another part: the bytes decide.
+    rows = rows.remove_columns([name for name in ("duration", "audio_sha256") if name in rows.column_names])
+    rows = rows if "clip_id" in rows.column_names else rows.add_column("clip_id", list(paths))
+    return rows.add_column("duration", list(seconds)).add_column("audio_sha256", list(digests))

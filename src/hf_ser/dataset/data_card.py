@@ -13,11 +13,10 @@ from hf_ser._version import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
-from hf_ser.dataset.layout import Layout, patterns
+from hf_ser.dataset.layout import Layout, feature_list, patterns
 from hf_ser.dataset.originals import Provenance, originals
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import PARTS, PROTOCOLS
-from hf_ser.dataset.tables import feature_list
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 

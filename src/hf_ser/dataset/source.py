@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora import CORPORA, strictest
-from hf_ser.dataset.columns import labels_of, normalised, with_audio_facts, with_label_ids
+from hf_ser.dataset.columns import normalised, with_audio_facts, with_label_ids
 from hf_ser.dataset.hygiene import without_unfit
 from hf_ser.dataset.recordings import shared_recordings, signatures
 from hf_ser.dataset.splits import PAPER_WARNING, PARTS, PROTOCOLS, prove, split
@@ -112,9 +112,8 @@ def open_dataset(
     subject = f"data set '{path or name}'"
     given = _named_parts(opened, subject) if isinstance(opened, dict) else {"train": opened}
     called = {part: f"{subject}, part '{part}'" if len(given) > 1 else subject for part in given}
-    columns = {part: normalised(rows, called[part], name) for part, rows in given.items()}
-    labels = labels_of({called[part]: rows for part, rows in columns.items()})
-    columns = {part: with_label_ids(rows, labels) for part, rows in columns.items()}
+    coded, labels = with_label_ids({called[part]: normalised(rows, called[part], name) for part, rows in given.items()})
+    columns = dict(zip(given, coded.values(), strict=True))
     if kind != "corpora":
         columns = {part: with_audio_facts(rows, called[part]) for part, rows in columns.items()}
     # A published configuration is named after its protocol; the origin of other parts is not known.
