@@ -63,6 +63,11 @@ def same(one, other, name):
         assert (one.output_dir / file).read_bytes() == (other.output_dir / file).read_bytes(), file
 
 
+# Not a fork of this process: its threads are gone in the child, and torch still counts on them.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["hf_ser.training.run"])
+
+
 def run_until_killed(name, toy, encoder, folder):
     EmotionTrainer.training_step = end_at(5, lambda: os.kill(os.getpid(), signal.SIGKILL))
     run(RECIPES[name], toy, encoder, folder, augmentation=Augmentation())
@@ -71,9 +76,7 @@ def run_until_killed(name, toy, encoder, folder):
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_a_killed_run_goes_on_as_if_it_had_not_been(name, toy, encoder, tmp_path):
     whole = run(RECIPES[name], toy, encoder(), tmp_path / "whole", augmentation=Augmentation())
-    child = multiprocessing.get_context("fork").Process(
-        target=run_until_killed, args=(name, toy, encoder(), tmp_path / "killed")
-    )
+    child = PROCESSES.Process(target=run_until_killed, args=(name, toy, encoder(), tmp_path / "killed"))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
