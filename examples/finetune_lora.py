@@ -1,8 +1,8 @@
-"""Fine-tune an encoder by LoRA on its query, key and value projections.
+"""Fine-tune an encoder by LoRA on its query, key and value projections, with every setting written out.
 
     python examples/finetune_lora.py --model superb/hubert-large-superb-er --dataset corpora --output-dir out
 
-On one GPU with 24 GB, HuBERT-large fits with the batch size below.
+`--max-steps 20` ends it early, to try it out.
 """
 
 import argparse

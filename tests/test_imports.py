@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import re
 import resource
 import subprocess
 import sys
@@ -52,6 +53,25 @@ def test_the_package_stays_small():
     assert not {str(file): count for file, count in lines.items() if count > 350}
     for room, most in BUDGETS.items():
         assert sum(count for file, count in lines.items() if room_of(file) == room) <= most, room
+
+
+def test_private_names_of_other_packages_are_listed_with_their_reason():
+    listed = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text().partition("## Private names")[2]
+    bases = {"Trainer", "datasets.ArrowBasedBuilder", "evaluate.Metric"}
+    trees = [ast.parse(file.read_text()) for file in PACKAGE.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
+    used = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)]
+    own |= {node.attr for node in used if isinstance(node.ctx, ast.Store)}
+    assert {node.attr for node in used} - own == {"_asdict", "_fields"}, "only what `namedtuple` documents"
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.ClassDef) and bases & {ast.unparse(base) for base in node.bases}:
+            found |= {method.name for method in node.body if isinstance(method, ast.FunctionDef)}
+    private = {name for name in found if re.match("_[a-z]", name)}
+    assert len(private) >= 5
+    assert not {name for name in private if f"`{name}`" not in listed and f".{name}`" not in listed}
 
 
 def test_every_library_that_is_imported_is_declared():

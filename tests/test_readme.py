@@ -44,7 +44,9 @@ def test_every_snippet_runs_as_printed(after_quickstart, monkeypatch):
             exec(compile(text, "README.md", "exec"), names)
             continue
         for words in commands(text):
-            if words[0] == "pip":
+            if words[0] == "make":
+                assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.M)
+            elif words[0] == "pip":
                 assert words == ["pip", "install", "."]
             elif words != ["hf-ser", "quickstart"]:
                 # The quickstart has tests of its own; `after_quickstart` holds what it leaves.
