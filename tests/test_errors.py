@@ -1,19 +1,21 @@
 """Errors of the Hub are one line that names a way out, never a token; what may succeed later is tried again."""
 
+import importlib
 import json
 
-import httpx2
 import pytest
 from huggingface_hub import errors
 
 from hf_ser.errors import HubError, InputError, hub_errors, hub_reason, persistent, without_tokens
 
-RESPONSE = httpx2.Response(404, request=httpx2.Request("GET", "http://127.0.0.1/x"))
+# The client's library for HTTP: httpx or httpx2, depending on its release.
+httpx = importlib.import_module(errors.HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
+RESPONSE = httpx.Response(404, request=httpx.Request("GET", "http://127.0.0.1/x"))
 
 
 def answered(status, **headers):
-    request = httpx2.Request("POST", "http://127.0.0.1/x")
-    response = httpx2.Response(status, headers=headers, request=request)
+    request = httpx.Request("POST", "http://127.0.0.1/x")
+    response = httpx.Response(status, headers=headers, request=request)
     return errors.HfHubHTTPError(f"status {status} for Bearer hf_secretsecret", response=response)
 
 
@@ -32,7 +34,7 @@ def answered(status, **headers):
         (answered(412), "pull the new version"),
         (answered(429), "limits the rate"),
         (answered(503), "fails at the moment (503)"),
-        (httpx2.ConnectError("refused"), "connection to the Hub failed"),
+        (httpx.ConnectError("refused"), "connection to the Hub failed"),
         (json.JSONDecodeError("Expecting value", "<html>", 0), "something else than JSON"),
         (answered(418), "status 418"),
     ],
@@ -82,7 +84,7 @@ def behind(error):
         (answered(429), [1.0, 2.0, 4.0]),
         (answered(429, **{"Retry-After": "9"}), [9.0, 9.0, 9.0]),
         (answered(429, **{"Retry-After": "300"}), []),
-        (httpx2.ReadError("reset"), [1.0, 2.0, 4.0]),
+        (httpx.ReadError("reset"), [1.0, 2.0, 4.0]),
         (json.JSONDecodeError("no JSON", "<html>", 0), [1.0, 2.0, 4.0]),
         (answered(404), []),
         (answered(412), []),

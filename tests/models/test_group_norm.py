@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from conftest import write_encoder
 from hf_ser.models.adapting import adapt
 from hf_ser.models.encoders import open_encoder
 from hf_ser.models.group_norm import normalize_each_clip
@@ -123,7 +122,7 @@ def test_saving_and_adapting_see_a_plain_model(encoder, tmp_path):
         assert (adapted(**batch).logits - expected).abs().max() < 1e-5
 
 
-def test_layer_norm_encoders_and_whisper_are_left_alone(tmp_path):
-    for number, architecture in enumerate(("hubert", "whisper")):
-        model = open_encoder(str(write_encoder(tmp_path / str(number), architecture)))[0]
+def test_layer_norm_encoders_and_whisper_are_left_alone(encoder):
+    for architecture in ("hubert", "whisper"):
+        model = open_encoder(str(encoder(architecture)))[0]
         assert not any("EachClip" in type(module).__name__ for module in model.modules())

@@ -97,7 +97,7 @@ FAULTS = {
     ),
     "drop-get-ever": ({"kind": "drop", "count": None, "method": "GET"}, FILE, "the connection to the Hub failed"),
     "truncate-get-ever": (
-        {"kind": "truncate", "count": None, "method": "GET", "after_bytes": 5},
+        {"kind": "truncate", "count": None, "method": "GET"},
         FILE,
         "the connection to the Hub failed",
     ),
