@@ -139,12 +139,14 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
             output_loading_info=True,
             use_safetensors=True,
         )
+    # First, as transformers leaves some missing weights uninitialised, at times as NaN.
+    _require_encoder(snapshot, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}, config)
     # The weights are views into the file, wherever its header ends; matrix products round by the place of their
     # operands in memory, so that equal weights would give logits that differ in the last bit from file to file.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     if "layer_weights" in report["missing_keys"]:
-        # transformers 5.23 leaves these uninitialised for wav2vec2 and WavLM, at times as NaN.
+        # transformers 5.23 leaves these uninitialised for wav2vec2 and WavLM.
         torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
     check_values(f"model '{snapshot.name}'", model)
     # Saving and PEFT record these as the origin of the model.
@@ -240,7 +242,6 @@ def open_classifier(
         model, report = open_weights(snapshot, config)
         missing = {str(key) for key in report["missing_keys"]}
         resized = {str(entry[0]) for entry in report["mismatched_keys"]}
-        _require_encoder(snapshot, missing | resized, config)
         has_head = not any(key.startswith("projector.") for key in missing | resized)
         has_head = has_head and not any(key.startswith("classifier.") for key in missing)
         kept = [label for label in labels if canonical_emotion(label) in old_labels] if has_head and reuse_head else []
