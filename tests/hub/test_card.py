@@ -139,22 +139,6 @@ def test_language_and_licence_of_the_record_come_first(qkv):
     assert (data["language"], data["license"], data["license_name"]) == ("de", "other", "terms-of-our-lab")
 
 
-def test_emissions_are_given_if_they_were_measured(qkv):
-    run, metrics = qkv
-    assert "co2_eq_emissions" not in check_front_matter(render_model_card(run, metrics))
-    run["emissions"] = {"grams": 12.3456, "source": "CodeCarbon", "kilowatt_hours": 0.25, "country": "Norway"}
-    run["hardware"] = {"platform": "Linux x86_64"}
-    card = render_model_card(run, metrics)
-    assert check_front_matter(card)["co2_eq_emissions"] == {
-        "emissions": 12.346,
-        "source": "CodeCarbon",
-        "training_type": "fine-tuning",
-        "geographical_location": "Norway",
-        "hardware_used": "Linux x86_64",
-    }
-    assert "| emissions | 12.35 g CO2 equivalents, 0.25 kWh, CodeCarbon, Norway |" in card
-
-
 # --- local paths and unknown facts ---
 
 

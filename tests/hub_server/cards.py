@@ -71,9 +71,6 @@ def validate(text: str, kind: str) -> tuple[list[str], list[str]]:
         if not (isinstance(value, str) and valid(value))
     ]
     errors += [f'"{name}" must be an array' for name in _LISTS if not isinstance(data.get(name, []), list)]
-    emissions = data.get("co2_eq_emissions", 0)
-    if not isinstance(emissions.get("emissions") if isinstance(emissions, dict) else emissions, int | float):
-        errors.append('"co2_eq_emissions" must be a number of grams or hold one as "emissions"')
     required = ["sdk"] if kind == "space" else []
     required += [f"configs.{number}.config_name" for number in range(len(data.get("configs", [])))]
     for number, model in enumerate(data.get("model-index", [])):

@@ -77,7 +77,7 @@ def test_an_error_of_the_server_fails_the_test(hub):
 @pytest.mark.parametrize(
     ("kind", "front", "expected"),
     [
-        ("model", {"license": ["mit"], "base_model": "a/b", "co2_eq_emissions": {"emissions": 1}}, []),
+        ("model", {"license": ["mit"], "base_model": "a/b", "license_name": "x"}, []),
         ("model", {"license": "my-own"}, ['"license" with value "my-own"']),
         ("model", {"base_model": "./runs/best", "tags": "a"}, ['"base_model" with value "./runs/best"', '"tags" must']),
         ("model", {"model-index": [{"name": "m", "results": [{}]}]}, ["task.type", "type", "name", "metrics.0"]),

@@ -235,16 +235,6 @@ def test_one_bad_clip_stops_before_anything_is_written(toy, encoder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_dropout_is_measured_before_it_is_believed(toy, encoder, tmp_path):
-    result = finetune(
-        encoder(), toy, recipe=recipe("full", encoder_settings={"hidden_dropout": 0.9}), output_dir=tmp_path / "out",
-        args=arguments("full", tmp_path, max_steps=1),
-    )  # fmt: skip
-    measured = result.run["model"]["dropout"]
-    assert measured["rates"] == {"hidden_dropout": 0.9}
-    assert measured["loss_with"] != measured["loss_without"]
-
-
 def test_augmentation_changes_what_is_learned(toy, encoder, tmp_path):
     noise = Augmentation(noise_probability=1.0, noise_snr_db=(0.0, 0.0))
     runs = {

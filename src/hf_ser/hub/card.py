@@ -62,7 +62,7 @@ def render_model_card(
     facts, test = read_facts(run, metrics), metrics.get("test")
     pooled: Mapping[str, Any] = test["pooled"] if test else {}
     text = _template().render(
-        front_matter=front_matter(run, metrics, facts, repo_id),
+        front_matter=front_matter(metrics, facts, repo_id),
         run={"recipe": None, "hf_ser": None, "dataset": None, **run},
         facts=facts,
         names=[name for name in (facts.base and facts.base.rpartition("/")[2], facts.recipe) if name],

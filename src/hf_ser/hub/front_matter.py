@@ -17,7 +17,6 @@ MODEL_KEYS: Final = (
     "base_model",
     "base_model_relation",
     "metrics",
-    "co2_eq_emissions",
     "model-index",
 )
 """Keys that describe the files and figures of one push: a later push removes them if it does not set them."""
@@ -36,7 +35,7 @@ _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = 
 )
 
 
-def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
+def front_matter(metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
     """Return the card's front matter as YAML that the Hub accepts; the model index is named after the repository."""
     adapter = facts.saved == "adapter"
     tags = ["speech-emotion-recognition", _TASK, "emotion", "hf_ser", facts.recipe, "lora" if adapter else None]
@@ -55,7 +54,6 @@ def front_matter(run: Mapping[str, Any], metrics: Mapping[str, Any], facts: Fact
         base_model_relation=("adapter" if adapter else "finetune") if facts.base_id and facts.saved else None,
         datasets=[facts.dataset_id] if facts.dataset_id else None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) if results else None,
-        co2_eq_emissions=_emissions(run),
         model_name=name if results else None,
         eval_results=results,
     )
@@ -79,20 +77,6 @@ def _licence(facts: Facts) -> dict[str, Any]:
         "license_name": f"{corpus.name.replace('_', '-')}-terms",
         "license_link": licence.url or corpus.homepage,
     }
-
-
-def _emissions(run: Mapping[str, Any]) -> dict[str, Any] | None:
-    grams = entry(run, "emissions", "grams")
-    if grams is None:
-        return None
-    found = {
-        "emissions": round(float(grams), 3),
-        "source": entry(run, "emissions", "source"),
-        "training_type": "fine-tuning",
-        "geographical_location": entry(run, "emissions", "country"),
-        "hardware_used": entry(run, "hardware", "accelerator") or entry(run, "hardware", "platform"),
-    }
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _eval_results(test: Mapping[str, Any], facts: Facts) -> Iterator[EvalResult]:

@@ -140,23 +140,17 @@ def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
 
 
 def environment(run: Mapping[str, Any]) -> str | None:
-    """Return seeds, hardware, time, memory, emissions and versions; None if nothing is recorded."""
+    """Return seeds, hardware, time, memory and versions; None if nothing is recorded."""
     hardware, threads = run.get("hardware") or {}, entry(run, "hardware", "threads")
     accelerator = hardware.get("accelerator")
     device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
     machine = (hardware.get("platform"), f"{threads} threads" if threads else None, device)
-    measured = run.get("emissions") or {}
-    emissions = [f"{measured.get('grams') or 0:.4g} g CO2 equivalents"]
-    if measured.get("kilowatt_hours") is not None:
-        emissions.append(f"{measured['kilowatt_hours']:.4g} kWh")
-    emissions += [str(measured[key]) for key in ("covers", "source", "country") if measured.get(key)]
     memory = {place: size for place, size in (run.get("peak_memory_bytes") or {}).items() if size}
     rows = [
         ("seeds", _plain(run.get("seeds") or {})),
         ("hardware", ", ".join(filter(None, machine))),
         ("seconds", ", ".join(f"{name} {seconds:,.0f}" for name, seconds in (run.get("seconds") or {}).items())),
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
-        ("emissions", ", ".join(emissions) if measured.get("grams") is not None else ""),
         ("versions", _plain(run.get("versions") or {})),
     ]
     rows = [(name, value) for name, value in rows if value]

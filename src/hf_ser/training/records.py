@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.training.run import Job, Prepared
 
-__all__ = ["emissions", "facts_before", "peak_memory_bytes", "record_after", "recorded_arguments"]
+__all__ = ["facts_before", "peak_memory_bytes", "record_after", "recorded_arguments"]
 
 _ALWAYS = {"learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size", "seed",
            "warmup_steps", "weight_decay"}  # fmt: skip
@@ -72,13 +72,11 @@ def record_after(trainer: Any, facts: dict[str, Any], loss: float, stopped: str,
     """Return the record with what training added to it."""
     evaluations = [entry for entry in trainer.state.log_history if math.isfinite(entry.get("eval_loss", math.nan))]
     best = max(evaluations, key=lambda entry: entry["eval_uar"])
-    measured = emissions(trainer.callback_handler.callbacks, resumed=resumed)
     return {
         **facts,
         "steps": trainer.state.global_step,
         "stopped": stopped,
         "training_loss": loss if math.isfinite(loss) else None,
-        **({} if measured is None else {"emissions": measured}),
         "best": {"step": best["step"], "epoch": best["epoch"], "validation_uar": best["eval_uar"]},
         "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
         "resumed": resumed,
@@ -107,22 +105,6 @@ def peak_memory_bytes() -> dict[str, int]:
     unit = 1 if sys.platform == "darwin" else 1024
     device = {"device": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
     return {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, **device}
-
-
-def emissions(callbacks: Any, *, resumed: bool) -> dict[str, Any] | None:
-    """Return what CodeCarbon (`report_to="codecarbon"`) measured of the training, None where it did not run."""
-    for callback in callbacks:
-        measured: Any = getattr(getattr(callback, "tracker", None), "final_emissions_data", None)
-        if type(callback).__name__ == "CodeCarbonCallback" and measured is not None and measured.emissions is not None:
-            found = {
-                "grams": 1000 * float(measured.emissions),
-                "kilowatt_hours": float(measured.energy_consumed),
-                "country": measured.country_name or None,
-                "source": f"CodeCarbon {measured.codecarbon_version}",
-                "covers": "training since it was resumed" if resumed else "training",
-            }
-            return {key: value for key, value in found.items() if value is not None}
-    return None
 
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 
 from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.architectures import plain_model
@@ -21,11 +18,7 @@ from hf_ser.training.batches import Collators
 
 __all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]
 
-logger = logging.getLogger(__name__)
-
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
-_NOISE_FIELDS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop",
-                 "encoder_layerdrop", "dropout")  # fmt: skip
 
 
 def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
@@ -94,7 +87,7 @@ def _start_head(
 def adapt_and_check(
     model: Any, chosen: Recipe, statistics: FeatureStatistics | None, collators: Collators, segments: Any, seed: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Apply the recipe, check that its adapters train, and measure what its dropout costs, on the shortest segments.
+    """Apply the recipe, and check on the shortest segments that its adapters train.
 
     Returns:
         The adapted model, and facts for the record.
@@ -113,41 +106,13 @@ def adapt_and_check(
         "parameters": sum(parameter.numel() for parameter in plain_model(model).parameters()),
         "trainable_parameters": trainable_parameters(adapted),
     }
-    probe = [segments[int(index)] for index in np.argsort(segments.lengths, kind="stable")[:8]]
     if chosen.lora:
-        facts["adapters_alive"] = prove_adapter_alive(adapted, _on(device, collators.evaluation(probe)), chosen)
+        shortest = [segments[int(index)] for index in np.argsort(segments.lengths, kind="stable")[:8]]
+        batch = {name: tensor.to(device) for name, tensor in collators.evaluation(shortest).items()}
+        facts["adapters_alive"] = prove_adapter_alive(adapted, batch, chosen)
         for settings in adapted.peft_config.values():
             # While it names a base, PEFT asks the Hub about the base's vocabulary at every save.
             settings.base_model_name_or_path = ""
-    if not chosen.encoder_is_frozen:
-        facts |= _measure_dropout(adapted, _on(device, collators.training(probe)), seed)
     return adapted, facts
 
 
-def _on(device: torch.device, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def _measure_dropout(model: Any, batch: dict[str, torch.Tensor], seed: int) -> dict[str, Any]:
-    """Compare the loss of a batch with and without training mode; some encoders do not tolerate their dropout."""
-    config = plain_model(model).config
-    names = [*_NOISE_FIELDS, *(("mask_time_prob",) if getattr(config, "apply_spec_augment", False) else ())]
-    rates = {name: rate for name in names if (rate := float(getattr(config, name, 0.0) or 0.0)) > 0.0}
-    if not rates:
-        return {}
-    losses = {}
-    # SpecAugment draws from numpy, dropout from torch; Trainer seeds both again before it trains.
-    set_seed(seed)
-    with torch.no_grad():
-        for mode, repeats in ((True, 4), (False, 1)):
-            model.train(mode)
-            losses[mode] = sum(float(model(**batch).loss) for _ in range(repeats)) / repeats
-    if losses[True] > 2.0 * losses[False] + 0.1:
-        logger.warning(
-            "training mode raises the loss of a batch from %.2f to %.2f (%s): this encoder may not tolerate it; set "
-            "the rates to 0 by encoder_settings of the recipe",
-            losses[False],
-            losses[True],
-            ", ".join(f"{name} {rate:g}" for name, rate in rates.items()),
-        )
-    return {"dropout": {"rates": rates, "loss_without": losses[False], "loss_with": losses[True]}}
