@@ -70,11 +70,7 @@ def test_nested_copies_are_reported_once_each(make):
         ("RAVDESS/audio_speech_actors_01-24/Actor_01/03-01-05-01-01-01-01.wav", actor, clip_id),
         ("RAVDESS/labelled_audio/angry/03-01-05-01-01-01-01_angry.wav", actor, clip_id),
         ("SAVEE/AudioData/DC/a01.wav", "SAVEE/ALL/DC_a01.wav", "savee/DC_a01"),
-        (
-            f"{top}/{top}/OAF_Fear/OAF_food_fear.wav",
-            f"{top}/OAF_Fear/OAF_food_fear.wav",
-            "tess/OAF_food_fear",
-        ),
+        (f"{top}/{top}/OAF_Fear/OAF_food_fear.wav", f"{top}/OAF_Fear/OAF_food_fear.wav", "tess/OAF_food_fear"),
     ]
     assert ignored == {}
 

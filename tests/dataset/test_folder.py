@@ -162,10 +162,7 @@ def silent_header() -> bytes:
     ("content", "expected"),
     [
         (b"", "is empty (0 bytes); download it again or remove it"),
-        (
-            POINTER.encode(),
-            "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository",
-        ),
+        (POINTER.encode(), "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository"),
         (
             b"<!DOCTYPE html><title>404</title>",
             "is not audio that soundfile reads (Format not recognised); download it again or remove it",

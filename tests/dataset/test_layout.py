@@ -67,8 +67,7 @@ def test_the_columns_are_those_that_datasets_makes_of_the_description():
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "sizes"),
-    [(100, 1 << 26, [4]), (3, 1 << 26, [3, 1]), (100, 3400, [2, 2]), (100, 10, [1, 1, 1, 1])],
+    ("rows", "size", "sizes"), [(100, 1 << 26, [4]), (3, 1 << 26, [3, 1]), (100, 3400, [2, 2]), (100, 10, [1, 1, 1, 1])]
 )
 def test_a_table_is_bounded_in_rows_and_in_bytes(savee, monkeypatch, rows, size, sizes):
     clips = collect({"savee": savee}).clips

@@ -26,10 +26,7 @@ EXPECTED = {
     "f1": {"f1_micro": 0.75, "f1_macro": 7 / 9, "f1_weighted": 0.75},
     "eer": {"eer_macro": (1 / 2 + 1 / 3) / 3, "eer_micro": 0.25, "eer_per_class": [1 / 2, 1 / 3, 0.0]},
     "paper_eer": {"paper_eer": (0.25 + 1 / 6 + 0) / 3},
-    "confusion": {
-        "counts": [[1, 1, 0], [0, 1, 0], [0, 0, 1]],
-        "row_percent": [[50, 50, 0], [0, 100, 0], [0, 0, 100]],
-    },
+    "confusion": {"counts": [[1, 1, 0], [0, 1, 0], [0, 0, 1]], "row_percent": [[50, 50, 0], [0, 100, 0], [0, 0, 100]]},
 }
 
 IN_A_FRESH_PROCESS = """

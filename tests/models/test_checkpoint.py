@@ -82,13 +82,7 @@ def test_a_reload_in_a_fresh_process_gives_the_same_logits(encoder, tmp_path):
 
 ADAPTERS = [
     (architecture, name, changes, lora)
-    for architecture, changes in (
-        ("hubert", {}),
-        ("hubert", GROUP),
-        ("wav2vec2", {}),
-        ("wavlm", {}),
-        ("whisper", {}),
-    )
+    for architecture, changes in (("hubert", {}), ("hubert", GROUP), ("wav2vec2", {}), ("wavlm", {}), ("whisper", {}))
     for name in ("lora_qkv", "lora_classifier")
     for lora in ({}, {"use_dora": True})
     if not (architecture == "wavlm" and name == "lora_qkv") and not (lora and architecture == "whisper")

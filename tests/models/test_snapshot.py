@@ -284,10 +284,7 @@ HfApi().create_commit("alice/pickled", [operation], commit_message="Add safetens
 def test_pickled_weights_are_refused_and_a_pull_request_that_converts_them_opens(hub, tmp_path):
     hub.create("alice/pickled", {**SMALL, "pytorch_model.bin": b"\0pickle"})
     hub.run(CONVERT, token=hub.token("bob"))
-    cases = {
-        "main": {"source": "alice/pickled"},
-        "converted": {"source": "alice/pickled", "revision": "refs/pr/1"},
-    }
+    cases = {"main": {"source": "alice/pickled"}, "converted": {"source": "alice/pickled", "revision": "refs/pr/1"}}
     answers = read(hub, cases, home=tmp_path)["answers"]
     assert "(revision 'refs/pr/1')" in answers["main"]["error"]
     assert answers["converted"]["files"] == ["config.json", "model.safetensors", "preprocessor_config.json"]

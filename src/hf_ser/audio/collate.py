@@ -134,11 +134,7 @@ class Collator:
         reach = longest + 2 * extractor.n_fft
         length = min(-(-reach // extractor.hop_length) * extractor.hop_length, extractor.n_samples)
         features = extractor(
-            clips,
-            sampling_rate=extractor.sampling_rate,
-            padding="max_length",
-            max_length=length,
-            return_tensors="np",
+            clips, sampling_rate=extractor.sampling_rate, padding="max_length", max_length=length, return_tensors="np"
         )["input_features"]
         missing = extractor.nb_max_frames - features.shape[2]
         padded: npt.NDArray[np.float32] = np.pad(features, ((0, 0), (0, 0), (0, missing)), mode="edge")

@@ -16,10 +16,7 @@ _NAME = re.compile(r"([0-9]{2})" + r"-([0-9]{2})" * 6 + r"(?:_(.+))?", re.DOTALL
 _NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
 _EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, start=1)}
 _INTENSITIES = {"01": "normal", "02": "strong"}
-_SENTENCES: dict[str, str | None] = {
-    "01": "Kids are talking by the door",
-    "02": "Dogs are sitting by the door",
-}
+_SENTENCES: dict[str, str | None] = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 _REPETITIONS = ("01", "02")
 _ACTORS = tuple(f"{number:02d}" for number in range(1, 25))
 # Ages are published as a range only, 21 to 33 years.

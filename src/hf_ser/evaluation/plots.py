@@ -64,8 +64,7 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
     support = cells.sum(axis=1)
     axes.set_xticks(range(len(labels)), labels=labels, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(
-        range(len(labels)),
-        labels=[f"{label} ({clips:,})" for label, clips in zip(labels, support, strict=True)],
+        range(len(labels)), labels=[f"{label} ({clips:,})" for label, clips in zip(labels, support, strict=True)]
     )
     axes.set_xticks(np.arange(0.5, len(labels) - 1), minor=True)
     axes.set_yticks(np.arange(0.5, len(labels) - 1), minor=True)

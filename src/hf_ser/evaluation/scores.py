@@ -111,11 +111,7 @@ def evaluate_scores(
 
 
 def _measure(
-    scores: NDArray[np.float64],
-    references: NDArray[Any],
-    decisions: NDArray[Any],
-    labels: Sequence[str],
-    speakers: int,
+    scores: NDArray[np.float64], references: NDArray[Any], decisions: NDArray[Any], labels: Sequence[str], speakers: int
 ) -> dict[str, Any]:
     counts = confusion_counts(decisions, references, len(labels))
     macro, micro, eer = one_vs_rest_eer(scores, references)

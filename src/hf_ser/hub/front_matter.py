@@ -11,14 +11,7 @@ from hf_ser.hub.facts import Facts, entry
 
 __all__ = ["MODEL_KEYS", "front_matter"]
 
-MODEL_KEYS: Final = (
-    "library_name",
-    "pipeline_tag",
-    "base_model",
-    "base_model_relation",
-    "metrics",
-    "model-index",
-)
+MODEL_KEYS: Final = ("library_name", "pipeline_tag", "base_model", "base_model_relation", "metrics", "model-index")
 """Keys that describe the files and figures of one push: a later push removes them if it does not set them."""
 
 _TASK = "audio-classification"

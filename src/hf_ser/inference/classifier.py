@@ -298,10 +298,7 @@ def part_scores(classifier: Classifier, rows: Any, *, progress: bool = True) -> 
     from hf_ser.audio.clips import Segments
 
     items = Segments(
-        rows,
-        sampling_rate=classifier.sampling_rate,
-        segment_seconds=classifier.segment_seconds,
-        progress=progress,
+        rows, sampling_rate=classifier.sampling_rate, segment_seconds=classifier.segment_seconds, progress=progress
     )
     states = pooled_states(
         classifier.model,

@@ -21,15 +21,7 @@ from hf_ser.models.architectures import HEAD, architecture_of, plain_model
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "FeatureStatistics",
-    "attach",
-    "head_logits",
-    "plain_head",
-    "pooled_inputs",
-    "start_head",
-    "statistics_of",
-]
+__all__ = ["FeatureStatistics", "attach", "head_logits", "plain_head", "pooled_inputs", "start_head", "statistics_of"]
 
 _STATISTICS = "hf_ser_statistics"
 
@@ -236,10 +228,7 @@ def start_head(
     solver = LogisticRegression(C=inverse_regularisation, max_iter=500, random_state=seed)
     solver.fit(features.cpu().double().numpy(), references)
     labels = int(model.config.num_labels)
-    weight, bias = (
-        np.zeros((labels, features.shape[1])),
-        np.full(labels, float(solver.intercept_.min()) - 2.0),
-    )
+    weight, bias = (np.zeros((labels, features.shape[1])), np.full(labels, float(solver.intercept_.min()) - 2.0))
     if len(present) == 2:
         weight[present[1]], bias[present] = solver.coef_[0], [0.0, solver.intercept_[0]]
     else:

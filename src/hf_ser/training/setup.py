@@ -114,5 +114,3 @@ def adapt_and_check(
             # While it names a base, PEFT asks the Hub about the base's vocabulary at every save.
             settings.base_model_name_or_path = ""
     return adapted, facts
-
-

@@ -33,9 +33,7 @@ _CITATION = """
 """
 
 
-def precision_recall_f1(
-    counts: ArrayLike,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def precision_recall_f1(counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return precision, recall and F1 of every class.
 
     With TP, FP and FN of a class, precision = TP / (TP + FP), recall = TP / (TP + FN) and
