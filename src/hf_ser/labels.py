@@ -33,20 +33,10 @@ def canonical_emotion(name: str) -> str:
 
 
 def id2label(labels: tuple[str, ...] = EMOTIONS) -> dict[int, str]:
-    """Return the `id2label` of a `transformers` configuration.
-
-    Example:
-        >>> id2label()[0], id2label()[7]
-        ('angry', 'surprise')
-    """
+    """Return the `id2label` of a `transformers` configuration."""
     return dict(enumerate(labels))
 
 
 def label2id(labels: tuple[str, ...] = EMOTIONS) -> dict[str, int]:
-    """Return the `label2id` of a `transformers` configuration.
-
-    Example:
-        >>> label2id()["calm"]
-        1
-    """
+    """Return the `label2id` of a `transformers` configuration."""
     return {label: index for index, label in enumerate(labels)}

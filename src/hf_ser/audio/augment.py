@@ -86,31 +86,11 @@ def augment(
     epoch: int,
     clip_id: str,
 ) -> npt.NDArray[np.float32]:
-    """Return an augmented copy of a clip, float32; time stretch changes the length.
+    """Return an augmented copy of a clip `(samples,)`, float32; time stretch changes the length.
 
     The result depends on the arguments alone. audiomentations draws from `random` and `numpy.random`, which are seeded
-    for the call and restored; call this from one thread of a process at a time.
-
-    Args:
-        samples: The clip, float32, shape `(samples,)`.
-        sampling_rate: In hertz.
-        augmentation: The changes.
-        seed: Seed of the run.
-        epoch: Pass over the training clips.
-        clip_id: Name of the clip (or of its segment) in its data set.
-
-    Raises:
-        InputError: The result has no samples, or some that are not finite.
-
-    Example:
-        >>> import numpy as np
-        >>> clip = np.sin(np.arange(1600, dtype=np.float32) / 9)
-        >>> noise = Augmentation(pitch_shift_probability=0, time_stretch_probability=0, noise_probability=1)
-        >>> first = augment(clip, 16_000, noise, seed=0, epoch=0, clip_id="savee/DC_a01")
-        >>> again = augment(clip, 16_000, noise, seed=0, epoch=0, clip_id="savee/DC_a01")
-        >>> later = augment(clip, 16_000, noise, seed=0, epoch=1, clip_id="savee/DC_a01")
-        >>> bool((first == again).all()), bool((first == later).all())
-        (True, False)
+    for the call and restored; call this from one thread of a process at a time. A result without samples, or with some
+    that are not finite, is an error.
     """
     with _seeded(f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"):
         augmented = _compose(augmentation)(samples=samples.copy(), sample_rate=sampling_rate)

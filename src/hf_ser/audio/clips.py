@@ -42,9 +42,6 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         lengths: Length of each segment in samples, before augmentation.
         labels: `(segments,)` label identifiers.
         keys: Identifies the audio of each segment: SHA-256 of the file, and bounds in samples.
-
-    Raises:
-        InputError: A clip cannot be decoded, or the cache folder cannot be written.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ _LOUDEST = 1e9
 
 
 def decode(source: AudioSource, sampling_rate: int = 16_000, name: str | None = None) -> npt.NDArray[np.float32]:
-    """Decode a clip to mono samples at `sampling_rate`.
+    """Decode a clip to mono samples `(samples,)`, float32, at `sampling_rate` (hertz).
 
     All formats of libsndfile are recognised by their content, not by their extension. Channels are averaged; other
     sampling rates are converted by soxr at its HQ setting. Level and offset are left as they are.
@@ -38,21 +38,8 @@ def decode(source: AudioSource, sampling_rate: int = 16_000, name: str | None = 
         sampling_rate: Sampling rate of the result, in hertz.
         name: What errors call the clip; by default its path.
 
-    Returns:
-        The samples, float32, shape `(samples,)`, at least one.
-
     Raises:
         InputError: The clip is missing, empty, a Git LFS pointer, not audio, too long, or not finite.
-
-    Example:
-        >>> import io
-        >>> import numpy as np
-        >>> import soundfile
-        >>> file = io.BytesIO()
-        >>> soundfile.write(file, np.full((480, 2), [0.5, 0.0]), 48_000, format="WAV")
-        >>> samples = decode(file.getvalue())
-        >>> samples.shape, samples.dtype, round(float(samples[80]), 2)
-        ((160,), dtype('float32'), 0.25)
     """
     if sampling_rate < 1:
         raise InputError(f"sampling_rate must be a positive number of hertz, not {sampling_rate}")

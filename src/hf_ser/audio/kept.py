@@ -30,12 +30,7 @@ _FORMAT = 1
 
 
 def digest_of(*facts: Any) -> str:
-    """Return a fingerprint of JSON-ready facts, as `Dataset.map` takes it.
-
-    Example:
-        >>> digest_of("decoded", 16_000) == digest_of("decoded", 16_000) != digest_of("decoded", 8_000)
-        True
-    """
+    """Return a fingerprint of JSON-ready facts, as `Dataset.map` takes it."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -52,19 +47,8 @@ def compute_once(
     """Return a data set with the float32 array of each row, read from the cache where a run computed it before.
 
     The file is moved into place when it is complete, so that two runs may compute it at once. Each row has a checksum;
-    a damaged file is computed again.
-
-    Args:
-        compute: Called with some row numbers, in ascending order; returns their arrays.
-        rows: Number of rows.
-        folder: Folder within the cache folder.
-        fingerprint: Of everything that decides the arrays.
-        batch_size: Rows per call.
-        description: Text of the progress bar.
-        progress: Whether to show it.
-
-    Raises:
-        InputError: The cache folder cannot be written.
+    a damaged file is computed again. `compute` returns the arrays of some row numbers, in ascending order; `folder` is
+    within the cache folder, and `fingerprint` covers everything that decides the arrays.
     """
     import datasets
     import pyarrow as pa

@@ -25,18 +25,7 @@ def segments(samples: int, maximum: int) -> list[tuple[int, int]]:
 
 
 def average_by_clip(scores: npt.ArrayLike, clip_index: npt.ArrayLike, clips: int) -> npt.NDArray[np.float64]:
-    """Return each clip's mean over the scores of its segments, `(clips, labels)`.
-
-    Args:
-        scores: `(segments, labels)`.
-        clip_index: `(segments,)` clip of each segment, in any order; every clip has at least one.
-        clips: Number of clips.
-
-    Example:
-        >>> average_by_clip([[0.2, 0.8], [0.4, 0.6], [1.0, 0.0]], [0, 0, 1], clips=2)
-        array([[0.3, 0.7],
-               [1. , 0. ]])
-    """
+    """Return each clip's mean `(clips, labels)` over the scores `(segments, labels)` of its segments, in any order."""
     scores, clip_index = np.asarray(scores, dtype=np.float64), np.asarray(clip_index)
     segments_of = np.bincount(clip_index, minlength=clips)
     if len(segments_of) != clips or not segments_of.all():

@@ -128,25 +128,12 @@ class Corpus:
         Returns:
             The clip; the reason why a name in this corpus's scheme is not one of its clips (a song, an unknown
             speaker); or None where the name follows another scheme.
-
-        Example:
-            >>> from hf_ser.corpora import CORPORA
-            >>> CORPORA["ravdess"].classify("03-02-05-01-02-01-09.wav")
-            'RAVDESS song (vocal channel 02), not speech'
         """
         pure = PurePath(path)
         return self.read_name(pure.stem, pure.parent.name)
 
     def parse(self, path: str | os.PathLike[str]) -> Clip | None:
-        """Return the clip that an audio file's name stands for; None if it is not a clip of this corpus.
-
-        The file is not opened.
-
-        Example:
-            >>> from hf_ser.corpora import CORPORA
-            >>> CORPORA["savee"].parse("AudioData/DC/su03.wav").clip_id
-            'savee/DC_su03'
-        """
+        """Return the clip that an audio file's name stands for; None if it is not a clip of this corpus."""
         if PurePath(path).suffix.lower() not in AUDIO_EXTENSIONS:
             return None
         outcome = self.classify(path)

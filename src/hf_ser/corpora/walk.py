@@ -56,24 +56,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     """Find every clip of the known corpora below a folder, by the names of the files alone.
 
     Links to folders are followed, each real folder once. Hidden files and folders (a leading dot) and `__MACOSX` are
-    skipped, and so are files that are not recordings.
-
-    Args:
-        root: Folder that contains one or more corpora, in any layout.
-
-    Raises:
-        InputError: `root` is missing or not a folder, or a folder below it cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> for name in ("DC_su01.wav", "OA_bite_neutral.wav", "03-02-01-01-01-01-01.wav", "README.txt"):
-        ...     (folder / name).touch()
-        >>> discovery = discover(folder)
-        >>> [clip.clip_id for path, clip in discovery.found]
-        ['savee/DC_su01', 'tess/OAF_bite_neutral']
-        >>> [reason for path, reason in discovery.ignored]
-        ['RAVDESS song (vocal channel 02), not speech']
+    skipped, and so are files that are not recordings. A folder that is missing or cannot be read is an error.
     """
     # Absolute, because SAVEE's speaker is the name of a folder, which may be the working directory.
     top = Path(os.path.abspath(root))  # noqa: PTH100 (Path.absolute keeps '..', which names no speaker)

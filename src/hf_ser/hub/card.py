@@ -37,21 +37,8 @@ def render_model_card(
         repo_id: Repository of the model; None for a card beside the model, whose snippets load the current folder.
         progress: For a training in progress: `step`, `epoch` and, if it was measured, `validation_uar`.
 
-    Returns:
-        Front matter and Markdown, all of it within the marks that `combine` looks for.
-
     Raises:
         InputError: `metrics` has no `labels` or no `test`, or `repo_id` is not valid.
-
-    Example:
-        >>> from hf_ser.evaluation.scores import evaluate_scores
-        >>> labels, corpora, speakers = ["calm", "sad"], ["savee"] * 3, ["DC", "JE", "KL"]
-        >>> test = evaluate_scores([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], [0, 1, 1], labels, corpora, speakers, seed=0)
-        >>> card = render_model_card({"protocol": "paper"}, {"labels": labels, "test": test}, repo_id="me/ser")
-        >>> card.splitlines()[1:4]
-        ['language: en', 'license: other', 'license_name: savee-terms']
-        >>> "Warning: the parts of this split overlap" in card
-        True
     """
     for key in ("labels", "test") if metrics is not None else ():
         if key not in (metrics or {}):

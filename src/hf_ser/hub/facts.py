@@ -146,12 +146,7 @@ def without_local_paths(value: Any) -> Any:
 
 
 def shareable_record(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's record without local paths, relative ones included.
-
-    Example:
-        >>> shareable_record({"model": {"name": "encoders/hubert-tiny", "local": True}})
-        {'model': {'name': 'hubert-tiny', 'local': True}}
-    """
+    """Return a run's record without local paths, relative ones included."""
     cleaned: dict[str, Any] = without_local_paths(run)
     # `encoders/hubert-tiny` looks like a Hub id; only the record, or the existing folder, shows that it is a path.
     for part in ("model", "dataset"):

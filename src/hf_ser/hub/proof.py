@@ -29,17 +29,7 @@ _DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_
 def prove(
     folder: Path, expected: Sequence[Sequence[float]], labels: Sequence[str], *, token: str | None = None
 ) -> None:
-    """Load a folder in a fresh process and compare its labels and logits with the trained model's.
-
-    Args:
-        folder: A checkpoint or an adapter.
-        expected: Logits of the probe, see `probe_logits`.
-        labels: In the order of their ids.
-        token: Hub token for an adapter's base.
-
-    Raises:
-        InputError: The folder does not load, or is another model.
-    """
+    """Load a folder in a fresh process, and refuse it unless its labels and the probe's logits are those expected."""
     from hf_ser.models.probe import probe_difference
 
     found = _ask(folder, token)

@@ -99,8 +99,6 @@ def push_checkpoint(
 ) -> Pushed:
     """Push a model that training saved, verified like a finished one, with a card that says training goes on.
 
-    Call it in a background thread, and log what it raises: a failed push must not end a training.
-
     Args:
         folder: The model as `save_model` wrote it, unchanged during the call. Nothing to resume from is pushed.
         repo_id: `USER/NAME`; a private repository is created if it does not exist.

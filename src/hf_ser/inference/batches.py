@@ -61,11 +61,8 @@ def windows(
 ) -> Iterator[tuple[str, npt.NDArray[np.float64] | InputError]]:
     """Yield the name and the scores of each clip, or why it has none, in order.
 
-    Args:
-        clips: Any iterable, read in this thread as results are needed.
-        decode: Converts a position and a clip to samples; called in several threads.
-        score: Returns the scores of some clips `(clips, labels)`; called in one other thread.
-        sampling_rate: Of the samples, in hertz.
+    `decode` converts a position and a clip to samples, in several threads; `score` returns the scores of some clips
+    `(clips, labels)`, in one other thread.
     """
     reader = _Reader(clips, decode, round(WINDOW_SECONDS * sampling_rate))
     model = ThreadPoolExecutor(1, thread_name_prefix="hf_ser-model")

@@ -286,14 +286,9 @@ def _recorded_seconds(record: Mapping[str, Any]) -> float:
 
 
 def part_scores(classifier: Classifier, rows: Any, *, progress: bool = True) -> NDArray[np.float64]:
-    """Return the label probabilities `(clips, labels)` of the clips of a data set; repeating it gives the same bits.
+    """Return the label probabilities `(clips, labels)` of a part of a `Source`; repeating it gives the same bits.
 
     Decoded audio and the features that enter the head are kept in the cache folder, as in training.
-
-    Args:
-        classifier: The model.
-        rows: A part of a `hf_ser.dataset.source.Source`.
-        progress: Whether to show progress bars.
     """
     from hf_ser.audio.clips import Segments
 

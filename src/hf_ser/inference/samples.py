@@ -27,17 +27,7 @@ def clip_name(audio: Any, other: str) -> str:
 
 
 def samples_of(audio: Any, sampling_rate: int | None, target_rate: int, name: str) -> NDArray[np.float32]:
-    """Return mono samples at `target_rate`.
-
-    Args:
-        audio: A path, the bytes of a file, samples, `{"array", "sampling_rate"}` or `{"bytes", "path"}`.
-        sampling_rate: Of samples, in hertz.
-        target_rate: Of the result, in hertz.
-        name: What messages call the clip.
-
-    Raises:
-        UsageError: Samples are given without their sampling rate.
-        InputError: The audio cannot be read, or is silent.
+    """Return mono samples at `target_rate` of a path, the bytes of a file, samples, or a dictionary of `datasets`.
 
     Example:
         >>> samples_of(np.array([0, 16384, -32768], np.int16), 16_000, 16_000, "clip").tolist()

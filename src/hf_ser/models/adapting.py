@@ -27,17 +27,9 @@ __all__ = [
 
 
 def adapt(model: Any, chosen: Recipe) -> Any:
-    """Make exactly what the recipe names trainable; wrap the model in PEFT where the recipe has an adapter.
+    """Make exactly what the recipe names trainable; return the model, in a `peft.PeftModel` where it has an adapter.
 
-    Args:
-        model: A `*ForSequenceClassification` model of `transformers`.
-        chosen: The recipe.
-
-    Returns:
-        The model itself, or a `peft.PeftModel` around it.
-
-    Raises:
-        InputError: LoRA on this architecture's attention would train nothing (WavLM).
+    LoRA on an attention that would not train (WavLM) is refused.
     """
     architecture = architecture_of(model.config)
     # The head computes the plain mean of the batch; without this, Trainer (transformers 5) divides by
@@ -135,19 +127,7 @@ def learning_rate_groups(
 
 
 def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) -> int:
-    """Run one backward pass and check that every `lora_B` gets a gradient that is not zero.
-
-    Args:
-        model: The adapted model.
-        batch: Collated inputs with labels.
-        chosen: The recipe.
-
-    Returns:
-        The number of `lora_B` weights.
-
-    Raises:
-        InputError: A `lora_B` gets no gradient.
-    """
+    """Run one backward pass on a batch, and return the number of `lora_B` weights; each must get a gradient."""
     was_training = model.training
     model.eval()
     with torch.enable_grad():
@@ -173,13 +153,6 @@ def freeze_unused(model: Any) -> list[str]:
 
     The embedding of masked frames is unused without SpecAugment, and so is the last layer norm where a weighted sum
     takes the states before it. They get no gradient, which distributed training would search for at every step.
-
-    Example:
-        >>> from transformers import HubertConfig, HubertForSequenceClassification
-        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 8}
-        >>> small |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-        >>> freeze_unused(HubertForSequenceClassification(HubertConfig(**small, apply_spec_augment=False)))
-        ['hubert.masked_spec_embed']
     """
     config, unused = plain_model(model).config, []
     if not (getattr(config, "apply_spec_augment", False) and config.mask_time_prob > 0):

@@ -40,15 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_config(source: str | Path | Snapshot, **options: Any) -> PretrainedConfig:
-    """Read the configuration of a checkpoint in a folder or on the Hub.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
-
-    Raises:
-        InputError: It cannot be read, its architecture is not supported, or its values are out of bounds.
-    """
+    """Read a checkpoint's configuration; an unknown architecture, or values out of bounds, are refused."""
     from transformers import AutoConfig
 
     snapshot = open_snapshot(source, weights=False, **options)
@@ -100,15 +92,7 @@ def encoder_config(snapshot: Snapshot) -> PretrainedConfig:
 
 
 def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any:
-    """Read the preprocessor of a checkpoint, which alone decides how audio is normalised.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
-
-    Raises:
-        InputError: It cannot be read.
-    """
+    """Read a checkpoint's preprocessor, which alone decides how audio is normalised."""
     from transformers import AutoFeatureExtractor
 
     return read_pretrained("preprocessor", open_snapshot(source, **options), AutoFeatureExtractor.from_pretrained)
@@ -117,12 +101,8 @@ def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any
 def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, Any]:
     """Return a snapshot's classifier, float32 and in evaluation mode, and the loading report of `transformers`.
 
-    Args:
-        snapshot: Holds the weights.
-        config: Of the model to make; None takes the snapshot's own.
-
-    Raises:
-        InputError: The weights cannot be read, are not of the configuration's architecture, or are no numbers.
+    Weights that cannot be read, are not of the architecture of `config` (by default the snapshot's own), or are no
+    numbers, are refused.
     """
     from transformers import AutoModelForAudioClassification
 

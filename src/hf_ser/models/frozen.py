@@ -43,23 +43,15 @@ def pooled_states(
     description: str = "",
     progress: bool = True,
 ) -> NDArray[np.float32]:
-    """Return the features that enter the head, averaged over the frames of each segment.
+    """Return the features that enter the head, averaged over the frames of each segment, in the order of `segments`.
 
     The encoder runs in evaluation mode and without gradients, on the model's device; batching never changes a
     segment's features by more than rounding. They are kept in the folder of `hf_ser.files.cache_folder`, under a
     fingerprint of the encoder's weights, its settings, the preprocessor and the audio, and read from there next time.
 
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-        feature_extractor: The encoder's preprocessor.
-        segments: The audio.
-        layers: Whether to return the features of every layer, for a model that learns to weigh its layers.
-        epoch: Whose augmentation is applied; None takes the audio as it is.
-        description: Text of the progress bar.
-        progress: Whether to show a progress bar.
-
     Returns:
-        `(segments, hidden)`, or `(segments, layers + 1, hidden)`, in the order of `segments`.
+        `(segments, hidden)`; with `layers`, of every layer, `(segments, layers + 1, hidden)`. `epoch` says whose
+        augmentation is applied; None takes the audio as it is.
     """
     hidden = (int(plain_model(model).config.hidden_size),)
     shape = (int(plain_model(model).config.num_hidden_layers) + 1, *hidden) if layers else hidden
@@ -203,12 +195,6 @@ class HeadOnly(nn.Module):
     """The head of a model alone, to train on pooled features; its parameters are the model's own.
 
     Trainer visits every module several times per step, which for a whole encoder takes longer than such a step.
-
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-
-    Attributes:
-        config: The configuration of the model.
     """
 
     # The loss is a plain mean over the batch; Trainer would divide it once more.
@@ -223,12 +209,7 @@ class HeadOnly(nn.Module):
             self.layer_weights = base.layer_weights
 
     def forward(self, states: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return `logits` `(batch, labels)` and, given labels, their mean cross-entropy `loss`.
-
-        Args:
-            states: What `pooled_states` returned for the batch.
-            labels: `(batch,)`.
-        """
+        """Return `logits` `(batch, labels)` and, given labels `(batch,)`, their mean cross-entropy `loss`."""
         logits = head_logits(self, states)
         if labels is None:
             return {"logits": logits}

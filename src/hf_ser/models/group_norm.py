@@ -23,21 +23,6 @@ def normalize_each_clip(model: Any) -> None:
     convolution over all frames of the padded clip. Here the norm is taken over the frames that the attention mask
     keeps. Parameters and their names stay the same; without padding, so do the results. Other models, and models that
     were changed before, are left as they are.
-
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-
-    Example:
-        >>> from transformers import HubertConfig, HubertForSequenceClassification
-        >>> small = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
-        >>> small |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-        >>> model = HubertForSequenceClassification(HubertConfig(**small)).eval()
-        >>> normalize_each_clip(model)
-        >>> clip = torch.randn(1, 4000)
-        >>> padded, mask = nn.functional.pad(clip, (0, 2000)), nn.functional.pad(torch.ones(1, 4000), (0, 2000))
-        >>> difference = model(clip).logits - model(padded, attention_mask=mask.int()).logits
-        >>> bool(difference.abs().max() < 1e-5)
-        True
     """
     base = plain_model(model)
     if getattr(base.config, "feat_extract_norm", "layer") != "group":

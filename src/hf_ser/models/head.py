@@ -40,12 +40,7 @@ class FeatureStatistics:
 
     @classmethod
     def of(cls, features: torch.Tensor) -> FeatureStatistics:
-        """Compute the statistics of pooled features `(clips, hidden)`.
-
-        Example:
-            >>> FeatureStatistics.of(torch.tensor([[0.0, 5.0], [2.0, 5.0]])).std
-            tensor([1.0000, 0.0367])
-        """
+        """Compute the statistics of pooled features `(clips, hidden)`."""
         exact = features.double()
         mean = exact.mean(dim=0)
         std = exact.std(dim=0, correction=0)
@@ -82,11 +77,6 @@ def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.
 
     A channel is dropped for all frames of a clip at once, which is dropout on the clip's pooled features; a separate
     mask for every frame would average out in the pooling. The state dict does not change.
-
-    Args:
-        model: The (adapted) model.
-        statistics: Of the pooled features; None leaves them as they are.
-        dropout: Probability that a channel is dropped.
     """
     base = plain_model(model)
 
@@ -110,13 +100,7 @@ def statistics_of(model: Any) -> FeatureStatistics | None:
 
 
 def plain_head(model: Any) -> dict[str, nn.Linear]:
-    """Return copies of the head's layers as they are saved: adapters merged, standardisation folded in.
-
-    The model is not changed. Adapters are merged first, since the magnitudes of DoRA depend on the unfolded weight.
-
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-    """
+    """Return copies of the head's layers as they are saved: adapters merged, then standardisation folded in."""
     base = plain_model(model)
     head = {name: _merged(getattr(base, name)) for name in HEAD}
     statistics = statistics_of(model)
@@ -143,10 +127,7 @@ def _merged(module: Any) -> nn.Linear:
 def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool = False) -> torch.Tensor:
     """Return the features that enter the head, averaged over each clip's own frames, `(clips, hidden)`.
 
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-        batch: What `hf_ser.audio.collate.Collator` returns, without labels.
-        layers: Whether to return every layer's features, `(clips, layers + 1, hidden)`, not their weighted sum.
+    With `layers`, those of every layer, `(clips, layers + 1, hidden)`, instead of their weighted sum.
     """
     base = plain_model(model)
     weighted = hasattr(base, "layer_weights")
@@ -173,15 +154,7 @@ def _weighted(weights: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
 
 
 def head_logits(model: Any, states: torch.Tensor) -> torch.Tensor:
-    """Apply the head, with its hooks and adapters, to pooled features.
-
-    Args:
-        model: A `*ForSequenceClassification` model, a PEFT model around one, or a `HeadOnly`.
-        states: `(clips, hidden)`, or `(clips, layers + 1, hidden)` for a model that weighs its layers.
-
-    Returns:
-        `(clips, labels)`.
-    """
+    """Apply the head of a model (or a `HeadOnly`), with its hooks and adapters, to what `pooled_inputs` returned."""
     base = plain_model(model)
     if states.dim() == 3:
         states = _weighted(base.layer_weights, states)
@@ -197,7 +170,7 @@ def start_head(
     inverse_regularisation: float = 0.1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Set the head by multinomial logistic regression on standardised pooled features.
+    """Set the head by multinomial logistic regression on standardised pooled features; return a record of it.
 
     The solution, a `(labels, hidden)` matrix of rank below the number of labels, is written into projector
     and classifier by its singular value decomposition: as many rows of the projector as there are labels
@@ -209,12 +182,6 @@ def start_head(
         references: `(clips,)` label identifiers.
         inverse_regularisation: scikit-learn's `C`.
         seed: Seed of the solver.
-
-    Returns:
-        What was done, for the run's record.
-
-    Raises:
-        InputError: Fewer than two labels occur.
 
     Source: linear probing before fine-tuning, Kumar et al. 2022, arXiv:2202.10054.
     """

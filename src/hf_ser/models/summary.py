@@ -49,16 +49,10 @@ _TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """One row of the table.
+    """One row of the table; shapes are those of the forward pass, None for what it does not call.
 
-    Attributes:
-        name: Such as `encoder layers 0-23 (each)`.
-        module: Its class; empty for bare parameters and for pooling.
-        depth: 0 for a part of the model, 1 for a layer within the part above it.
-        input_shape: Shape of its input in the forward pass; None if it is not called.
-        output_shape: Shape of its output, likewise.
-        parameters: Number of its parameters; of one layer where `repeats` is above 1.
-        repeats: Number of equal layers that the row stands for.
+    `module` is the class (empty for bare parameters and for pooling), `depth` 0 for a part of the model and 1 for a
+    layer within it, `parameters` the number in one of the `repeats` equal layers that the row stands for.
     """
 
     name: str
@@ -147,19 +141,7 @@ def summarize_recipes(
 ) -> ModelSummary:
     """Return the summary together with the number of parameters that each recipe trains.
 
-    Args:
-        model: As for `summarize`, like `labels` and `input_samples`.
-        labels: Number of labels.
-        recipe: One recipe; by default all of `RECIPES`, those that do not fit the encoder under `refused`.
-        input_samples: Length of the input.
-
-    Raises:
-        InputError: As for `summarize`; or the recipe is unknown or does not fit the encoder.
-
-    Example:
-        >>> from transformers import HubertConfig
-        >>> summarize_recipes(HubertConfig(), recipe="full").trainable
-        {'full': 94570632}
+    Without `recipe`, that is all of `RECIPES`; those that do not fit the encoder are under `refused`.
     """
     config, labels = _configuration(model, labels)
     trainable: dict[str, int] = {}

@@ -106,13 +106,10 @@ def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
 
 
 def for_this_job(arguments: TrainingArguments, chosen: Recipe, checkpoints: Path) -> TrainingArguments:
-    """Return a copy of anybody's arguments with what this job depends on.
+    """Return a copy of anybody's arguments with what this job depends on, and refuse what it does not do.
 
     The best checkpoint is chosen by UAR on the validation part. Evaluation and saving therefore happen together,
     once per epoch where the arguments say never.
-
-    Raises:
-        InputError: The arguments ask for something that this job does not do.
     """
     ours = copy.copy(arguments) if hasattr(arguments, _RECIPE_MARK) else _filled(arguments, chosen)
     _refuse(ours)

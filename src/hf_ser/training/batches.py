@@ -93,19 +93,6 @@ class LengthGroupedOrder(Sampler[tuple[int, int]]):
     The grouping is that of `transformers`; the steps are then shuffled, except that the one with the longest item
     comes first, so that a lack of memory shows at once. Where several processes share the steps, the last step is
     filled up by keys with a negative index, which `TrainingClips` turns into items without weight in the loss.
-
-    Args:
-        lengths: `(items,)` length of each item.
-        batch_size: Items of each process in a batch.
-        processes: Number of processes.
-        accumulation: Batches in a step.
-        seed: Seed of the order.
-        epoch: Returns the current epoch.
-
-    Example:
-        >>> order = LengthGroupedOrder([5, 9, 5, 9, 5], batch_size=2, seed=0, epoch=lambda: 3)
-        >>> sorted(order)
-        [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4)]
     """
 
     def __init__(

@@ -32,12 +32,7 @@ def start_of(
     """Start the head, and return the statistics of the features that the recipe normalises by.
 
     The start is written to a file and read back, so that a resumed run and other processes have the same bits and
-    need no pass over the training clips.
-
-    The head of `model` is set in place, and `head`, what `open_encoder` reports on it, extended.
-
-    Raises:
-        InputError: The training clips have a single label.
+    need no pass over the training clips. The head of `model` is set in place, and `head`, the record of it, extended.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -87,14 +82,7 @@ def _start_head(
 def adapt_and_check(
     model: Any, chosen: Recipe, statistics: FeatureStatistics | None, collators: Collators, segments: Any, seed: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Apply the recipe, and check on the shortest segments that its adapters train.
-
-    Returns:
-        The adapted model, and facts for the record.
-
-    Raises:
-        InputError: The recipe would train nothing in this encoder.
-    """
+    """Apply the recipe; return the model and facts for the record. A recipe that would train nothing is refused."""
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
