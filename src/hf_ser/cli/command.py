@@ -74,12 +74,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {"N": int, "SECONDS": float, "NAME,NAM
 
 
 def printable(text: str) -> str:
-    r"""Return a text on one line, in which whatever a terminal would act on is escaped.
-
-    Example:
-        >>> printable("café\n\x1b[2J")
-        'café\\n\\x1b[2J'
-    """
+    """Return a text on one line, in which whatever a terminal would act on is escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

@@ -35,18 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: The words after `hf-ser`; None takes those of the process.
+    """Run the command line; `arguments` are the words after `hf-ser`, by default those of the process.
 
     Returns:
         The exit code: 0, 2 for input that cannot be used, 1 for a defect of the program, 130 when interrupted, 141
         when the reader of standard output went away.
-
-    Example:
-        >>> main(["finetune", "--model", "m", "--dataset", "d", "--output-dir", "o", "--recipe", "lora_kqv"])
-        2
     """
     options, more = build_parser().parse_known_args(arguments)
     try:

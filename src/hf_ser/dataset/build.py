@@ -121,10 +121,7 @@ def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str
 def _unpack(archive: Path, target: Path, corpus: str) -> list[Finding]:
     """Unpack the recordings and tables of a zip file into a new folder, and return the members that were left out.
 
-    Links, and members with an absolute path or `..` in their path, are left out, as are members that cannot be read.
-
-    Raises:
-        InputError: The file is not a zip file, or is encrypted.
+    Those are links, members with an absolute path or `..` in their path, and members that cannot be read.
     """
     rejected = []
     target.mkdir(parents=True)

@@ -77,9 +77,6 @@ def collect(
 
     `folders` has a folder for each corpus, which several may share; `votes` are CREMA-D's by `clip_id`; for
     `label_scheme` and `num_proc` see `build_dataset`; `already_rejected` are findings of an earlier step.
-
-    Raises:
-        InputError: A folder is missing or contains no clip of its corpus.
     """
     given = {name: Path(folders[name]).resolve() for name in CORPORA if name in folders}
     rejected, rows = list(already_rejected), []
@@ -103,9 +100,6 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
 
     Its columns are `audio` (`Audio(decode=False)`: the absolute path, no bytes), `emotion` (`ClassLabel` of `EMOTIONS`,
     then of any other label), the other fields of `Clip`, `duration` (seconds), `sampling_rate` (Hz) and `audio_sha256`.
-
-    Raises:
-        InputError: The folder is missing or holds no clip, or a clip has no readable file.
     """
     from datasets import Audio, ClassLabel, Dataset, Features, Value
 

@@ -30,23 +30,9 @@ _TIMEOUT_SECONDS: Final = 60
 
 
 def download_corpus(corpus: str, folder: str | os.PathLike[str] | None = None) -> Path:
-    """Download a corpus and verify every file; complete files of an earlier attempt are kept.
+    """Download a corpus (`ravdess`, `tess` or `crema_d`) and verify every file; return its folder or zip file.
 
-    Args:
-        corpus: `ravdess`, `tess` or `crema_d`.
-        folder: Where downloads are kept; None takes `hf_ser` in the user's cache folder.
-
-    Returns:
-        What `build_dataset` takes for the corpus: a folder or a zip file.
-
-    Raises:
-        InputError: The corpus has no public download, or the download failed.
-
-    Example:
-        >>> download_corpus("savee")
-        Traceback (most recent call last):
-        ...
-        hf_ser.errors.InputError: savee has no public download; ask for it at http://kahlan.eps.surrey.ac.uk/savee/
+    Complete files of an earlier attempt are kept, in `folder` or in `hf_ser` in the user's cache folder.
     """
     if corpus not in DOWNLOADABLE:
         way = f"ask for it at {CORPORA[corpus].homepage}" if corpus in CORPORA else f"choose {', '.join(DOWNLOADABLE)}"

@@ -128,14 +128,6 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
             `pcm_sha1` (of the decoded samples) or `sha256` (of the file), by which identical samples are found.
         parts: Row indices by part, as `split` returns them.
         recordings: The recordings that two parts share; None if not compared.
-
-    Raises:
-        InputError: A column is missing, or an index is outside the data set.
-
-    Example:
-        >>> columns = {"corpus": ["a"] * 3, "speaker": ["b", "b", "c"], "clip_id": ["a/1", "a/2", "a/3"]}
-        >>> prove(columns, {"train": [0], "test": [1, 2]}).overlaps["train", "test"].speakers
-        ('b',)
     """
     import pandas
 

@@ -21,9 +21,6 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Only one process builds a target at a time. A hidden folder that exists already was therefore left by a process
     that was killed: it is removed, and an earlier build that the process had moved into it is moved back.
-
-    Raises:
-        InputError: The target is in use, or cannot be written (any `OSError` of the block).
     """
     from filelock import FileLock, Timeout
 

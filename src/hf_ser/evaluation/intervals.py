@@ -12,19 +12,12 @@ CONFIDENCE = 0.95
 
 
 def wilson_interval(successes: float, trials: float) -> tuple[float, float] | None:
-    """Return Wilson's 95 % score interval of a proportion.
+    """Return Wilson's 95 % score interval of a proportion, or None without trials.
 
     With p = successes / trials and z = 1.96, the interval is
     (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
     (Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927). It assumes
     independent trials; clips of one speaker are not independent, so it is too narrow where speakers are few.
-
-    Args:
-        successes: Number of successes.
-        trials: Number of trials.
-
-    Returns:
-        Lower and upper bound, or None without trials.
 
     Example:
         >>> [round(bound, 3) for bound in wilson_interval(35, 39)]
@@ -44,23 +37,11 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float] | No
 
 
 def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return confusion counts of bootstrap samples that draw speakers with replacement.
+    """Return confusion counts `(resamples, classes, classes)` of samples that draw speakers with replacement.
 
     The clips of a speaker stay together, since they are not independent (cluster bootstrap: Davison and Hinkley,
-    Bootstrap Methods and their Application, 1997, section 3.8). A sample is a weighted sum of the speakers' counts.
-
-    Args:
-        counts: Confusion counts of each speaker, shape `(speakers, classes, classes)`.
-        resamples: Number of samples.
-        generator: Random generator.
-
-    Returns:
-        Confusion counts of each sample, shape `(resamples, classes, classes)`.
-
-    Example:
-        >>> per_speaker = [[[2, 0], [0, 2]], [[1, 1], [1, 1]]]
-        >>> bootstrap_counts(per_speaker, 3, np.random.default_rng(0)).sum(axis=(1, 2)).tolist()
-        [8.0, 8.0, 8.0]
+    Bootstrap Methods and their Application, 1997, section 3.8). A sample is a weighted sum of the speakers' `counts`
+    `(speakers, classes, classes)`.
     """
     cells = np.asarray(counts, dtype=np.float64)
     speakers = len(cells)

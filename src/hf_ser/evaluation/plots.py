@@ -23,19 +23,6 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
         labels: Name of each class.
         path: File to write.
         title: Title of the plot.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: The counts do not have one row and one column per label, or the file cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = plot_confusion([[3, 1], [0, 2]], ["calm", "sad"], f"{folder}/test.png", "Test")
-        ...     file.read_bytes()[1:4]
-        b'PNG'
     """
     cells = np.asarray(counts)
     if cells.shape != (len(labels), len(labels)):

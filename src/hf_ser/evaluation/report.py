@@ -21,24 +21,7 @@ _PROTOCOLS: Mapping[str, str] = {
 
 
 def render_report(facts: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Return report.md from the facts and the results of an evaluation.
-
-    Args:
-        facts: Those of an `Evaluation`, also in `evaluation.json`.
-        results: Those of the same `Evaluation`. If they also have the part `validation`, its table is added.
-
-    Returns:
-        Markdown.
-
-    Example:
-        >>> from hf_ser.evaluation.scores import evaluate_scores
-        >>> labels, corpora, speakers = ["calm", "sad"], ["savee"] * 3, ["DC", "JE", "KL"]
-        >>> scores = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
-        >>> test = evaluate_scores(scores, [0, 1, 1], labels, corpora, speakers, seed=0)
-        >>> report = render_report({"part": "test"}, {"labels": labels, "test": test})
-        >>> report.splitlines()[2][:62]
-        '**UAR 100.0 %** (95 % interval 100.0 to 100.0; too narrow: onl'
-    """
+    """Return report.md from the facts and the results of an evaluation; a part `validation` adds its table."""
     part = facts["part"]
     measured, labels = results[part], list(results["labels"])
     blocks = [

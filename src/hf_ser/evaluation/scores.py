@@ -60,17 +60,12 @@ def evaluate_scores(
         `pooled`, `corpora` (by name, in order of appearance) and `mean_over_corpora`, ready for JSON:
         fractions from 0 to 1, None where a figure is undefined (such as the recall of a class without clips).
 
-    Raises:
-        InputError: The arguments do not fit together, or a score is NaN.
-
     Example:
         >>> result = evaluate_scores(
         ...     [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1], ["calm", "sad"],
         ...     corpora=["ravdess"] * 3, speakers=["ravdess_01", "ravdess_02", "ravdess_02"], seed=0)
         >>> result["pooled"]["uar"], result["pooled"]["confusion"]
         (0.75, [[1, 1], [0, 1]])
-        >>> result["pooled"]["intervals"]["uar"], result["pooled"]["intervals_note"]
-        (None, 'no interval: 2 speakers, and bootstrapping needs at least 3 speakers')
     """
     table, truth = np.asarray(scores, dtype=np.float64), np.asarray(references)
     if table.ndim != 2 or table.shape[1] != len(labels):

@@ -13,19 +13,7 @@ _HEADER = ("recipe", "part", "clips", "UAR %", "accuracy %", "macro F1", "EER", 
 
 
 def render_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the test results of runs by corpus and pooled, as Markdown that is readable in a terminal.
-
-    Args:
-        runs: Name of each run to its `metrics.json`.
-
-    Example:
-        >>> pooled = {"clips": 2, "uar": 0.75, "accuracy": 0.5, "f1": {"macro": 0.7}, "eer": {"macro": 0.25},
-        ...           "intervals": {"uar": None}}
-        >>> print(render_table({"full": {"test": {"pooled": pooled, "corpora": {}}}}))
-        | recipe | part   | clips | UAR % | accuracy % | macro F1 | EER   | 95 % of UAR |
-        |--------|--------|-------|-------|------------|----------|-------|-------------|
-        | full   | pooled | 2     | 75.0  | 50.0       | 0.700    | 0.250 | –           |
-    """
+    """Return the test results of runs (their `metrics.json` by name) by corpus and pooled, as Markdown."""
     rows = [_HEADER]
     for name, metrics in runs.items():
         for part, values in {**metrics["test"]["corpora"], "pooled": metrics["test"]["pooled"]}.items():

@@ -12,19 +12,7 @@ __all__ = ["base_on_hub", "check_access"]
 def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = None) -> None:
     """Check that a model can be pushed to a repository, or that the repository can be created.
 
-    Args:
-        repo_id: `USER/NAME`.
-        create_pr: Whether the push will be a pull request, which needs no rights on the repository.
-        token: Hub token; None uses the one that is logged in.
-
-    Raises:
-        InputError: It cannot (`HubError` if the Hub cannot be asked).
-
-    Example:
-        >>> check_access("no name")
-        Traceback (most recent call last):
-        ...
-        hf_ser.errors.InputError: repo_id 'no name' is not a valid repository id; give USER/NAME
+    With `create_pr`, the push will be a pull request, which needs no rights on the repository.
     """
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

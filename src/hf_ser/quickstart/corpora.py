@@ -45,20 +45,10 @@ _TESS = {
 
 
 def write_synthetic_corpora(folder: str | os.PathLike[str], seed: int = 0) -> dict[str, int]:
-    """Write a synthetic miniature of the four corpora, and a SYNTHETIC.txt that says so.
+    """Write a synthetic miniature of the four corpora, and a SYNTHETIC.txt that says so; return each corpus's clips.
 
     The prosody depends on the emotion, the voice on the speaker, the vowels on the sentence. The files are 16-bit WAV
-    at the sampling rate of each real corpus.
-
-    Args:
-        folder: Where to write; must be absent or empty.
-        seed: Seed of voices and clips.
-
-    Returns:
-        Number of clips of each corpus.
-
-    Raises:
-        InputError: The folder is not empty.
+    at the sampling rate of each real corpus. The folder must be absent or empty.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

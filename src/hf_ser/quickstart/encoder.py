@@ -55,21 +55,10 @@ _WHISPER: dict[str, Any] = {
 
 
 def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architecture: str = "hubert") -> Path:
-    """Write a tiny encoder and its preprocessor, as a checkpoint without a head.
+    """Write a tiny encoder and its preprocessor, as a checkpoint without a head; return the folder.
 
     `AutoModelForAudioClassification.from_pretrained(folder, num_labels=8)` initialises a head on it. Dropout and
     SpecAugment are off in its configuration. The Whisper encoder takes 2 s instead of 30 s.
-
-    Args:
-        folder: Where to write; created if absent, files of the same names are replaced.
-        seed: Seed of the weights; torch's global generator keeps its state.
-        architecture: One of `TINY_ARCHITECTURES`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        InputError: The architecture is unknown, or `folder` is a file.
     """
     import torch
     import transformers

@@ -20,18 +20,10 @@ _EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 60}
 
 
 def run_quickstart(output_dir: str | Path = "quickstart") -> str:
-    """Write synthetic corpora and a tiny encoder, run the three recipes on them, and summarise the results.
+    """Write synthetic corpora and a tiny encoder, run the three recipes on them, and return a table of the results.
 
-    The speech is synthetic and the encoder random: the figures only show that the pipeline runs.
-
-    Args:
-        output_dir: Absent, empty, or the folder of an earlier quickstart, which is replaced.
-
-    Returns:
-        A table in the form of the paper's Table 3, and where the model cards and confusion plots are saved.
-
-    Raises:
-        InputError: The folder contains something else.
+    The speech is synthetic and the encoder random: the figures only show that the pipeline runs. The folder must be
+    absent, empty, or that of an earlier quickstart, which is replaced.
     """
     folder = Path(output_dir)
     mark = folder / "quickstart.json"

@@ -38,7 +38,7 @@ _CYCLE = np.linspace(0.0, 2.0 * np.pi, 513)
 def synthesise(
     emotion: str, sex: str, text: str, voice: np.random.Generator, take: np.random.Generator, strength: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Return a clip of 0.8 to 1.6 s.
+    """Return a clip of 0.8 to 1.6 s, `(samples,)`, within -1 to 1, at `SAMPLING_RATE`.
 
     Args:
         emotion: One of `hf_ser.labels.EMOTIONS`.
@@ -47,15 +47,6 @@ def synthesise(
         voice: Source of the differences between speakers.
         take: Source of the differences between two clips of the same kind.
         strength: Factor on the emotion's difference from neutral.
-
-    Returns:
-        Samples within -1 to 1, at `SAMPLING_RATE`, shape `(samples,)`.
-
-    Example:
-        >>> import numpy as np
-        >>> clip = synthesise("angry", "male", "a text", np.random.default_rng(0), np.random.default_rng(1))
-        >>> clip.dtype, 0.8 <= len(clip) / SAMPLING_RATE <= 1.6
-        (dtype('float32'), True)
     """
     neutral = np.array(_PROSODY["neutral"])
     drawn = neutral + strength * (np.array(_PROSODY[emotion]) - neutral) + take.normal(0.0, _SPREAD)

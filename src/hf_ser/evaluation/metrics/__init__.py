@@ -18,15 +18,7 @@ METRICS: tuple[str, ...] = ("accuracy", "uar", "f1", "eer", "paper_eer", "confus
 def load_metric(name: str, **settings: Any) -> Any:
     """Return a metric of this package as an `evaluate` module; works offline.
 
-    Args:
-        name: One of `METRICS`.
-        **settings: Arguments of `evaluate.load`, such as `experiment_id`, `num_process` and `process_id`.
-
-    Returns:
-        An `evaluate.Metric` with `compute`, `add` and `add_batch`.
-
-    Raises:
-        InputError: The name is unknown.
+    `settings` are arguments of `evaluate.load`, such as `experiment_id`, `num_process` and `process_id`.
 
     Example:
         >>> load_metric("wer")
@@ -44,13 +36,6 @@ def metric_files(name: str) -> dict[str, Path]:
     """Return the files of a metric by their names in a folder (or a Space) that `evaluate.load` can load.
 
     `evaluate` looks for a module with the name of that folder: rename `NAME.py` if the folder's name differs.
-
-    Raises:
-        InputError: The name is unknown.
-
-    Example:
-        >>> list(metric_files("eer"))
-        ['README.md', 'eer.py', 'counts.py']
     """
     require_metric(name)
     here = Path(__file__).parent
@@ -58,13 +43,6 @@ def metric_files(name: str) -> dict[str, Path]:
 
 
 def require_metric(name: str) -> None:
-    """Raise an error if the name is not one of `METRICS`.
-
-    Raises:
-        InputError: The name is unknown.
-
-    Example:
-        >>> require_metric("eer")
-    """
+    """Raise an error if the name is not one of `METRICS`."""
     if name not in METRICS:
         raise InputError(f"metric {name!r} is unknown; choose {', '.join(METRICS[:-1])} or {METRICS[-1]}")
