@@ -25,11 +25,11 @@ from hf_ser.evaluation.evaluate import evaluate
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
+from hf_ser.inference.states import HeadOnly, pooled_states
 from hf_ser.models.adapting import drops_layers, freeze_unused
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
-from hf_ser.models.frozen import HeadOnly, pooled_states
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
 from hf_ser.models.snapshot import open_snapshot

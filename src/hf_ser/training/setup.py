@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from hf_ser.inference.states import pooled_states
 from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.architectures import plain_model
-from hf_ser.models.frozen import pooled_states
 from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe
 from hf_ser.training.batches import Collators

@@ -19,7 +19,7 @@ RECIPES = {
 @pytest.fixture
 def encoded(monkeypatch, tmp_path):
     """Return the number of clips in each pass through the encoder that had to be made, in a fresh cache."""
-    from hf_ser.models import frozen
+    from hf_ser.inference import states as frozen
 
     monkeypatch.setenv("HF_SER_CACHE", str(tmp_path / "cache"))
     counts, encode = [], frozen.encode
