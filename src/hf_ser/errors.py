@@ -46,51 +46,29 @@ class InputError(ValueError):
 class HubError(InputError):
     """The Hub, or the connection to it, failed or refused; the same call may succeed later.
 
-    Example:
-        >>> issubclass(HubError, InputError)
-        True
+    >>> issubclass(HubError, InputError)
+    True
     """
 
 
 def without_tokens(text: str) -> str:
-    """Return a text in which everything that looks like a Hub token is replaced.
-
-    Example:
-        >>> without_tokens("refused: Authorization Bearer hf_abcdefghijklmnop")
-        'refused: Authorization Bearer hf_***'
-    """
+    """Return a text in which everything that looks like a Hub token is replaced."""
     return _TOKEN.sub("hf_***", text)
 
 
 @contextmanager
 def hub_errors(subject: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what the Hub's client raises within the block into a `HubError` that begins with `subject`.
-
-    Example:
-        >>> with hub_errors("model 'me/ser'"):
-        ...     raise ConnectionResetError("reset by peer")
-        Traceback (most recent call last):
-        ...
-        hf_ser.errors.HubError: model 'me/ser': the connection to the Hub failed (reset by peer); try again
-    """
+    """Turn what the Hub's client raises within the block into a `HubError` that begins with `subject`."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:
-        if not isinstance(error, (OSError, ValueError, RuntimeError, *_transport())):
-            raise
+    except _passing(OSError, ValueError, RuntimeError) as error:
         raise HubError(f"{subject}: {hub_reason(error, revision)}") from error
 
 
 def hub_reason(error: BaseException, revision: str | None = None) -> str:
-    """Return in one line why a request failed, with a way out; wrapped errors are looked into.
-
-    Example:
-        >>> from huggingface_hub.errors import LocalTokenNotFoundError
-        >>> hub_reason(LocalTokenNotFoundError("no token"))
-        'not logged in; run `hf auth login`, or set HF_TOKEN'
-    """
+    """Return in one line why a request failed, with a way out; wrapped errors are looked into."""
     from huggingface_hub import errors as hub
 
     text = " ".join(without_tokens(str(error)).split())[:300] or type(error).__name__
@@ -107,19 +85,14 @@ def hub_reason(error: BaseException, revision: str | None = None) -> str:
         ((hub.OfflineModeIsEnabled,), "offline mode is on and the files are not cached; unset HF_HUB_OFFLINE once"),
         ((hub.LocalEntryNotFoundError,), "the Hub cannot be reached and the files are not cached; try again later"),
         ((json.JSONDecodeError,), "the Hub, or a proxy, answered with something else than JSON; try again later"),
-        ((*_transport(), ConnectionError, TimeoutError), f"the connection to the Hub failed ({text}); try again"),
+        (_passing(), f"the connection to the Hub failed ({text}); try again"),
     )
     chain = list(_chain(error))
     return next((reason for kinds, reason in by_kind if any(isinstance(link, kinds) for link in chain)), text)
 
 
 def persistent(request: Callable[[], Answer]) -> Answer:
-    """Call an idempotent request again while it fails for a passing reason (a 429, a 5xx, a broken connection).
-
-    Example:
-        >>> persistent(lambda: "read")
-        'read'
-    """
+    """Call an idempotent request again while it fails for a passing reason (a 429, a 5xx, a broken connection)."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     for seconds in _WAITS_SECONDS:
@@ -129,9 +102,8 @@ def persistent(request: Callable[[], Answer]) -> Answer:
             chain, status = list(_chain(error)), _status(error)
             # The client has retried by itself before it reports that a file is not cached.
             final = any(isinstance(link, OfflineModeIsEnabled | LocalEntryNotFoundError) for link in chain)
-            passing = any(isinstance(link, (*_transport(), ConnectionError, TimeoutError)) for link in chain)
-            asked = _retry_after(chain)
-            wait = seconds if asked is None else asked
+            passing = any(isinstance(link, _passing()) for link in chain)
+            wait = _retry_after(chain, seconds)
             retry = passing if status is None else status in (408, 429) or status >= 500
             if final or not retry or wait > _LONGEST_WAIT_SECONDS:
                 raise
@@ -139,11 +111,11 @@ def persistent(request: Callable[[], Answer]) -> Answer:
     return request()
 
 
-def _transport() -> tuple[type[Exception], ...]:
+def _passing(*more: type[Exception]) -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # The base class of the client's transport errors is httpx's or httpx2's, depending on the release.
-    return (HfHubHTTPError.__bases__[0], json.JSONDecodeError)
+    return (HfHubHTTPError.__bases__[0], json.JSONDecodeError, ConnectionError, TimeoutError, *more)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -159,6 +131,6 @@ def _status(error: BaseException) -> int | None:
     return next((int(status) for status in found if status is not None), None)
 
 
-def _retry_after(chain: list[BaseException]) -> float | None:
+def _retry_after(chain: list[BaseException], default: float) -> float:
     headers = (getattr(getattr(link, "response", None), "headers", None) or {} for link in chain)
-    return next((float(found["retry-after"]) for found in headers if found.get("retry-after", "").isdigit()), None)
+    return next((float(found["retry-after"]) for found in headers if found.get("retry-after", "").isdigit()), default)

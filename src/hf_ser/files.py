@@ -13,11 +13,7 @@ __all__ = ["cache_folder", "write_json", "write_text"]
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file atomically: a reader sees the old file or the new one.
-
-    Raises:
-        InputError: It cannot be written (a full disk, say); no partial file is left.
-    """
+    """Write a text file atomically: a reader sees the old file or the new one, and no partial file is left."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -28,15 +24,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def write_json(file: Path, values: Any) -> None:
-    r"""Write JSON atomically, indented; NaN is refused, since JSON has none.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "run.json", {"seed": 42})
-        ...     (Path(folder) / "run.json").read_text()
-        '{\n  "seed": 42\n}\n'
-    """
+    """Write JSON atomically, indented; NaN is refused, since JSON has none."""
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -45,12 +33,6 @@ def cache_folder() -> Path | None:
 
     `HF_SER_CACHE` names the folder, or is `off`; without it, it is `hf_ser` in the Hugging Face home (`HF_HOME`).
     Deleting the folder is always safe.
-
-    Example:
-        >>> os.environ["HF_SER_CACHE"] = "off"
-        >>> cache_folder() is None
-        True
-        >>> del os.environ["HF_SER_CACHE"]
     """
     setting = os.environ.get("HF_SER_CACHE")
     if setting == "off":

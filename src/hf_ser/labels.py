@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-__all__ = ["EMOTIONS", "canonical_emotion", "id2label", "label2id"]
+__all__ = ["EMOTIONS", "canonical_emotion"]
 
 EMOTIONS: tuple[str, ...] = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The labels of the eight-emotions data set; the identifier of a label is its index."""
@@ -30,13 +30,3 @@ def canonical_emotion(name: str) -> str:
     """
     lowered = name.strip().lower()
     return _ALIASES.get(lowered, lowered)
-
-
-def id2label(labels: tuple[str, ...] = EMOTIONS) -> dict[int, str]:
-    """Return the `id2label` of a `transformers` configuration."""
-    return dict(enumerate(labels))
-
-
-def label2id(labels: tuple[str, ...] = EMOTIONS) -> dict[str, int]:
-    """Return the `label2id` of a `transformers` configuration."""
-    return {label: index for index, label in enumerate(labels)}

@@ -6,13 +6,7 @@ __all__ = ["aligned", "csv_cell", "markdown_table", "percent", "percent_range"]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> str:
-    """Return rows of cells as columns of plain text; the columns in `right` (default: all but the first) end aligned.
-
-    Example:
-        >>> print(aligned([["layer", "parameters"], ["projector", "262,400"]]))
-        layer      parameters
-        projector     262,400
-    """
+    """Return rows of cells as columns of plain text; columns in `right` (default: all but the first) end aligned."""
     columns = range(len(rows[0]))
     right = columns[1:] if right is None else right
     width = [max(len(row[place]) for row in rows) for place in columns]

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from hf_ser._version import __version__
+from hf_ser import __version__
 from hf_ser.cli.command import Parser, rank, report_error, unknown_option
 from hf_ser.cli.data import add_data
 from hf_ser.cli.evaluate import add_evaluate

@@ -9,7 +9,7 @@ import pandas
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from hf_ser._version import __version__
+from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_ser._version import __version__
+from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import PARTS, Source, open_dataset
 from hf_ser.dataset.splits import PROTOCOLS

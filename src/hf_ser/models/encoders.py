@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.labels import EMOTIONS, canonical_emotion, id2label, label2id
+from hf_ser.labels import EMOTIONS, canonical_emotion
 from hf_ser.models.architectures import ARCHITECTURES, PARTS, architecture_of, is_above, part_of, unsupported
 from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.loading import quiet_loading, read_pretrained
@@ -216,7 +216,7 @@ def open_classifier(
     """Open an encoder's weights under a given configuration, whose labels are set; see `open_encoder`."""
     existing = encoder_config(snapshot).id2label
     old_labels = [canonical_emotion(str(existing[index])) for index in sorted(existing)]
-    config.id2label, config.label2id = id2label(labels), label2id(labels)
+    config.id2label, config.label2id = dict(enumerate(labels)), {label: index for index, label in enumerate(labels)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = open_weights(snapshot, config)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_ser._version import __version__
+from hf_ser import __version__
 
 if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
