@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["HubError", "InputError", "hub_errors", "hub_reason", "persistent", "without_tokens"]
-
 Answer = TypeVar("Answer")
 
 _WAITS_SECONDS = (1.0, 2.0, 4.0)

@@ -9,8 +9,6 @@ from typing import Any
 
 from hf_ser.errors import InputError
 
-__all__ = ["cache_folder", "write_json", "write_text"]
-
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file atomically: a reader sees the old file or the new one, and no partial file is left."""

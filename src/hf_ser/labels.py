@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-__all__ = ["EMOTIONS", "canonical_emotion"]
-
 EMOTIONS: tuple[str, ...] = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The labels of the eight-emotions data set; the identifier of a label is its index."""
 

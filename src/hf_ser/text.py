@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["aligned", "csv_cell", "markdown_table", "percent", "percent_range"]
-
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> str:
     """Return rows of cells as columns of plain text; columns in `right` (default: all but the first) end aligned."""

@@ -13,7 +13,8 @@ import pytest
 
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.dataset.originals import originals
-from hf_ser.dataset.splits import PAPER_WARNING, PARTS, PROTOCOLS, assign, prove, split
+from hf_ser.dataset.proof import PAPER_WARNING, prove
+from hf_ser.dataset.splits import PARTS, PROTOCOLS, assign, split
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 

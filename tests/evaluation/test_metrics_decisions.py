@@ -5,7 +5,8 @@ import pytest
 import sklearn.metrics
 
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
-from hf_ser.evaluation.metrics.confusion import confusion_counts, row_percent
+from hf_ser.evaluation.metrics.confusion import row_percent
+from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall

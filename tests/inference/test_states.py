@@ -11,11 +11,11 @@ import torch
 from hf_ser.audio.augment import Augmentation
 from hf_ser.audio.clips import Segments
 from hf_ser.inference import states as frozen
-from hf_ser.inference.states import HeadOnly, head_logits, pooled_states
+from hf_ser.inference.states import HeadOnly, pooled_states
 from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
-from hf_ser.models.head import FeatureStatistics, attach
+from hf_ser.models.head import FeatureStatistics, attach, head_logits
 from hf_ser.models.recipes import recipe
 
 GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}

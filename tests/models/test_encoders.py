@@ -6,8 +6,9 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
+from hf_ser.models.architectures import ARCHITECTURES, PARTS, part_of
 from hf_ser.models.checkpoint import open_model
-from hf_ser.models.encoders import ARCHITECTURES, PARTS, open_encoder, part_of
+from hf_ser.models.encoders import open_encoder
 
 SUPERB = ["neu", "hap", "ang", "sad"]
 

@@ -13,7 +13,8 @@ from hf_ser.models.adapting import (
     prove_adapter_alive,
     trainable_parameters,
 )
-from hf_ser.models.encoders import architecture_of, open_encoder, part_of
+from hf_ser.models.architectures import architecture_of, part_of
+from hf_ser.models.encoders import open_encoder
 from hf_ser.models.head import head_logits, start_head
 from hf_ser.models.recipes import RECIPES, Recipe, paper_recipe, recipe, register_recipe
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from hf_ser.errors import InputError
 
-__all__ = ["Augmentation", "augment"]
-
 # Signalsmith Stretch, behind audiomentations, draws from std::random_device once it slows a clip down by more
 # than this factor, and the result would differ from run to run.
 _MINIMUM_RATE = 0.5

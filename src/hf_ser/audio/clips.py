@@ -18,8 +18,6 @@ from hf_ser.audio.kept import compute_once, digest_of, row_lengths, row_values
 from hf_ser.audio.segment import segments
 from hf_ser.files import cache_folder
 
-__all__ = ["Segments"]
-
 _CLIPS_AT_ONCE = 16
 
 

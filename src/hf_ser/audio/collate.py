@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = ["Collator", "minimum_samples"]
-
 
 def minimum_samples(config: PretrainedConfig, training: bool) -> int:
     """Return the shortest clip that an encoder accepts, in samples.

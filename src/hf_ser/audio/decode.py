@@ -14,8 +14,6 @@ import soxr
 from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.errors import InputError
 
-__all__ = ["AudioSource", "decode"]
-
 AudioSource: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, Any]
 """A path, an encoded file's bytes, or the `{"bytes", "path"}` struct of `datasets.Audio(decode=False)`."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
 
-__all__ = ["all_values", "compute_once", "digest_of", "row_lengths", "row_values"]
-
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1

@@ -3,8 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["average_by_clip", "segments"]
-
 
 def segments(samples: int, maximum: int) -> list[tuple[int, int]]:
     """Return the bounds `(start, stop)` of the segments that cover a clip.

@@ -18,9 +18,6 @@ from hf_ser.errors import InputError
 if TYPE_CHECKING:
     from hf_ser.hub.commits import Pushed
 
-__all__ = ["DATASET_HELP", "PROTOCOL_HELP", "Parser", "add_command", "add_options", "printable", "pushed_line", "rank",
-           "report_error", "require_dataset", "unknown_option"]  # fmt: skip
-
 DATASET_HELP = "folder with the audio of the corpora, a built data set, or a Hub id"
 PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CORPUS, or paper (shares speakers)"
 

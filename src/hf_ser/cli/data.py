@@ -10,8 +10,6 @@ from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_opt
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["add_data"]
-
 _BUILD = {
     "--download NAME,NAME": "fetch these corpora: ravdess, tess, crema_d, separated by commas",
     "--download-dir DIR": "where downloads are kept (default: the user's cache)",

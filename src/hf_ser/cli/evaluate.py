@@ -7,8 +7,6 @@ from typing import Any
 
 from hf_ser.cli.command import DATASET_HELP, add_command, add_options, rank, require_dataset
 
-__all__ = ["add_evaluate"]
-
 
 def add_evaluate(commands: Any) -> None:
     """Add the subcommand to the subparsers of `hf-ser`."""

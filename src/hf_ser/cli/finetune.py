@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
-__all__ = ["DROPPED", "add_finetune", "chosen_recipe", "training_fields"]
-
 _EPILOG = """Any field of transformers.TrainingArguments is an option too; what is not given comes from the recipe:
   length and rate   --num_train_epochs 3, --max_steps 500, --learning_rate 1e-4, --seed 1
   batch             --per_device_train_batch_size 8, --gradient_accumulation_steps 2, --gradient_checkpointing true

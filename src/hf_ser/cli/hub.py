@@ -6,8 +6,6 @@ from typing import Any
 
 from hf_ser.cli.command import add_command, add_options, pushed_line
 
-__all__ = ["add_hub"]
-
 _TARGET = {
     "--revision BRANCH": "branch to commit to, created if it does not exist",
     "--create-pr": "propose the commit as a pull request",

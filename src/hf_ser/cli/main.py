@@ -18,8 +18,6 @@ from hf_ser.cli.predict import add_predict
 from hf_ser.cli.summary import add_summary
 from hf_ser.errors import InputError, without_tokens
 
-__all__ = ["build_parser", "main"]
-
 _SIGPIPE_EXIT = 141
 
 

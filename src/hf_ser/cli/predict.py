@@ -16,8 +16,6 @@ from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
 from hf_ser.text import csv_cell
 
-__all__ = ["add_predict"]
-
 
 def add_predict(commands: Any) -> None:
     """Add the subcommand to the subparsers of `hf-ser`."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from hf_ser.cli.command import add_command, add_options
 
-__all__ = ["add_summary"]
-
 
 def add_summary(commands: Any) -> None:
     """Add both subcommands to the subparsers of `hf-ser`."""

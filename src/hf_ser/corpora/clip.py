@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
 
-__all__ = ["AUDIO_EXTENSIONS", "LFS_POINTER", "LOSSY_EXTENSIONS", "Clip", "Corpus", "Licence", "NameReader", "Speaker"]
-
 LFS_POINTER = b"version https://git-lfs"
 """First bytes of the text file that Git LFS leaves in place of a file that was not downloaded."""
 

@@ -8,8 +8,6 @@ import re
 
 from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 
-__all__ = ["CREMA_D"]
-
 _NAME = re.compile(r"([0-9]{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})", re.ASCII | re.IGNORECASE)
 _EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 _INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}

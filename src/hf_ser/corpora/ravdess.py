@@ -10,8 +10,6 @@ import re
 from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 from hf_ser.labels import canonical_emotion
 
-__all__ = ["RAVDESS"]
-
 _NAME = re.compile(r"([0-9]{2})" + r"-([0-9]{2})" * 6 + r"(?:_(.+))?", re.DOTALL)
 _NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
 _EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, start=1)}

@@ -13,8 +13,6 @@ from hf_ser.corpora.tess import TESS
 from hf_ser.errors import InputError
 from hf_ser.text import markdown_table
 
-__all__ = ["CORPORA", "licence_table", "parse", "register_corpus", "strictest"]
-
 _registered: dict[str, Corpus] = {corpus.name: corpus for corpus in (RAVDESS, CREMA_D, TESS, SAVEE)}
 
 CORPORA: Mapping[str, Corpus] = MappingProxyType(_registered)

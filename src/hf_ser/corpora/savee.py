@@ -12,8 +12,6 @@ import re
 
 from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 
-__all__ = ["SAVEE"]
-
 # The whole code in one pattern: the first letter alone does not distinguish sad from surprise.
 _NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)([0-9]{2})", re.ASCII | re.IGNORECASE)
 _EMOTIONS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"}

@@ -9,8 +9,6 @@ import re
 
 from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
 
-__all__ = ["TESS"]
-
 _NAME = re.compile(r"(OAF?|YAF)_([^_]+)_(.+)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _EMOTIONS = {name: name for name in ("angry", "disgust", "fear", "happy", "neutral", "sad")} | {"ps": "surprise"}
 # Renamed copies spell the emotion as the published folders do.

@@ -10,8 +10,6 @@ from hf_ser.corpora.clip import AUDIO_EXTENSIONS, LOSSY_EXTENSIONS, Clip
 from hf_ser.corpora.registry import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["OTHER_RECORDINGS", "Discovery", "discover", "visible_files"]
-
 OTHER_RECORDINGS = frozenset(
     {".aac", ".amr", ".au", ".avi", ".flv", ".m4a", ".mkv", ".mov", ".mp4", ".snd", ".webm", ".wma"}
 )

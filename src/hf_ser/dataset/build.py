@@ -24,8 +24,6 @@ from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, 
 from hf_ser.errors import InputError
 from hf_ser.files import write_json, write_text
 
-__all__ = ["BuildResult", "build_dataset"]
-
 _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
 

@@ -15,8 +15,6 @@ from hf_ser.dataset.layout import features, tables
 from hf_ser.dataset.votes import find_votes, read_votes
 from hf_ser.errors import InputError
 
-__all__ = ["EightEmotions", "EightEmotionsConfig"]
-
 
 @dataclass
 class EightEmotionsConfig(datasets.BuilderConfig):  # type: ignore[misc]

@@ -24,8 +24,6 @@ from hf_ser.labels import EMOTIONS
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["Collection", "Finding", "collect", "read_folder"]
-
 logger = logging.getLogger(__name__)
 
 _NAMED = ("corpus", "speaker", "sex", "age", "emotion", "sentence", "intensity", "clip_id")

@@ -15,8 +15,6 @@ from hf_ser.labels import EMOTIONS, canonical_emotion
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["normalised", "with_audio_facts", "with_label_ids"]
-
 _LABEL_COLUMNS = ("emotion", "label", "labels")
 _PLAIN = {"large_string": "string", "string_view": "string", "large_binary": "binary", "binary_view": "binary"}
 

@@ -20,8 +20,6 @@ from hf_ser.dataset.splits import PARTS, PROTOCOLS
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table
 
-__all__ = ["REASONS", "card_of_repository", "printable", "render_data_card", "render_report", "report"]
-
 REASONS: Final[Mapping[str, str]] = {
     "lfs_pointer": "a Git LFS pointer instead of audio",
     "unreadable": "empty, or not audio that can be read",

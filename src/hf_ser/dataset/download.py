@@ -15,8 +15,6 @@ from tqdm import tqdm
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
-__all__ = ["DOWNLOADABLE", "download_corpus"]
-
 # The files to take from the archives that have a DOI.
 _ARCHIVES: Final = {"ravdess": r"Audio_Speech_Actors_01-24\.zip", "tess": r"[^/\\]+\.(wav|zip)"}
 

@@ -23,8 +23,6 @@ from hf_ser.dataset.originals import PCM_DIGITS, Provenance, level, originals
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["FLAGS", "UNFIT_FOR_TRAINING", "Fault", "Inspection", "inspect_file", "repeated_samples", "without_unfit"]
-
 logger = logging.getLogger(__name__)
 
 FLAGS: Final[Mapping[str, str]] = {

@@ -19,8 +19,6 @@ from hf_ser.labels import EMOTIONS
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["Layout", "feature_list", "features", "patterns", "plan", "schema", "tables"]
-
 _DEFAULT: Final = "speaker_independent"
 _WHOLE: Final = "all"
 # In Hz, on decoding: the rate of the encoders. The stored bytes keep their own rate.

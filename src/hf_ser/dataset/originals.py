@@ -8,8 +8,6 @@ from functools import cache
 from importlib import resources
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["Original", "Originals", "Provenance", "level", "originals"]
-
 # Hexadecimal digits that the list keeps of the SHA-256 of a file and of the SHA-1 of its samples.
 SHA256_DIGITS: Final = 24
 PCM_DIGITS: Final = 16

@@ -11,8 +11,6 @@ from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import aligned
 
-__all__ = ["PAPER_WARNING", "Overlap", "Pairs", "Part", "SplitProof", "prove"]
-
 PAPER_WARNING = (
     "The 'paper' protocol assigns single clips at random, as the paper did: training, validation and test share all "
     "speakers and nearly all sentences, so its scores measure recognition of known speakers, not of new ones. Use it "

@@ -19,8 +19,6 @@ from hf_ser.files import cache_folder
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["shared_recordings", "signatures"]
-
 Samples = npt.NDArray[np.float32]
 
 _LONGEST_SECONDS: Final = 30

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 from hf_ser.corpora import CORPORA, strictest
 from hf_ser.dataset.columns import normalised, with_audio_facts, with_label_ids
 from hf_ser.dataset.hygiene import without_unfit
+from hf_ser.dataset.proof import PAPER_WARNING, prove
 from hf_ser.dataset.recordings import shared_recordings, signatures
-from hf_ser.dataset.splits import PAPER_WARNING, PARTS, PROTOCOLS, prove, split
+from hf_ser.dataset.splits import PARTS, PROTOCOLS, split
 from hf_ser.errors import InputError, hub_errors, persistent
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_ser.dataset.proof import SplitProof
-
-__all__ = ["PARTS", "SYNTHETIC_MARK", "Source", "open_dataset"]
 
 logger = logging.getLogger(__name__)
 

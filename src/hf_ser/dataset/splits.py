@@ -26,10 +26,8 @@ from functools import cache
 from typing import Final, Literal
 
 from hf_ser.corpora import CORPORA, Corpus
-from hf_ser.dataset.proof import PAPER_WARNING, Columns, SplitProof, prove, read_columns
+from hf_ser.dataset.proof import Columns, read_columns
 from hf_ser.errors import InputError
-
-__all__ = ["PAPER_WARNING", "PARTS", "PROTOCOLS", "SplitProof", "assign", "prove", "split"]
 
 PartName = Literal["train", "validation", "test"]
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from hf_ser.errors import InputError
 
-__all__ = ["move", "staging"]
-
 logger = logging.getLogger(__name__)
 
 _EARLIER = "earlier"

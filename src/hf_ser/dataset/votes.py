@@ -7,17 +7,6 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from hf_ser.errors import InputError
 
-__all__ = [
-    "LABEL_SCHEMES",
-    "VOTE_COLUMNS",
-    "VOTE_LABELS",
-    "LabelScheme",
-    "Votes",
-    "find_votes",
-    "read_votes",
-    "voted_emotion",
-]
-
 LabelScheme: TypeAlias = Literal["intended", "voice_vote", "multimodal_vote"]
 
 LABEL_SCHEMES: Final[tuple[LabelScheme, ...]] = get_args(LabelScheme)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
-from hf_ser.dataset.source import PARTS, Source, open_dataset
-from hf_ser.dataset.splits import PROTOCOLS
+from hf_ser.dataset.source import Source, open_dataset
+from hf_ser.dataset.splits import PARTS, PROTOCOLS
 from hf_ser.errors import InputError
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import render_report
@@ -28,8 +28,6 @@ from hf_ser.text import csv_cell, percent, percent_range
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Evaluation", "evaluate", "versions"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,8 +6,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bootstrap_counts", "percentile_interval", "wilson_interval"]
-
 CONFIDENCE = 0.95
 
 

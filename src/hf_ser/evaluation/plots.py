@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics.confusion import row_percent
 
-__all__ = ["plot_confusion"]
-
 
 def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, title: str) -> Path:
     """Write a confusion matrix as PNG: each cell shows the percent of its row, and the number of clips below.

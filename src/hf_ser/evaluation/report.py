@@ -6,8 +6,6 @@ from typing import Any
 from hf_ser.evaluation.metrics.confusion import row_percent
 from hf_ser.text import markdown_table, percent, percent_range
 
-__all__ = ["render_report"]
-
 _DISJOINT = (
     "no speaker is in two parts of the data set. Sentences, rooms and microphones of a corpus are the same in all parts"
 )

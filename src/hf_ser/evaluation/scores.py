@@ -9,13 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from hf_ser.errors import InputError
 from hf_ser.evaluation.intervals import bootstrap_counts, percentile_interval, wilson_interval
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
-from hf_ser.evaluation.metrics.confusion import confusion_counts
+from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
 from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
-
-__all__ = ["FIGURES", "evaluate_scores"]
 
 FIGURES: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
     "accuracy": accuracy_score,

@@ -7,8 +7,6 @@ from typing import Any
 
 from hf_ser.text import percent, percent_range
 
-__all__ = ["render_table"]
-
 _HEADER = ("recipe", "part", "clips", "UAR %", "accuracy %", "macro F1", "EER", "95 % of UAR")
 
 

@@ -6,8 +6,6 @@ from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.hub.blocks import combine
 from hf_ser.hub.commits import open_hub, read_card
 
-__all__ = ["base_on_hub", "check_access"]
-
 
 def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = None) -> None:
     """Check that a model can be pushed to a repository, or that the repository can be created.

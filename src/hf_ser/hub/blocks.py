@@ -10,8 +10,6 @@ from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 from hf_ser.errors import InputError
 from hf_ser.models.recipes import RECIPES
 
-__all__ = ["BEGIN", "END", "combine"]
-
 BEGIN: Final = "<!-- hf_ser:begin -->"
 END: Final = "<!-- hf_ser:end -->"
 

@@ -16,8 +16,6 @@ from hf_ser.hub.front_matter import front_matter
 from hf_ser.hub.tables import environment, label_table, limits, results, settings, split
 from hf_ser.text import percent, percent_range
 
-__all__ = ["render_model_card"]
-
 _REPO_ID = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import CommitInfo
 
-__all__ = ["CARD", "Content", "Pushed", "open_hub", "push_files", "read_card"]
-
 CARD: Final = "README.md"
 
 Content: TypeAlias = Path | bytes

@@ -10,8 +10,6 @@ from typing import Any, Final
 from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.errors import without_tokens
 
-__all__ = ["Facts", "code", "entry", "read_facts", "segment_seconds", "shareable_record", "without_local_paths"]
-
 # The Hub rejects a whole commit whose card names a model or data set in any other form.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

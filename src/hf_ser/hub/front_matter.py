@@ -9,8 +9,6 @@ from huggingface_hub.repocard_data import EvalResult, ModelCardData
 from hf_ser.corpora import strictest
 from hf_ser.hub.facts import Facts, entry
 
-__all__ = ["MODEL_KEYS", "front_matter"]
-
 MODEL_KEYS: Final = ("library_name", "pipeline_tag", "base_model", "base_model_relation", "metrics", "model-index")
 """Keys that describe the files and figures of one push: a later push removes them if it does not set them."""
 

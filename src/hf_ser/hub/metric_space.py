@@ -12,8 +12,6 @@ from hf_ser.evaluation.metrics import metric_files
 if TYPE_CHECKING:
     from hf_ser.hub.commits import Pushed
 
-__all__ = ["metric_space_files", "push_metric"]
-
 # The release of Gradio that the page was tested with.
 _FRONT_MATTER: Final = "\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n"
 _REPO_ID: Final = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")

@@ -13,8 +13,6 @@ from typing import Any, Final
 
 from hf_ser.errors import InputError, without_tokens
 
-__all__ = ["answer", "main", "prove"]
-
 logger = logging.getLogger(__name__)
 
 BOUND: Final = 1e-5

@@ -10,8 +10,6 @@ from hf_ser.dataset.data_card import card_of_repository
 from hf_ser.errors import InputError
 from hf_ser.hub.commits import CARD, Pushed, push_files
 
-__all__ = ["publish_dataset"]
-
 _RECORDS: Final = (CARD, "build_report.json", "build_report.md", "split_proof.json")
 
 

@@ -17,8 +17,6 @@ from hf_ser.hub.front_matter import MODEL_KEYS
 from hf_ser.hub.proof import prove
 from hf_ser.hub.staging import is_ours, stage_checkpoint, stage_folder, stage_model
 
-__all__ = ["push_checkpoint", "push_to_hub"]
-
 
 def push_to_hub(
     source: str | os.PathLike[str] | Any,

@@ -17,8 +17,6 @@ from hf_ser.hub.commits import CARD
 from hf_ser.hub.facts import entry, shareable_record, without_local_paths
 from hf_ser.models.probe import PROBE
 
-__all__ = ["Staged", "is_ours", "stage_checkpoint", "stage_folder", "stage_model"]
-
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors")
 _SETTINGS: Final = ("config.json", "preprocessor_config.json")

@@ -8,8 +8,6 @@ from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
 from hf_ser.text import markdown_table, percent, percent_range
 
-__all__ = ["environment", "label_table", "limits", "results", "settings", "split"]
-
 _PROTOCOLS: Mapping[str, str] = {
     "speaker_independent": "each speaker is in one part only",
     "fold": "one fold of a cross-validation without shared speakers; report the mean over all folds",

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from hf_ser.errors import InputError
 
-__all__ = ["Decoded", "windows"]
-
 Decoded: TypeAlias = tuple[str, "npt.NDArray[np.float32] | InputError"]
 """What messages call a clip, and its samples or why it has none."""
 

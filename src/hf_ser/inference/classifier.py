@@ -15,18 +15,17 @@ from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError, hub_errors, persistent
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
-from hf_ser.inference.states import encode, head_logits, pooled_states
+from hf_ser.inference.states import encode, pooled_states
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import open_model
 from hf_ser.models.group_norm import normalize_each_clip
+from hf_ser.models.head import head_logits
 from hf_ser.models.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     import torch
 
     from hf_ser.inference.batches import Decoded
-
-__all__ = ["Classifier", "load", "part_scores"]
 
 
 class Classifier:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from hf_ser.audio.decode import decode
 from hf_ser.errors import InputError
 
-__all__ = ["UsageError", "clip_name", "samples_of"]
-
 
 class UsageError(InputError):
     """A mistake in the call rather than in one of its clips."""

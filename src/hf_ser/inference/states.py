@@ -23,8 +23,6 @@ from hf_ser.models.head import head_logits, pooled_inputs
 if TYPE_CHECKING:
     from hf_ser.audio.clips import Segments
 
-__all__ = ["HeadOnly", "head_logits", "pooled_states"]
-
 # Settings of training mode and of the head, and names; the states do not depend on them.
 _IRRELEVANT = (
     *("dropout", "layerdrop", "mask_", "apply_spec_augment", "label", "classifier", "problem_type", "architectures"),

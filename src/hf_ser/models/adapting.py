@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
 
-__all__ = [
-    "adapt",
-    "drops_layers",
-    "freeze_unused",
-    "learning_rate_groups",
-    "prove_adapter_alive",
-    "trainable_parameters",
-]
-
 
 def adapt(model: Any, chosen: Recipe) -> Any:
     """Make exactly what the recipe names trainable; return the model, in a `peft.PeftModel` where it has an adapter.

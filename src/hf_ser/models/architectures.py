@@ -12,19 +12,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = [
-    "ARCHITECTURES",
-    "ATTENTION_PROJECTIONS",
-    "PARTS",
-    "Architecture",
-    "architecture_of",
-    "encoder_weights",
-    "is_above",
-    "part_of",
-    "plain_model",
-    "unsupported",
-]
-
 PARTS: tuple[str, ...] = ("feature_encoder", "feature_projection", "encoder", "layer_weights", "head")
 """The parts of a model that a recipe trains or freezes, each with its own learning rate."""
 

@@ -33,8 +33,6 @@ from hf_ser.models.head import plain_head
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 
-__all__ = ["base_digest", "merge", "open_model", "save_model"]
-
 _DIGEST = "hf_ser_base_digest"
 _PREFIX = "base_model.model."
 

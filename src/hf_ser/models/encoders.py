@@ -10,7 +10,7 @@ import torch
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion
-from hf_ser.models.architectures import ARCHITECTURES, PARTS, architecture_of, is_above, part_of, unsupported
+from hf_ser.models.architectures import ARCHITECTURES, architecture_of, part_of, unsupported
 from hf_ser.models.group_norm import normalize_each_clip
 from hf_ser.models.loading import quiet_loading, read_pretrained
 from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PretrainedConfig, PreTrainedModel
-
-__all__ = [
-    "ARCHITECTURES",
-    "PARTS",
-    "architecture_of",
-    "check_values",
-    "encoder_config",
-    "is_above",
-    "labels_of",
-    "open_classifier",
-    "open_config",
-    "open_encoder",
-    "open_feature_extractor",
-    "open_weights",
-    "part_of",
-]
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,6 @@ from hf_ser.models.architectures import architecture_of, plain_model
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["normalize_each_clip"]
-
 
 def normalize_each_clip(model: Any) -> None:
     """Make predictions of a group-norm encoder independent of padding, in place.

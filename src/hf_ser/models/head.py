@@ -21,8 +21,6 @@ from hf_ser.models.architectures import HEAD, architecture_of, plain_model
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FeatureStatistics", "attach", "head_logits", "plain_head", "pooled_inputs", "start_head", "statistics_of"]
-
 _STATISTICS = "hf_ser_statistics"
 
 

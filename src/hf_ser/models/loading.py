@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from hf_ser.models.snapshot import Snapshot
 
-__all__ = ["quiet_loading", "read_pretrained"]
-
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:

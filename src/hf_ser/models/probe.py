@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PROBE", "probe_clips", "probe_difference", "probe_logits"]
-
 PROBE = "two chirps, 1"
 """Identifies the clips; logits for other clips cannot be compared."""
 

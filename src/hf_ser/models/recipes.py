@@ -10,8 +10,6 @@ from typing import Any
 from hf_ser.errors import InputError
 from hf_ser.models.architectures import HEAD, PARTS
 
-__all__ = ["RECIPES", "Recipe", "paper_recipe", "recipe", "register_recipe"]
-
 _HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
 _MERGED = ("lora", "learning_rate_scale", "encoder_settings")
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from hf_ser.errors import HubError, InputError, hub_errors, hub_reason, persistent
 
-__all__ = ["Snapshot", "open_snapshot"]
-
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"

@@ -31,8 +31,6 @@ from hf_ser.text import aligned
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["LayerSummary", "ModelSummary", "summarize", "summarize_recipes"]
-
 Shape = tuple[int, ...]
 
 _TITLES: Mapping[str, str] = {

@@ -19,8 +19,6 @@ from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.quickstart.voice import SAMPLING_RATE, synthesise
 
-__all__ = ["write_synthetic_corpora"]
-
 _README = """\
 SYNTHETIC AUDIO: every clip in this folder was computed by hf_ser.quickstart with seed {seed}.
 

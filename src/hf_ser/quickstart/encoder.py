@@ -9,8 +9,6 @@ from typing import Any
 
 from hf_ser.errors import InputError
 
-__all__ = ["TINY_ARCHITECTURES", "write_tiny_encoder"]
-
 TINY_ARCHITECTURES: tuple[str, ...] = ("hubert", "hubert_group_norm", "wav2vec2", "wavlm", "whisper")
 """What `write_tiny_encoder` can write: `hubert` is built like HuBERT-large, `hubert_group_norm` like HuBERT-base."""
 

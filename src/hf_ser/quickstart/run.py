@@ -14,8 +14,6 @@ from hf_ser.training.arguments import training_arguments
 from hf_ser.training.finetune import finetune
 from hf_ser.training.folder import OutputFolder
 
-__all__ = ["run_quickstart"]
-
 _EPOCHS = {"full": 4, "lora_qkv": 4, "lora_classifier": 60}
 
 

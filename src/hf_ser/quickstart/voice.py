@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SAMPLING_RATE", "synthesise"]
-
 SAMPLING_RATE = 16_000
 """Sampling rate of the synthesised samples, in hertz."""
 

@@ -16,8 +16,6 @@ from hf_ser.models.recipes import recipe as find_recipe
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-__all__ = ["PAPER_ARGUMENTS", "for_this_job", "training_arguments"]
-
 logger = logging.getLogger(__name__)
 
 PAPER_ARGUMENTS: Final[dict[str, Any]] = {"optim": "adamw_torch", "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}

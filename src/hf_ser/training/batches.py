@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-__all__ = ["Collators", "FrozenStates", "LengthGroupedOrder", "TrainingClips", "balanced_weights"]
-
 _IGNORED_LABEL = -100
 """`transformers` and `torch` leave a clip with this label out of the loss and of its mean."""
 

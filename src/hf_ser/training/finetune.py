@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from hf_ser.hub.commits import Pushed
 
-__all__ = ["FinetuneResult", "finetune"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -16,8 +16,6 @@ from typing import Any, Final
 from hf_ser.errors import InputError
 from hf_ser.files import write_json
 
-__all__ = ["START", "OutputFolder", "newest_checkpoint"]
-
 SETTINGS: Final = "settings.json"
 """What defines a run; beside its checkpoints."""
 

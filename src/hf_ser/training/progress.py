@@ -15,8 +15,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hf_ser.files import cache_folder
 from hf_ser.text import percent
 
-__all__ = ["ProgressBar", "closing", "plan", "warn_of_small_validation"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["PushSaves"]
-
 logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS: Final = 600.0

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.training.run import Job, Prepared
 
-__all__ = ["facts_before", "peak_memory_bytes", "record_after", "recorded_arguments"]
-
 _ALWAYS = {"learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size", "seed",
            "warmup_steps", "weight_decay"}  # fmt: skip
 _NEVER = {"output_dir", "logging_dir", "run_name", "ddp_timeout", "logging_nan_inf_filter"}

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
-__all__ = ["Job", "Prepared", "execute"]
-
 logger = logging.getLogger(__name__)
 
 _LARGEST_DIFFERENCE = 1e-5

@@ -16,8 +16,6 @@ from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe
 from hf_ser.training.batches import Collators
 
-__all__ = ["adapt_and_check", "start_of", "trains_layer_weights"]
-
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
 
 

@@ -20,8 +20,6 @@ from hf_ser.models.adapting import learning_rate_groups
 from hf_ser.models.recipes import Recipe
 from hf_ser.training.batches import LengthGroupedOrder
 
-__all__ = ["EmotionTrainer"]
-
 
 class EmotionTrainer(Trainer):  # type: ignore[misc]
     """Train by a recipe; saving, resuming and choosing the best checkpoint are Trainer's own.

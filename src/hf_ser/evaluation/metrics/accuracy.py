@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-__all__ = ["accuracy_score"]
-
 _DESCRIPTION = """
 Accuracy (also called weighted accuracy, WA, in speech emotion recognition): correct clips / clips.
 With unequal classes it mostly reflects the frequent ones; see uar.

@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-__all__ = ["confusion_counts", "row_percent"]
-
 _DESCRIPTION = """
 Confusion matrix: row i, column j is the number of clips of class i that were predicted as class j.
 Row percent divides each row by its sum, so that the diagonal is the recall of each class.

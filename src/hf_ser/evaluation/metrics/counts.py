@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["confusion_counts", "evaluate_metric"]
-
 DECISIONS = """
 Args:
     predictions: the predicted class index of each clip, shape (clips,).

@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import evaluate_metric
 
-__all__ = ["equal_error_rate", "one_vs_rest_eer"]
-
 _DESCRIPTION = """
 Equal error rate (EER) of detecting each class against all others by its score: the error at the threshold
 where the false positive rate equals the false negative rate. Macro is the mean over the classes that have

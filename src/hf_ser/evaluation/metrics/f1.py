@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-__all__ = ["f1_averages", "precision_recall_f1"]
-
 _DESCRIPTION = """
 F1, the harmonic mean of precision and recall, in three averages. Micro pools all decisions and, as every
 clip has one label, equals accuracy; macro is the plain mean over classes; weighted is the mean by class size.

@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-__all__ = ["paper_equal_error_rate"]
-
 _DESCRIPTION = """
 The "EER" of "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels":
 the mean over classes of (FPR + FNR) / 2 of the arg-max decisions. It has its own name, and is only for

@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-__all__ = ["unweighted_average_recall"]
-
 _DESCRIPTION = """
 Unweighted average recall (UAR; also unweighted accuracy, UA, or balanced accuracy): the mean recall over the
 classes. Every class has the same weight, however rare it is, and guessing among K classes reaches 1 / K.
