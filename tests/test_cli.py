@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_ser.cli import main
-from hf_ser.cli.main import build_parser
+from hf_ser.cli import build_parser, main
 from hf_ser.errors import InputError
 
 LABELS = ["angry", "calm", "happy", "sad"]

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_ser.cli import main
+from hf_ser.cli import build_parser, main
 from hf_ser.cli.finetune import DROPPED, training_fields
-from hf_ser.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

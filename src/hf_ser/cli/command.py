@@ -1,22 +1,15 @@
 """What the subcommands share: options, forms of text, the process that prints."""
 
-from __future__ import annotations
-
 import argparse
-import dataclasses
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from hf_ser.errors import InputError
-
-if TYPE_CHECKING:
-    from hf_ser.hub.commits import Pushed
 
 DATASET_HELP = "folder with the audio of the corpora, a built data set, or a Hub id"
 PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CORPUS, or paper (shares speakers)"
@@ -30,7 +23,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with code 2."""
-        self.exit(2, f"{self.prog}{_rank_mark()}: {printable(message)}\n")
+        report_error(self.prog, message)
+        self.exit(2)
 
 
 def add_command(commands: Any, name: str, run: Run, description: str, **options: Any) -> argparse.ArgumentParser:
@@ -63,23 +57,16 @@ def require_dataset(name: str) -> None:
         )
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-_TYPES: dict[str, Callable[[str], Any]] = {"N": int, "SECONDS": float, "NAME,NAME": _names}
+_TYPES: dict[str, Callable[[str], Any]] = {
+    "N": int,
+    "SECONDS": float,
+    "NAME,NAME": lambda text: text.strip(",").split(","),
+}
 
 
 def printable(text: str) -> str:
     """Return a text on one line, in which whatever a terminal would act on is escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-
-
-def pushed_line(pushed: Pushed, *, as_json: bool = False) -> str:
-    """Return what a push did, on one line that begins with the address."""
-    if as_json:
-        return json.dumps(dataclasses.asdict(pushed))
-    return f"{pushed.url}: {'unchanged, no commit' if pushed.commit is None else f'commit {pushed.commit}'}"
 
 
 def rank() -> int:
@@ -88,13 +75,9 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
 
 
-def report_error(command: str, message: str) -> None:
+def report_error(program: str, message: str) -> None:
     """Print an error on one line; under `torchrun`, a process other than the main one names its rank."""
-    print(f"hf-ser {command}{_rank_mark()}: {printable(message)}", file=sys.stderr)
-
-
-def _rank_mark() -> str:
-    return f" [rank {rank()}]" if rank() else ""
+    print(f"{program}{f' [rank {rank()}]' if rank() else ''}: {printable(message)}", file=sys.stderr)
 
 
 def unknown_option(word: str, parser: argparse.ArgumentParser, fields: Iterable[str] = ()) -> str:

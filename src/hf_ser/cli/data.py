@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options, pushed_line
+from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
 
@@ -72,7 +72,7 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
             result.folder, options.push_to, private=not options.public, acknowledge_licences=acknowledged
         )
         if not options.json:
-            yield pushed_line(pushed)
+            yield str(pushed)
 
 
 def _summary(report: Mapping[str, Any], folder: Path) -> Iterator[str]:

@@ -7,15 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hf_ser.cli.command import (
-    DATASET_HELP,
-    PROTOCOL_HELP,
-    add_command,
-    add_options,
-    pushed_line,
-    require_dataset,
-    unknown_option,
-)
+from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options, require_dataset, unknown_option
 from hf_ser.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,14 +23,11 @@ _EPILOG = """Any field of transformers.TrainingArguments is an option too; what 
 """
 
 _NAMED_OTHERWISE = {
-    "--lr": "--learning_rate",
-    "--epochs": "--num_train_epochs",
-    "--steps": "--max_steps",
-    "--batch-size": "--per_device_train_batch_size",
-    "--workers": "--dataloader_num_workers",
-    "--device": "--use_cpu true for the processor, or CUDA_VISIBLE_DEVICES=N before the command to choose a GPU",
+    "--lr": "--learning_rate", "--epochs": "--num_train_epochs", "--steps": "--max_steps",
+    "--batch-size": "--per_device_train_batch_size", "--workers": "--dataloader_num_workers",
     "--wandb": "--report_to wandb",
-}
+    "--device": "--use_cpu true for the processor, or CUDA_VISIBLE_DEVICES=N before the command to choose a GPU",
+}  # fmt: skip
 """What other tools call options that have another name here."""
 
 DROPPED = {
@@ -119,7 +108,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     yield render_table({chosen.name: result.metrics})
     yield f"model, report and card: {result.output_dir}"
     if result.pushed is not None:
-        yield pushed_line(result.pushed)
+        yield str(result.pushed)
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
@@ -167,31 +156,21 @@ def _refuse(more: Sequence[str]) -> None:
 
 
 def training_fields(more: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """Read options that are fields of `transformers.TrainingArguments`; only those given replace the recipe's.
-
-    Raises:
-        InputError: An option is unknown, or its value has the wrong type.
-    """
+    """Read options that are fields of `transformers.TrainingArguments`; only those given replace the recipe's."""
     if not more:
         return {}
     import dataclasses
 
     from transformers import HfArgumentParser, TrainingArguments
 
-    fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
-
     class FieldParser(HfArgumentParser):  # type: ignore[misc]
         def error(self, message: str) -> NoReturn:
             raise InputError(f"training arguments: {message}")
 
-    given = set()
-    for word in more:
-        if word.startswith("--"):
-            name = word.removeprefix("--").partition("=")[0].replace("-", "_")
-            given.add(name if name in fields else name.removeprefix("no_"))
-            if not given <= fields:
-                raise InputError(unknown_option(word, parser, fields))
-    values, rest = FieldParser(TrainingArguments, allow_abbrev=False).parse_known_args(list(more))
+    fields = [field.name for field in dataclasses.fields(TrainingArguments) if field.init]
+    reader, unset = FieldParser(TrainingArguments, allow_abbrev=False), object()
+    reader.set_defaults(**dict.fromkeys(fields, unset))
+    values, rest = reader.parse_known_args(list(more))
     if rest:
         raise InputError(unknown_option(rest[0], parser, fields))
-    return {name: value for name, value in vars(values).items() if name in given}
+    return {name: value for name, value in vars(values).items() if value is not unset}

@@ -30,6 +30,9 @@ class Pushed:
     uploaded: tuple[str, ...] = ()  # paths of the files; unchanged ones were not sent
     deleted: tuple[str, ...] = ()  # paths that the commit removed
 
+    def __str__(self) -> str:
+        return f"{self.url}: {'unchanged, no commit' if self.commit is None else f'commit {self.commit}'}"
+
 
 def open_hub(repo_id: str, token: str | None = None) -> HfApi:
     """Return a client for a push; an invalid id, a missing token and offline mode are errors."""
