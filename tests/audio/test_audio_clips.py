@@ -46,7 +46,7 @@ def rows(lengths=LENGTHS, **columns):
 
 
 def segments(data=None, **options):
-    options = {"sampling_rate": RATE, "segment_seconds": 1.5, "progress": False, **options}
+    options = {"sampling_rate": RATE, "segment_seconds": 1.5, **options}
     return Segments(rows() if data is None else data, **options)
 
 

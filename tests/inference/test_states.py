@@ -51,7 +51,7 @@ def rows(count=10, offset=0):
 
 
 def segments(count=10, **options):
-    options = {"sampling_rate": 16_000, "segment_seconds": 1.0, "progress": False, **options}
+    options = {"sampling_rate": 16_000, "segment_seconds": 1.0, **options}
     return Segments(rows(count), **options)
 
 
@@ -81,7 +81,7 @@ def test_head_on_pooled_states_gives_the_logits_of_each_clip_alone(case, weighte
     attach(model, FeatureStatistics(torch.linspace(-1, 1, hidden), torch.linspace(0.5, 2, hidden)))
     clips = segments()
     model.train()
-    states = pooled_states(model, extractor, clips, progress=False)
+    states = pooled_states(model, extractor, clips)
     assert all(module.training for module in model.modules()), "the model's mode must be restored"
     model.eval()
     assert states.dtype == np.float32
@@ -90,7 +90,7 @@ def test_head_on_pooled_states_gives_the_logits_of_each_clip_alone(case, weighte
     alone = torch.cat([model(**collate([{"samples": item["samples"]}])).logits for item in clips])
     assert (logits - alone).abs().max() < 1e-5
     if weighted:
-        layers = pooled_states(model, extractor, clips, layers=True, progress=False)
+        layers = pooled_states(model, extractor, clips, layers=True)
         assert layers.shape == (len(clips), model.config.num_hidden_layers + 1, hidden)
         assert (head_logits(model, torch.from_numpy(layers)) - alone).abs().max() < 1e-5
 
@@ -102,7 +102,7 @@ def test_states_are_kept_until_something_that_decides_them_changes(encoder, monk
 
     def is_computed(model, extractor, clips, **options):
         computed.clear()
-        states = pooled_states(model, extractor, clips, progress=False, **options)
+        states = pooled_states(model, extractor, clips, **options)
         return bool(computed), states
 
     model, extractor = opened(encoder)
@@ -135,7 +135,7 @@ def test_states_are_kept_until_something_that_decides_them_changes(encoder, monk
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved(encoder, monkeypatch):
     model, extractor = opened(encoder)
-    expected = pooled_states(model, extractor, segments(), progress=False)
+    expected = pooled_states(model, extractor, segments())
     monkeypatch.setenv("HF_SER_CACHE", "off")
     pooled, sizes = frozen.pooled_inputs, []
 
@@ -146,7 +146,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(encoder, monkeypatch):
         return pooled(model, batch, **options)
 
     monkeypatch.setattr(frozen, "pooled_inputs", small)
-    found = pooled_states(model, extractor, segments(), progress=False)
+    found = pooled_states(model, extractor, segments())
     assert max(sizes) > 2
     assert np.abs(found - expected).max() < 1e-5
 
@@ -154,11 +154,11 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(encoder, monkeypatch):
 def test_threads_share_a_model(encoder, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     model, extractor = opened(encoder, "hubert, group norm")
-    together = pooled_states(model, extractor, segments(24), progress=False)
+    together = pooled_states(model, extractor, segments(24))
     monkeypatch.undo()
     monkeypatch.setenv("HF_SER_CACHE", "off")
     monkeypatch.setitem(frozen._SECONDS_PER_BATCH, "cpu", 0.01)
-    alone = pooled_states(model, extractor, segments(24), progress=False)
+    alone = pooled_states(model, extractor, segments(24))
     assert np.abs(together - alone).max() < 1e-5
 
 
@@ -180,4 +180,4 @@ def test_training_the_head_alone_trains_the_model(layers, encoder):
 
 def test_no_segments_give_no_states(encoder):
     model, extractor = opened(encoder)
-    assert pooled_states(model, extractor, segments(0), progress=False).shape == (0, 32)
+    assert pooled_states(model, extractor, segments(0)).shape == (0, 32)

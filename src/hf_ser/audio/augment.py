@@ -104,19 +104,11 @@ def _compose(augmentation: Augmentation) -> Any:
     """Build the chain once per process: noise comes last, so that it stays white."""
     from audiomentations import AddGaussianSNR, Compose, PitchShift, TimeStretch
 
-    own = augmentation
-    return Compose(
-        [
-            PitchShift(*own.pitch_shift_semitones, method="signalsmith_stretch", p=own.pitch_shift_probability),
-            TimeStretch(
-                *own.time_stretch_rates,
-                leave_length_unchanged=False,
-                method="signalsmith_stretch",
-                p=own.time_stretch_probability,
-            ),
-            AddGaussianSNR(*own.noise_snr_db, p=own.noise_probability),
-        ]
-    )
+    own, method = augmentation, "signalsmith_stretch"
+    pitch = PitchShift(*own.pitch_shift_semitones, method=method, p=own.pitch_shift_probability)
+    tempo = {"method": method, "leave_length_unchanged": False, "p": own.time_stretch_probability}
+    noise = AddGaussianSNR(*own.noise_snr_db, p=own.noise_probability)
+    return Compose([pitch, TimeStretch(*own.time_stretch_rates, **tempo), noise])
 
 
 @contextmanager

@@ -33,7 +33,6 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         segment_seconds: Longer clips are cut into segments of exactly this length.
         augmentation: Applied to items that are read for an epoch; None leaves the audio as it is.
         seed: Seed of the augmentation.
-        progress: Whether to show a progress bar while clips are decoded.
 
     Attributes:
         clip_index: `(segments,)` row that each segment belongs to.
@@ -50,7 +49,6 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         segment_seconds: float,
         augmentation: Augmentation | None = None,
         seed: int = 0,
-        progress: bool = True,
     ) -> None:
         self._rows, self._sampling_rate = rows, sampling_rate
         self._augmentation, self._seed = augmentation, seed
@@ -67,7 +65,6 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
                 fingerprint=digest_of(sha256, sampling_rate, [version(name) for name in ("soundfile", "soxr")]),
                 batch_size=_CLIPS_AT_ONCE,
                 description="Decoding audio",
-                progress=progress,
             )
             clip_lengths = row_lengths(self._kept)
         maximum = max(1, round(segment_seconds * sampling_rate))
@@ -92,10 +89,9 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self._bounds)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Return a segment; the key `(epoch, index)` asks for it with that epoch's augmentation.
+        """Return `samples` `(samples,)`, `labels` (an integer), and `training`: whether the key is `(epoch, index)`.
 
-        Returns:
-            `samples` `(samples,)` in float32, `labels` (an integer), and `training`, whether an epoch was given.
+        Such a key asks for the segment with that epoch's augmentation.
         """
         epoch, index = key if isinstance(key, tuple) else (None, key)
         row, (start, stop) = int(self.clip_index[index]), self._bounds[index]
@@ -106,11 +102,7 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         return {"samples": samples, "labels": int(self.labels[index]), "training": epoch is not None}
 
     def epoch_key(self, epoch: int | None) -> str:
-        """Return what an epoch's augmentation depends on beside `keys`; epochs that hear the same audio agree.
-
-        Args:
-            epoch: As for reading an item; None for the audio as it is.
-        """
+        """Return what an epoch's augmentation depends on beside `keys`; epochs that hear the same audio agree."""
         if epoch is None or self._augmentation is None:
             return ""
         facts = {**dataclasses.asdict(self._augmentation), "views": None}

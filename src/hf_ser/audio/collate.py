@@ -7,7 +7,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hf_ser.errors import InputError
 
@@ -73,42 +72,24 @@ class Collator:
         """
         import torch
 
-        rate = self._feature_extractor.sampling_rate
-        clips = []
+        rate, clips = self.sampling_rate, []
         for index, item in enumerate(items):
             samples = item["samples"]
             if samples.ndim != 1 or not len(samples):
                 raise InputError(f"clip {index} of the batch: samples must be (samples,), not {samples.shape}")
             clips.append(np.pad(samples, (0, max(0, self._minimum - len(samples)))))
         if self._is_whisper:
-            batch = {"input_features": torch.from_numpy(self._log_mel(clips))}
+            longest, most = max(map(len, clips)), self._feature_extractor.n_samples
+            if longest > most:
+                raise InputError(
+                    f"a clip of {longest} samples is longer than the {most} of Whisper; cut it into segments"
+                )
+            batch = dict(self._feature_extractor(clips, sampling_rate=rate, return_tensors="pt"))
         else:
             encoded = self._feature_extractor(
                 clips, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
             )
-            batch = {"input_values": encoded["input_values"], "attention_mask": encoded["attention_mask"]}
+            batch = {name: encoded[name] for name in ("input_values", "attention_mask")}
         if items and "labels" in items[0]:
             batch["labels"] = torch.tensor([item["labels"] for item in items], dtype=torch.long)
         return batch
-
-    def _log_mel(self, clips: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Return what the extractor returns when it pads to its full length, in a twentieth of the time.
-
-        All frames of the padding are the same, so one of them is computed and repeated.
-        """
-        extractor = self._feature_extractor
-        longest = max(len(clip) for clip in clips)
-        if longest > extractor.n_samples:
-            raise InputError(
-                f"a clip of {longest} samples is longer than the {extractor.n_samples} that Whisper takes; "
-                "cut it into segments"
-            )
-        # The last frame's window, mirrored at the end of the signal, must see nothing but padding.
-        reach = longest + 2 * extractor.n_fft
-        length = min(-(-reach // extractor.hop_length) * extractor.hop_length, extractor.n_samples)
-        features = extractor(
-            clips, sampling_rate=extractor.sampling_rate, padding="max_length", max_length=length, return_tensors="np"
-        )["input_features"]
-        missing = extractor.nb_max_frames - features.shape[2]
-        padded: npt.NDArray[np.float32] = np.pad(features, ((0, 0), (0, 0), (0, missing)), mode="edge")
-        return padded

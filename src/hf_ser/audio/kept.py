@@ -6,8 +6,7 @@ import hashlib
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +39,6 @@ def compute_once(
     fingerprint: str,
     batch_size: int,
     description: str = "",
-    progress: bool = True,
 ) -> Dataset:
     """Return a data set with the float32 array of each row, read from the cache where a run computed it before.
 
@@ -67,27 +65,26 @@ def compute_once(
     made = None if file is None else _opened(file, rows)
     if made is None:
         target: dict[str, Any] = {"keep_in_memory": True} if file is None else {"cache_file_name": str(file)}
-        with _bars(progress):
-            try:
-                made = datasets.Dataset.from_dict({"row": np.arange(rows)}).map(
-                    table,
-                    input_columns="row",
-                    batched=True,
-                    batch_size=batch_size,
-                    remove_columns="row",
-                    features=features,
-                    new_fingerprint=fingerprint,
-                    load_from_cache_file=False,
-                    desc=description,
-                    **target,
-                )
-            except OSError as error:
-                if file is None or error.errno is None:
-                    raise
-                raise InputError(
-                    f"the cache folder '{kept}' cannot be written ({error.strerror}); free the disk, or set "
-                    "HF_SER_CACHE to another folder, or to off"
-                ) from error
+        try:
+            made = datasets.Dataset.from_dict({"row": np.arange(rows)}).map(
+                table,
+                input_columns="row",
+                batched=True,
+                batch_size=batch_size,
+                remove_columns="row",
+                features=features,
+                new_fingerprint=fingerprint,
+                load_from_cache_file=False,
+                desc=description,
+                **target,
+            )
+        except OSError as error:
+            if file is None or error.errno is None:
+                raise
+            raise InputError(
+                f"the cache folder '{kept}' cannot be written ({error.strerror}); free the disk, or set "
+                "HF_SER_CACHE to another folder, or to off"
+            ) from error
     return made.with_format("arrow")
 
 
@@ -130,17 +127,3 @@ def _opened(file: Path, rows: int) -> Dataset | None:
         logger.debug("%s: %s", file, error)
     logger.warning("%s is damaged and is computed again", file)
     return None
-
-
-@contextmanager
-def _bars(shown: bool) -> Iterator[None]:
-    import datasets
-
-    if shown or datasets.utils.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.enable_progress_bars()

@@ -284,22 +284,15 @@ def _recorded_seconds(record: Mapping[str, Any]) -> float:
     return float(seconds)
 
 
-def part_scores(classifier: Classifier, rows: Any, *, progress: bool = True) -> NDArray[np.float64]:
+def part_scores(classifier: Classifier, rows: Any) -> NDArray[np.float64]:
     """Return the label probabilities `(clips, labels)` of a part of a `Source`; repeating it gives the same bits.
 
     Decoded audio and the features that enter the head are kept in the cache folder, as in training.
     """
     from hf_ser.audio.clips import Segments
 
-    items = Segments(
-        rows, sampling_rate=classifier.sampling_rate, segment_seconds=classifier.segment_seconds, progress=progress
-    )
+    items = Segments(rows, sampling_rate=classifier.sampling_rate, segment_seconds=classifier.segment_seconds)
     states = pooled_states(
-        classifier.model,
-        classifier.feature_extractor,
-        items,
-        layers=classifier._layers,
-        description="Encoding clips",
-        progress=progress,
+        classifier.model, classifier.feature_extractor, items, layers=classifier._layers, description="Encoding clips"
     )
     return average_by_clip(classifier._probabilities(states), items.clip_index, len(rows))

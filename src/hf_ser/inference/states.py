@@ -39,7 +39,6 @@ def pooled_states(
     layers: bool = False,
     epoch: int | None = None,
     description: str = "",
-    progress: bool = True,
 ) -> NDArray[np.float32]:
     """Return the features that enter the head, averaged over the frames of each segment, in the order of `segments`.
 
@@ -71,7 +70,6 @@ def pooled_states(
             fingerprint=_fingerprint(model, feature_extractor, segments, layers, epoch),
             batch_size=_SEGMENTS_AT_ONCE,
             description=description or "Encoding clips (frozen encoder)",
-            progress=progress,
         )
     states = np.empty((len(segments), *shape), dtype=np.float32)
     states[order] = all_values(kept).reshape(states.shape)

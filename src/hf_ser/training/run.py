@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
+from datasets import disable_progress_bars
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
 from hf_ser.audio.clips import Segments
@@ -127,7 +128,8 @@ def _clock(seconds: dict[str, float], step: str) -> Iterator[None]:
 def _prepare(job: Job) -> Prepared:
     """Open the encoder and the clips, start the head, and apply the recipe."""
     arguments, chosen, state = job.arguments, job.chosen, PartialState()
-    progress = not arguments.disable_tqdm and state.is_main_process
+    if arguments.disable_tqdm or not state.is_main_process:
+        disable_progress_bars()
     # The other processes read what the main one has downloaded, decoded and encoded.
     with state.main_process_first():
         snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
@@ -147,7 +149,6 @@ def _prepare(job: Job) -> Prepared:
                 segment_seconds=chosen.segment_seconds,
                 augmentation=job.augmentation if part == "train" else None,
                 seed=arguments.seed,
-                progress=progress,
             )
             for part, rows in job.source.parts.items()
         }
@@ -162,7 +163,7 @@ def _prepare(job: Job) -> Prepared:
     prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments, collators)
     if chosen.encoder_is_frozen:
         for part in ("train", "validation"):
-            encode = partial(_encode, prepared, trains_layer_weights(model, chosen), part, progress)
+            encode = partial(_encode, prepared, trains_layer_weights(model, chosen), part)
             augmentation = job.augmentation if part == "train" else None
             prepared.items[part] = FrozenStates(encode, segments[part].labels, augmentation)
         prepared.items["validation"].matrix()
@@ -173,7 +174,7 @@ def _prepare(job: Job) -> Prepared:
     return prepared
 
 
-def _encode(prepared: Prepared, layers: bool, part: str, progress: bool, view: int | None) -> Any:
+def _encode(prepared: Prepared, layers: bool, part: str, view: int | None) -> Any:
     with PartialState().main_process_first():
         return pooled_states(
             prepared.model,
@@ -182,7 +183,6 @@ def _encode(prepared: Prepared, layers: bool, part: str, progress: bool, view: i
             layers=layers,
             epoch=view,
             description=f"Encoding {part} clips (frozen encoder)",
-            progress=progress,
         )
 
 
