@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -97,29 +97,3 @@ def _get(data: Any, path: str) -> Any:
 
 def _many(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def describe(kind: str, data: Mapping[str, Any], paths: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the Hub derives from a card, the names of the files and `config.json`: tags, task and library."""
-    facts: dict[str, Any] = {"tags": [*_many(data.get("tags"))], "cardData": data}
-    tags = facts["tags"]
-    if kind == "model":
-        adapter = "adapter_config.json" in paths
-        library = data.get("library_name") or ("peft" if adapter else "transformers" if config else None)
-        classifies = any(name.endswith("Classification") for name in config.get("architectures") or [])
-        task = data.get("pipeline_tag") or ("audio-classification" if classifies else None)
-        facts |= {"config": dict(config), "library_name": library, "pipeline_tag": task}
-        facts |= {"model-index": data["model-index"]} if data.get("model-index") else {}
-        tags += _many(library) + _many(task) + _many(config.get("model_type")) + _many(data.get("language"))
-        tags += ["safetensors"] if any(path.endswith(".safetensors") for path in paths) else []
-        tags += ["model-index"] if data.get("model-index") else []
-        tags += [f"dataset:{name}" for name in _many(data.get("datasets"))]
-        relation = data.get("base_model_relation") or ("adapter" if adapter else "finetune")
-        for name in _many(data.get("base_model")):
-            tags += [f"base_model:{name}", f"base_model:{relation}:{name}"]
-    else:
-        facts |= {"sdk": data.get("sdk")} if kind == "space" else {}
-        for name in ("task_categories", "language", "size_categories"):
-            tags += [f"{name}:{value}" for value in _many(data.get(name))]
-    tags += [f"license:{name}" for name in _many(data.get("license"))]
-    return facts

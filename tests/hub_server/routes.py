@@ -59,9 +59,8 @@ def _text(tree: Mapping[str, Entry], path: str) -> str:
 def _info(repository: Repository, commit: Commit) -> dict[str, Any]:
     try:
         data = cards.front_matter(_text(commit.tree, "README.md")) or {}
-        config = json.loads(_text(commit.tree, "config.json") or "{}") if repository.kind == "model" else {}
     except ValueError:
-        data, config = {}, {}
+        data = {}
     return {
         "_id": hashlib.sha1(repository.page.encode()).hexdigest()[:24],
         "id": repository.id,
@@ -74,27 +73,14 @@ def _info(repository: Repository, commit: Commit) -> dict[str, Any]:
         "siblings": [
             {"rfilename": path, "blobId": entry.sha1, **entry.facts} for path, entry in sorted(commit.tree.items())
         ],
-        **cards.describe(repository.kind, data, commit.tree, config),
+        "tags": data.get("tags", []),
+        "cardData": data,
     }
 
 
 @route("GET", "/api/{t}/{id}(?:/revision/(?P<revision>[^/]+))?")
 def info(registry: Registry, request: Request, repository: Repository, revision: str = "main") -> dict[str, Any]:
     return _info(repository, repository.resolve(revision))
-
-
-@route("GET", "/api/{t}")
-def search(registry: Registry, request: Request, kind: str) -> list[dict[str, Any]]:
-    def matches(body: dict[str, Any]) -> bool:
-        return (
-            set(request.query.get("filter", [])) <= set(body["tags"])
-            and request.get("author") in ("", body["author"])
-            and request.get("search").lower() in body["id"].lower()
-            and request.get("pipeline_tag") in ("", body.get("pipeline_tag"))
-        )
-
-    seen = [it for it in registry.repositories.values() if it.kind == kind and registry.readable(it, request.identity)]
-    return [body for body in (_info(it, it.resolve("main")) for it in seen) if matches(body)]
 
 
 # --- branches, tags, history ---

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hf_ser import Augmentation
-from hf_ser.training.batches import Collators, FrozenStates, LengthGroupedOrder, TrainingClips, balanced_weights
+from hf_ser.inference.states import FrozenStates
+from hf_ser.training.batches import Collators, LengthGroupedOrder, TrainingClips, balanced_weights
 
 LENGTHS = np.random.default_rng(0).lognormal(10.5, 0.4, size=1003).astype(int)
 

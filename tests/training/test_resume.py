@@ -124,13 +124,11 @@ def test_more_steps_may_be_given(toy, encoder, tmp_path, monkeypatch):
 
 
 def test_the_start_is_read_back_and_not_computed_again(toy, encoder, tmp_path, monkeypatch):
-    from hf_ser.training import setup
-
     ending, out = end_at(5, interrupt), tmp_path / "out"
     interrupted(monkeypatch, EmotionTrainer, "training_step", ending, RECIPES["full"], toy, encoder(), out)
     start = tmp_path / "out" / "checkpoints" / "start.safetensors"
     assert start.is_file()
-    monkeypatch.setattr(setup, "pooled_states", interrupt)
+    monkeypatch.setattr(run_module, "pooled_states", interrupt)
     resumed = run(RECIPES["full"], toy, encoder(), tmp_path / "out", resume=True)
     assert resumed.run["head"]["start"] == "logistic regression"
     assert json.loads((tmp_path / "out" / "run.json").read_text())["head"] == resumed.run["head"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import Source, open_dataset
 from hf_ser.dataset.splits import PARTS, PROTOCOLS
 from hf_ser.errors import InputError
+from hf_ser.evaluation.environment import versions
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import render_report
 from hf_ser.evaluation.scores import evaluate_scores
@@ -266,16 +265,3 @@ def _entry(mapping: Any, *path: str) -> Any:
 def _shown(name: str) -> str:
     """Return the last part of a folder's path, or a Hub id as it is."""
     return Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of this library, Python and the packages that influence results.
-
-    Example:
-        >>> versions()["hf_ser"] == __version__
-        True
-    """
-    packages = ("accelerate", "audiomentations", "datasets", "evaluate", "huggingface_hub", "numpy", "peft",
-                "scikit-learn", "soundfile", "soxr", "torch", "transformers")  # fmt: skip
-    found = {name: metadata.version(name) for name in packages}
-    return {"hf_ser": __version__, "python": platform.python_version(), **found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -210,3 +210,39 @@ class HeadOnly(nn.Module):
         if labels is None:
             return {"logits": logits}
         return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+IGNORED_LABEL = -100
+"""`transformers` and `torch` leave a clip with this label out of the loss and of its mean."""
+
+
+class FrozenStates(torch.utils.data.Dataset[dict[str, Any]]):
+    """Pooled states in place of the segments; `states` returns them for a view of the audio (None: not augmented)."""
+
+    def __init__(self, states: Callable[[int | None], NDArray[np.float32]], labels: Any, augmentation: Any) -> None:
+        self._states, self._labels, self._augmentation = states, np.asarray(labels), augmentation
+        self._matrices: dict[int | None, NDArray[np.float32]] = {}
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
+        """Return a whole batch: `states` `(batch, ...)` and `labels` `(batch,)`.
+
+        A step on pooled states takes about a millisecond, so that reading row by row would dominate it.
+        """
+        pairs = [key if isinstance(key, tuple) else (None, key) for key in keys]
+        epoch, index = pairs[0][0], np.array([pair[1] for pair in pairs])
+        rows = np.where(index < 0, ~index, index)
+        labels = np.where(index < 0, IGNORED_LABEL, self._labels[rows])
+        return {"states": torch.from_numpy(self.matrix(epoch)[rows]), "labels": torch.from_numpy(labels)}
+
+    def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
+        """Return the states of all segments in an epoch, or without augmentation, encoded at the first call."""
+        view = None if epoch is None or self._augmentation is None else self._augmentation.view(epoch)
+        if view not in self._matrices:
+            if view is not None and self._augmentation.views is None:
+                # Each epoch augments anew, and no state is used again.
+                self._matrices.clear()
+            self._matrices[view] = self._states(view)
+        return self._matrices[view]

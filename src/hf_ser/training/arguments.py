@@ -159,6 +159,5 @@ def _refuse(ours: TrainingArguments) -> None:
     from transformers.integrations import get_available_reporting_integrations
 
     # The last two are missing from that list, or appear in it under another name.
-    reporters = {*get_available_reporting_integrations(), "azure_ml", "flyte"}
-    if absent := [name for name in ours.report_to if name not in reporters]:
+    if absent := sorted({*ours.report_to} - {*get_available_reporting_integrations(), "azure_ml", "flyte"}):
         raise InputError(f"args.report_to names {', '.join(absent)}, not installed here; install it, or leave it out")

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-_IGNORED_LABEL = -100
-"""`transformers` and `torch` leave a clip with this label out of the loss and of its mean."""
+from hf_ser.inference.states import IGNORED_LABEL
 
 
 class TrainingClips(Dataset[dict[str, Any]]):
@@ -31,43 +30,8 @@ class TrainingClips(Dataset[dict[str, Any]]):
         epoch, index = key
         item: dict[str, Any] = dict(self._segments[epoch, max(index, ~index)])
         if index < 0:
-            item["labels"] = _IGNORED_LABEL
+            item["labels"] = IGNORED_LABEL
         return item
-
-
-class FrozenStates(Dataset[dict[str, Any]]):
-    """The pooled states of a frozen encoder in place of the segments, one row per segment.
-
-    `states` returns them, `(segments, ...)`, for a view of the audio; None is the audio without augmentation.
-    """
-
-    def __init__(self, states: Callable[[int | None], NDArray[np.float32]], labels: Any, augmentation: Any) -> None:
-        self._states, self._labels, self._augmentation = states, np.asarray(labels), augmentation
-        self._matrices: dict[int | None, NDArray[np.float32]] = {}
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
-        """Return a whole batch: `states` `(batch, ...)` and `labels` `(batch,)`.
-
-        A step on pooled states takes about a millisecond, so that reading row by row would dominate it.
-        """
-        pairs = [key if isinstance(key, tuple) else (None, key) for key in keys]
-        epoch, index = pairs[0][0], np.array([pair[1] for pair in pairs])
-        rows = np.where(index < 0, ~index, index)
-        labels = np.where(index < 0, _IGNORED_LABEL, self._labels[rows])
-        return {"states": torch.from_numpy(self.matrix(epoch)[rows]), "labels": torch.from_numpy(labels)}
-
-    def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
-        """Return the states of all segments in an epoch, or without augmentation, encoded at the first call."""
-        view = None if epoch is None or self._augmentation is None else self._augmentation.view(epoch)
-        if view not in self._matrices:
-            if view is not None and self._augmentation.views is None:
-                # Each epoch augments anew, and no state is used again.
-                self._matrices.clear()
-            self._matrices[view] = self._states(view)
-        return self._matrices[view]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import ProgressCallback, TrainingArguments
 
 from hf_ser.files import cache_folder
 from hf_ser.text import percent
@@ -47,49 +46,28 @@ def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: Training
 def warn_of_small_validation(source: Any) -> None:
     """Warn where the validation part cannot choose a checkpoint well: one speaker, or labels without a clip."""
     rows = source.parts["validation"]
-    counts = Counter(rows["emotion"])
-    absent = [label for index, label in enumerate(source.labels) if not counts[index]]
-    speakers = len(set(rows["speaker"]))
-    problems = ([f"only {_count(speakers, 'speaker')}"] if speakers < 2 else []) + (
-        [f"no clip of {', '.join(absent)}"] if absent else []
-    )
+    absent = [label for index, label in enumerate(source.labels) if index not in set(rows["emotion"])]
+    problems = [f"no clip of {', '.join(absent)}"] if absent else []
+    if (speakers := len(set(rows["speaker"]))) < 2:
+        problems.insert(0, f"only {_count(speakers, 'speaker')}")
     if problems:
-        logger.warning(
-            "the validation part has %d clips, %s: the checkpoint is chosen by few facts; add speakers to it",
-            len(rows),
-            " and ".join(problems),
-        )
+        text = "the validation part has %d clips, %s: the checkpoint is chosen by few facts; add speakers to it"
+        logger.warning(text, len(rows), " and ".join(problems))
 
 
-class ProgressBar(TrainerCallback):  # type: ignore[misc]
-    """One bar on standard error, with the training loss and the validation UAR."""
+class ProgressBar(ProgressCallback):  # type: ignore[misc]
+    """Trainer's bar of the steps, with the training loss and the validation UAR instead of printed dictionaries."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Open the bar."""
-        from tqdm.auto import tqdm
-
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="Training", unit="step")
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Show the newest figures."""
-        # Not at every step: drawing the bar would take longer than a step of a frozen encoder's head.
-        if self._bar is not None:
-            names = {"loss": "loss {:.3f}", "eval_uar": "validation UAR {:.3f}"}
-            self._shown |= {name: form.format(logs[name]) for name, form in names.items() if name in logs}
-            self._bar.set_postfix_str(", ".join(self._shown.values()), refresh=False)
-            self._bar.update(state.global_step - self._bar.n)
+        names = {"loss": "loss {:.3f}", "eval_uar": "validation UAR {:.3f}"}
+        self._shown = getattr(self, "_shown", {})
+        self._shown |= {name: form.format(logs[name]) for name, form in names.items() if name in logs}
+        if self.training_bar is not None:
+            self.training_bar.set_postfix_str(", ".join(self._shown.values()), refresh=False)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Close the bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Show no second bar."""
 
 
 def closing(run: Mapping[str, Any], metrics: Mapping[str, Any], folder: Path) -> str:

@@ -6,7 +6,8 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,27 +42,26 @@ class PushSaves(TrainerCallback):  # type: ignore[misc]
             "validation_uar": evaluated[-1] if evaluated else None,
         }
         folder = Path(tempfile.mkdtemp(prefix=".push-", dir=self._workspace))
-        try:
+        with self._reported(folder, state.global_step):
             logits = self._export(folder)
-        except Exception as error:
-            self._failed(folder, state.global_step, error)
-            return
-        # A daemon: a hanging connection must not keep the process alive.
-        self._thread = threading.Thread(target=self._push, args=(folder, logits, progress), daemon=True)
-        self._thread.start()
+            # A daemon: a hanging connection must not keep the process alive.
+            self._thread = threading.Thread(target=self._push, args=(folder, logits, progress), daemon=True)
+            self._thread.start()
 
     def _push(self, folder: Path, logits: list[list[float]], progress: Mapping[str, Any]) -> None:
         from hf_ser.hub.push import push_checkpoint
 
-        try:
+        with self._reported(folder, progress["step"]):
             push_checkpoint(folder, self._repo_id, self._run, logits, progress)
             shutil.rmtree(folder, ignore_errors=True)
-        except Exception as error:
-            self._failed(folder, progress["step"], error)
 
-    def _failed(self, folder: Path, step: int, error: Exception) -> None:
-        logger.warning("step %d was not pushed, training continues: %s", step, error)
-        shutil.rmtree(folder, ignore_errors=True)
+    @contextmanager
+    def _reported(self, folder: Path, step: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            logger.warning("step %d was not pushed, training continues: %s", step, error)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self) -> None:
         """Wait for the push that is under way."""

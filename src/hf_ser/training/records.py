@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
-import resource
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,7 @@ _HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_
 
 def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
     """Return the record of a run as far as it is known before training."""
-    from hf_ser.evaluation.evaluate import versions
+    from hf_ser.evaluation.environment import hardware, versions
     from hf_ser.models.architectures import plain_model
 
     arguments, source = job.arguments, job.source
@@ -62,7 +59,7 @@ def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
         "seeds": dict.fromkeys(("weights", "augmentation", "bootstrap"), arguments.seed)
         | {"order": arguments.seed if arguments.data_seed is None else arguments.data_seed},
         "versions": versions(),
-        "hardware": _hardware(),
+        "hardware": hardware(),
     }
 
 
@@ -79,30 +76,6 @@ def record_after(trainer: Any, facts: dict[str, Any], loss: float, stopped: str,
         "history": [{key.removeprefix("eval_"): entry[key] for key in _HISTORY} for entry in evaluations],
         "resumed": resumed,
     }
-
-
-def _hardware() -> dict[str, Any]:
-    import torch
-    from accelerate import PartialState
-
-    found: dict[str, Any] = {
-        "platform": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "processes": PartialState().num_processes,
-    }
-    if torch.cuda.is_available():
-        found |= {"accelerator": torch.cuda.get_device_name(), "accelerators": torch.cuda.device_count()}
-    return found
-
-
-def peak_memory_bytes() -> dict[str, int]:
-    """Return the peak memory of this process: resident on the host, allocated on the device."""
-    import torch
-
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    device = {"device": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
-    return {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, **device}
 
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:

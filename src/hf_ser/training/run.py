@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
@@ -22,11 +23,12 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.collate import Collator
 from hf_ser.errors import InputError
+from hf_ser.evaluation.environment import peak_memory_bytes
 from hf_ser.evaluation.evaluate import evaluate
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
-from hf_ser.inference.states import HeadOnly, pooled_states
+from hf_ser.inference.states import FrozenStates, HeadOnly, pooled_states
 from hf_ser.models.adapting import drops_layers, freeze_unused
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.checkpoint import save_model
@@ -34,12 +36,12 @@ from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_ex
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
 from hf_ser.models.snapshot import open_snapshot
-from hf_ser.training.batches import Collators, FrozenStates, TrainingClips, balanced_weights
+from hf_ser.models.start import adapt_and_check, start_of, trains_layer_weights
+from hf_ser.training.batches import Collators, TrainingClips, balanced_weights
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
 from hf_ser.training.progress import ProgressBar, closing, plan, warn_of_small_validation
 from hf_ser.training.pushing import PushSaves
-from hf_ser.training.records import facts_before, peak_memory_bytes, record_after
-from hf_ser.training.setup import adapt_and_check, start_of, trains_layer_weights
+from hf_ser.training.records import facts_before, record_after
 from hf_ser.training.trainer import EmotionTrainer
 
 if TYPE_CHECKING:
@@ -133,13 +135,8 @@ def _prepare(job: Job) -> Prepared:
     # The other processes read what the main one has downloaded, decoded and encoded.
     with state.main_process_first():
         snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
-        model, head = open_encoder(
-            snapshot,
-            job.source.labels,
-            seed=arguments.seed,
-            settings=chosen.encoder_settings,
-            reuse_head=chosen.head_start != "noise",
-        )
+        settings: dict[str, Any] = {"settings": chosen.encoder_settings, "reuse_head": chosen.head_start != "noise"}
+        model, head = open_encoder(snapshot, job.source.labels, seed=arguments.seed, **settings)
         feature_extractor = open_feature_extractor(snapshot)
         model = model.to(arguments.device)
         segments = {
@@ -152,19 +149,21 @@ def _prepare(job: Job) -> Prepared:
             )
             for part, rows in job.source.parts.items()
         }
-        start = job.checkpoints / START
-        statistics = start_of(model, feature_extractor, chosen, segments["train"], head, start, arguments.seed)
+        train, start = segments["train"], job.checkpoints / START
+        pooled = partial(_encode, model, feature_extractor, train, "train", None)
+        statistics = start_of(model, chosen, pooled, train.labels, head, start, arguments.seed)
     collators = Collators(*(Collator(feature_extractor, model.config, training=training) for training in (True, False)))
-    adapted, facts = adapt_and_check(model, chosen, statistics, collators, segments["train"], arguments.seed)
+    shortest = collators.evaluation([train[int(index)] for index in np.argsort(train.lengths, kind="stable")[:8]])
+    adapted, facts = adapt_and_check(model, chosen, statistics, shortest, arguments.seed)
     if state.num_processes > 1:
         freeze_unused(adapted)
         if arguments.ddp_find_unused_parameters is None:
             arguments.ddp_find_unused_parameters = drops_layers(adapted)
     prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments, collators)
     if chosen.encoder_is_frozen:
-        for part in ("train", "validation"):
-            encode = partial(_encode, prepared, trains_layer_weights(model, chosen), part)
-            augmentation = job.augmentation if part == "train" else None
+        layers = trains_layer_weights(model, chosen)
+        for part, augmentation in (("train", job.augmentation), ("validation", None)):
+            encode = partial(_encode_in_turn, adapted, feature_extractor, segments[part], part, layers=layers)
             prepared.items[part] = FrozenStates(encode, segments[part].labels, augmentation)
         prepared.items["validation"].matrix()
         prepared.trained = HeadOnly(adapted)
@@ -174,16 +173,14 @@ def _prepare(job: Job) -> Prepared:
     return prepared
 
 
-def _encode(prepared: Prepared, layers: bool, part: str, view: int | None) -> Any:
+def _encode(model: Any, extractor: Any, segments: Segments, part: str, view: int | None, layers: bool) -> Any:
+    description = f"Encoding {part} clips (frozen encoder)"
+    return pooled_states(model, extractor, segments, layers=layers, epoch=view, description=description)
+
+
+def _encode_in_turn(*arguments: Any, **options: Any) -> Any:
     with PartialState().main_process_first():
-        return pooled_states(
-            prepared.model,
-            prepared.feature_extractor,
-            prepared.segments[part],
-            layers=layers,
-            epoch=view,
-            description=f"Encoding {part} clips (frozen encoder)",
-        )
+        return _encode(*arguments, **options)
 
 
 def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:

@@ -24,17 +24,9 @@ from hf_ser.training.batches import LengthGroupedOrder
 class EmotionTrainer(Trainer):  # type: ignore[misc]
     """Train by a recipe; saving, resuming and choosing the best checkpoint are Trainer's own.
 
-    Args:
-        recipe: Names the learning rate of each part.
-        config: Of the encoder.
-        lengths: `(training segments,)` their lengths, in any unit.
-        label_weights: `(labels,)` weights of the loss; None weighs all labels alike.
-        clip_index: `(validation segments,)` the clip of each.
-        references: `(validation clips,)` label identifiers.
-        **options: Those of `Trainer`.
-
-    Attributes:
-        diverged_at: The step at which the loss or a validation score was not finite; None where none was.
+    `lengths` are those of the training segments, `label_weights` `(labels,)` those of the loss, `clip_index` has the
+    clip of each validation segment, and `references` the label of each such clip. `diverged_at` is the step at which
+    the loss or a validation score was not finite.
     """
 
     optimizer: Any

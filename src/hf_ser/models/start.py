@@ -1,20 +1,22 @@
-"""From a checkpoint and a recipe to a model that is ready to train, checked and measured."""
+"""From a checkpoint and a recipe to a model that is ready to train, its head started and its adapters checked."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hf_ser.inference.states import pooled_states
 from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe
-from hf_ser.training.batches import Collators
+
+Pooled = Callable[[bool], NDArray[np.float32]]
 
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
 
@@ -25,18 +27,19 @@ def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
 
 
 def start_of(
-    model: Any, feature_extractor: Any, chosen: Recipe, segments: Any, head: dict[str, Any], file: Path, seed: int
+    model: Any, chosen: Recipe, pooled: Pooled, labels: Any, head: dict[str, Any], file: Path, seed: int
 ) -> FeatureStatistics | None:
     """Start the head, and return the statistics of the features that the recipe normalises by.
 
-    The start is written to a file and read back, so that a resumed run and other processes have the same bits and
-    need no pass over the training clips. The head of `model` is set in place, and `head`, the record of it, extended.
+    `pooled` computes the training clips' features that enter the head, of every layer if asked for; `labels` are those
+    of the clips. The start is written to a file and read back, so that a resumed run and other processes have the same
+    bits and need no such pass. The head of `model` is set in place, and `head`, the record of it, extended.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     if not file.is_file():
-        statistics = _start_head(model, feature_extractor, chosen, segments, head, seed)
+        statistics = _start_head(model, chosen, pooled, labels, head, seed)
         tensors = {name: model.get_parameter(name).detach().cpu().contiguous() for name in _HEAD}
         if statistics is not None:
             tensors |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
@@ -53,17 +56,14 @@ def start_of(
 
 
 def _start_head(
-    model: Any, feature_extractor: Any, chosen: Recipe, segments: Any, head: dict[str, Any], seed: int
+    model: Any, chosen: Recipe, pooled: Pooled, labels: Any, head: dict[str, Any], seed: int
 ) -> FeatureStatistics | None:
     kept = head["kept_labels"]
     starts = chosen.head_start == "logistic_regression" and not kept
     if not chosen.normalize_features and not starts:
         return None
     layers = chosen.encoder_is_frozen and trains_layer_weights(model, chosen)
-    description = "Encoding training clips (frozen encoder)"
-    features = torch.from_numpy(
-        pooled_states(model, feature_extractor, segments, layers=layers, description=description)
-    )
+    features = torch.from_numpy(pooled(layers))
     if layers:
         weights = model.layer_weights.detach().cpu().softmax(dim=-1)
         features = (features * weights.view(1, -1, 1)).sum(dim=1)
@@ -71,16 +71,19 @@ def _start_head(
     if kept and chosen.normalize_features:
         statistics.unfold(model.projector)
     if starts:
-        head |= start_head(model, statistics(features), segments.labels, seed=seed)
+        head |= start_head(model, statistics(features), labels, seed=seed)
         if not chosen.normalize_features:
             statistics.fold(model.projector)
     return statistics if chosen.normalize_features else None
 
 
 def adapt_and_check(
-    model: Any, chosen: Recipe, statistics: FeatureStatistics | None, collators: Collators, segments: Any, seed: int
+    model: Any, chosen: Recipe, statistics: FeatureStatistics | None, batch: Mapping[str, torch.Tensor], seed: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Apply the recipe; return the model and facts for the record. A recipe that would train nothing is refused."""
+    """Apply the recipe; return the model and facts for the record.
+
+    A recipe whose adapters get no gradient from the batch is refused.
+    """
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -93,9 +96,8 @@ def adapt_and_check(
         "trainable_parameters": trainable_parameters(adapted),
     }
     if chosen.lora:
-        shortest = [segments[int(index)] for index in np.argsort(segments.lengths, kind="stable")[:8]]
-        batch = {name: tensor.to(device) for name, tensor in collators.evaluation(shortest).items()}
-        facts["adapters_alive"] = prove_adapter_alive(adapted, batch, chosen)
+        moved = {name: tensor.to(device) for name, tensor in batch.items()}
+        facts["adapters_alive"] = prove_adapter_alive(adapted, moved, chosen)
         for settings in adapted.peft_config.values():
             # While it names a base, PEFT asks the Hub about the base's vocabulary at every save.
             settings.base_model_name_or_path = ""
