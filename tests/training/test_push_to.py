@@ -17,7 +17,7 @@ logging.basicConfig(level=logging.INFO)
 from datasets import load_from_disk
 from hf_ser import InputError, finetune, training_arguments
 from hf_ser.hub import proof
-from hf_ser.training.pushing import PushSaves
+from hf_ser.training.callbacks import PushSaves
 
 proof._ask = proof.answer
 save = PushSaves.on_save

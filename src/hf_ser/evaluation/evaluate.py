@@ -265,3 +265,25 @@ def _entry(mapping: Any, *path: str) -> Any:
 def _shown(name: str) -> str:
     """Return the last part of a folder's path, or a Hub id as it is."""
     return Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name
+
+
+def describe_data(source: Source) -> dict[str, Any]:
+    """Return what the record of a run says of its data; `evaluate` reads the speakers of the parts from it."""
+    parts = {}
+    for part, rows in source.parts.items():
+        counts: dict[str, dict[str, int]] = {}
+        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
+            counts.setdefault(corpus, dict.fromkeys(source.labels, 0))[source.labels[emotion]] += 1
+        parts[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
+    return {
+        "name": source.name,
+        "local": source.path is None or Path(source.path).is_dir(),
+        "synthetic": source.synthetic,
+        "fingerprint": source.fingerprint,
+        "clips": sum(len(rows) for rows in source.parts.values()),
+        "left_out_of_training": dict(source.left_out),
+        "parts": parts,
+        "proof": {key: value for key, value in source.proof.as_dict().items() if key != "parts"},
+        "languages": list(source.languages),
+        "licence": source.licence,
+    }

@@ -92,10 +92,10 @@ def evaluate_scores(
     sizes = {corpus: measures[corpus]["speakers"] for corpus in dict.fromkeys(corpora)}
 
     for corpus, size in sizes.items():
-        measures[corpus] |= _intervals(_figures(draws[corpus]), *_pooled_note({corpus: size}))
-    pooled |= _intervals(_figures(sum(draws.values(), np.zeros(()))), *_pooled_note(sizes))
-    figures = [_figures(drawn) for drawn in draws.values()]
-    mean_figures = {name: np.mean([figure[name] for figure in figures], axis=0) for name in figures[0]}
+        measures[corpus] |= _intervals(figures(draws[corpus]), *_pooled_note({corpus: size}))
+    pooled |= _intervals(figures(sum(draws.values(), np.zeros(()))), *_pooled_note(sizes))
+    drawn = [figures(counts) for counts in draws.values()]
+    mean_figures = {name: np.mean([each[name] for each in drawn], axis=0) for name in drawn[0]}
     return {
         "pooled": pooled,
         "corpora": {corpus: measures[corpus] for corpus in sizes},
@@ -132,7 +132,8 @@ def _measure(
     }
 
 
-def _figures(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def figures(counts: NDArray[Any]) -> dict[str, Any]:
+    """Return accuracy, UAR and macro F1 of confusion counts `(..., classes, classes)`."""
     return {name: figure(counts) for name, figure in FIGURES.items()} | {"f1_macro": f1_averages(counts)["macro"]}
 
 

@@ -212,8 +212,7 @@ class HeadOnly(nn.Module):
         return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
-IGNORED_LABEL = -100
-"""`transformers` and `torch` leave a clip with this label out of the loss and of its mean."""
+IGNORED_LABEL = -100  # `torch` leaves a clip with this label out of the loss, `transformers` out of its mean
 
 
 class FrozenStates(torch.utils.data.Dataset[dict[str, Any]]):

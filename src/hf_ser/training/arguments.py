@@ -67,16 +67,12 @@ def _defaults(chosen: Recipe, *, use_cpu: bool) -> dict[str, Any]:
         "per_device_eval_batch_size": chosen.batch_size,
         "warmup_steps": chosen.warmup,
         "weight_decay": chosen.weight_decay,
-        "lr_scheduler_type": "linear",
         "bf16": cuda and torch.cuda.is_bf16_supported(),
         "dataloader_num_workers": 4 if cuda else 0,
         "dataloader_pin_memory": cuda,
         "logging_steps": 10,
-        "save_total_limit": 2,
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
-        "report_to": "none",
-        "seed": 42,
         # The other processes wait while the main process decodes the clips and runs a frozen encoder.
         "ddp_timeout": 24 * 3600,
     }
@@ -90,11 +86,7 @@ def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
     ours = _defaults(chosen, use_cpu=arguments.use_cpu)
     if arguments.fp16 or arguments.bf16:
         del ours["bf16"]
-    taken = {
-        key: value
-        for key, value in ours.items()
-        if key != "report_to" and getattr(arguments, key) == getattr(stock, key) != value
-    }
+    taken = {key: value for key, value in ours.items() if getattr(arguments, key) == getattr(stock, key) != value}
     if taken:
         shown = ", ".join(
             f"{key} {value}" for key, value in taken.items() if key not in ("ddp_timeout", "save_strategy")

@@ -16,14 +16,9 @@ from typing import Any, Final
 from hf_ser.errors import InputError
 from hf_ser.files import write_json
 
+# Beside the checkpoints: what defines a run, and the head and the statistics of the features before the first step.
 SETTINGS: Final = "settings.json"
-"""What defines a run; beside its checkpoints."""
-
 START: Final = "start.safetensors"
-"""The head and the statistics of the features before the first step; beside the checkpoints."""
-
-TRAINER_STATE: Final = "trainer_state.json"
-"""What the Trainer writes last into a checkpoint."""
 
 RESULTS: Final = ("README.md", "adapter_config.json", "adapter_model.safetensors", "config.json", "confusion.png",
                   "generation_config.json", "metrics.json", "model*.safetensors", "model.safetensors.index.json",
@@ -37,11 +32,7 @@ _MAY_GROW: Final = {"arguments.max_steps", "arguments.num_train_epochs", "recipe
 
 
 class OutputFolder:
-    """The folder of one run; arguments as those of `finetune`.
-
-    Raises:
-        InputError: It is in use, and neither `resume` nor `overwrite` says what to do with it.
-    """
+    """The folder of one run; arguments as those of `finetune`. One in use is refused, unless they say what to do."""
 
     def __init__(self, path: Path | str, *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = Path(path)
@@ -81,11 +72,7 @@ class OutputFolder:
 
     @contextmanager
     def claimed(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the folder for this run alone; write down, or compare, what defines the run.
-
-        Raises:
-            InputError: Another run holds it, the settings differ from those of the run to resume, or the disk is full.
-        """
+        """Hold the folder for this run alone; write down, or compare, what defines the run."""
         from filelock import FileLock, Timeout
 
         created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -164,18 +151,15 @@ class OutputFolder:
 
 
 def newest_checkpoint(checkpoints: Path) -> Path | None:
-    """Return the newest checkpoint that was saved whole, or None.
-
-    Example:
-        >>> newest_checkpoint(Path("no run is here"))
-    """
+    """Return the newest checkpoint that was saved whole, or None."""
     found = [(step, folder) for folder in checkpoints.glob("checkpoint-*") if (step := _step(folder)) is not None]
     return max(found)[1] if found else None
 
 
 def _step(checkpoint: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
-        json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))
+        # The Trainer writes this file last.
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         return int(checkpoint.name.partition("-")[2])
     return None
 

@@ -1,16 +1,24 @@
-"""What a run records about itself and the machine, so that its card states facts."""
+"""What a run records about itself, so that its card states facts, and what it says at its beginning and end."""
 
 from __future__ import annotations
 
+import logging
 import math
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser import __version__
+from hf_ser.files import cache_folder
+from hf_ser.text import percent
 
 if TYPE_CHECKING:
-    from hf_ser.dataset.source import Source
+    from transformers import TrainingArguments
+
     from hf_ser.training.run import Job, Prepared
+
+logger = logging.getLogger(__name__)
 
 _ALWAYS = {"learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size", "seed",
            "warmup_steps", "weight_decay"}  # fmt: skip
@@ -21,13 +29,11 @@ _HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_
 def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
     """Return the record of a run as far as it is known before training."""
     from hf_ser.evaluation.environment import hardware, versions
+    from hf_ser.evaluation.evaluate import describe_data
     from hf_ser.models.architectures import plain_model
 
     arguments, source = job.arguments, job.source
     local = Path(job.model_name).is_dir()
-    proof = source.proof.as_dict()
-    # What the parts hold is in `parts`.
-    del proof["parts"]
     return {
         "hf_ser": __version__,
         "model": {
@@ -42,18 +48,7 @@ def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
         "head": prepared.head,
         "protocol": source.protocol,
         "labels": list(source.labels),
-        "dataset": {
-            "name": source.name,
-            "local": source.path is None or Path(source.path).is_dir(),
-            "synthetic": source.synthetic,
-            "fingerprint": source.fingerprint,
-            "clips": sum(len(rows) for rows in source.parts.values()),
-            "left_out_of_training": dict(source.left_out),
-            "parts": _describe_parts(source),
-            "proof": proof,
-            "languages": list(source.languages),
-            "licence": source.licence,
-        },
+        "dataset": describe_data(source),
         "arguments": job.settings["arguments"],
         "augmentation": job.settings["augmentation"],
         "seeds": dict.fromkeys(("weights", "augmentation", "bootstrap"), arguments.seed)
@@ -90,11 +85,55 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
     }
 
 
-def _describe_parts(source: Source) -> dict[str, Any]:
-    described = {}
-    for part, rows in source.parts.items():
-        counts: dict[str, dict[str, int]] = {}
-        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
-            counts.setdefault(corpus, dict.fromkeys(source.labels, 0))[source.labels[emotion]] += 1
-        described[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
-    return described
+def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: TrainingArguments, segments: int) -> str:
+    """Return what a run is going to do, in a few lines; `segments` is the number of those to train on."""
+    parts = ", ".join(
+        f"{part} {len(rows):,} clips of {_count(len(set(rows['speaker'])), 'speaker')}"
+        for part, rows in source.parts.items()
+    )
+    batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    steps = arguments.max_steps
+    if steps <= 0:
+        steps = math.ceil(arguments.num_train_epochs * math.ceil(segments / batch))
+    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
+    processes = f" x {arguments.world_size} processes" if arguments.world_size > 1 else ""
+    patience = "" if chosen.patience is None else f", ending after {chosen.patience} evaluations without a better UAR"
+    kept = f"decoded audio and frozen states in {cache_folder()}; delete it at any time"
+    model = facts["model"]
+    return (
+        f"Data:     {source.name}, protocol {source.protocol}: {parts}\n"
+        f"Labels:   {', '.join(source.labels)}\n"
+        f"Model:    {model['name']}, recipe {chosen.name}: {model['trainable_parameters']:,} of "
+        f"{model['parameters']:,} parameters train\n"
+        f"Training: at most {steps:,} steps of {batch} clips on {arguments.device.type}{processes} ({precision})"
+        f"{patience}\n"
+        f"Kept:     {'nothing (HF_SER_CACHE=off)' if cache_folder() is None else kept}"
+    )
+
+
+def warn_of_small_validation(source: Any) -> None:
+    """Warn where the validation part cannot choose a checkpoint well: one speaker, or labels without a clip."""
+    rows = source.parts["validation"]
+    absent = [label for index, label in enumerate(source.labels) if index not in set(rows["emotion"])]
+    problems = [f"no clip of {', '.join(absent)}"] if absent else []
+    if (speakers := len(set(rows["speaker"]))) < 2:
+        problems.insert(0, f"only {_count(speakers, 'speaker')}")
+    if problems:
+        text = "the validation part has %d clips, %s: the checkpoint is chosen by few facts; add speakers to it"
+        logger.warning(text, len(rows), " and ".join(problems))
+
+
+def closing(run: Mapping[str, Any], metrics: Mapping[str, Any], folder: Path) -> str:
+    """Return the last lines of a run: why it ended, the selected checkpoint, the result and the next command."""
+    best, pooled = run["best"], metrics["test"]["pooled"]
+    return (
+        f"Training ended: {run['stopped']}.\n"
+        f"Selected checkpoint: step {best['step']} (epoch {best['epoch']:g}), validation UAR "
+        f"{percent(best['validation_uar'])} %; test UAR {percent(pooled['uar'])} % on {pooled['clips']:,} clips.\n"
+        f"Next: {shlex.join(['hf-ser', 'predict', str(folder), 'CLIP.wav'])}, or "
+        f"{shlex.join(['hf-ser', 'evaluate', str(folder), '--dataset', 'DATASET'])}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -38,10 +38,9 @@ from hf_ser.models.probe import PROBE, probe_difference, probe_logits
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.models.start import adapt_and_check, start_of, trains_layer_weights
 from hf_ser.training.batches import Collators, TrainingClips, balanced_weights
+from hf_ser.training.callbacks import ProgressBar, PushSaves
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
-from hf_ser.training.progress import ProgressBar, closing, plan, warn_of_small_validation
-from hf_ser.training.pushing import PushSaves
-from hf_ser.training.records import facts_before, record_after
+from hf_ser.training.records import closing, facts_before, plan, record_after, warn_of_small_validation
 from hf_ser.training.trainer import EmotionTrainer
 
 if TYPE_CHECKING:

@@ -12,10 +12,8 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_ser.audio.segment import average_by_clip
-from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
-from hf_ser.evaluation.metrics.f1 import f1_averages
-from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+from hf_ser.evaluation.scores import figures
 from hf_ser.models.adapting import learning_rate_groups
 from hf_ser.models.recipes import Recipe
 from hf_ser.training.batches import LengthGroupedOrder
@@ -86,15 +84,10 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         if not np.isfinite(logits).all():
             self.diverged_at = self.state.global_step
             return {"uar": 0.0, "accuracy": 0.0, "f1_macro": 0.0}
-        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
+        scores = torch.from_numpy(logits).softmax(dim=1).numpy()
         clips = average_by_clip(scores, self._clip_index, len(self._references))
         counts = confusion_counts(clips.argmax(axis=1), self._references, clips.shape[1])
-        return {
-            "uar": float(unweighted_average_recall(counts)),
-            "accuracy": float(accuracy_score(counts)),
-            "f1_macro": float(f1_averages(counts)["macro"]),
-        }
+        return {name: float(figure) for name, figure in figures(counts).items()}
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Run one batch forwards and backwards; a loss that is not finite leaves the weights as they are."""

@@ -1,4 +1,4 @@
-"""Every save of a training on the Hub, in the background."""
+"""What happens beside training: a progress bar, and every save pushed to the Hub in the background."""
 
 from __future__ import annotations
 
@@ -11,11 +11,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS: Final = 600.0
+
+
+class ProgressBar(ProgressCallback):  # type: ignore[misc]
+    """Trainer's bar of the steps, with the training loss and the validation UAR instead of printed dictionaries."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show the newest figures."""
+        names = {"loss": "loss {:.3f}", "eval_uar": "validation UAR {:.3f}"}
+        self._shown = getattr(self, "_shown", {})
+        self._shown |= {name: form.format(logs[name]) for name, form in names.items() if name in logs}
+        if self.training_bar is not None:
+            self.training_bar.set_postfix_str(", ".join(self._shown.values()), refresh=False)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Show no second bar."""
 
 
 class PushSaves(TrainerCallback):  # type: ignore[misc]
