@@ -95,7 +95,7 @@ def write_copies(target: Path, corpora: str | None, clips: int) -> None:
     import soxr
 
     from hf_ser.corpora import CORPORA, discover
-    from hf_ser.dataset.originals import originals
+    from hf_ser.corpora.originals import originals
 
     speech = {clip.clip_id: path for path, clip in discover(corpora).found} if corpora else {}
     by_corpus = {name: [path for clip_id, path in speech.items() if clip_id.startswith(name)] for name in CORPORA}

@@ -1,6 +1,6 @@
 """Write the list of published files that the package contains, from a manifest of the 12,162 files.
 
-Run: python scripts/list_originals.py MANIFEST.csv.gz src/hf_ser/dataset/data/originals.txt.xz
+Run: python scripts/list_originals.py MANIFEST.csv.gz src/hf_ser/corpora/data/originals.txt.xz
 
 The manifest has the columns `path`, `sha256`, `pcm_sha1` (of the samples as 16-bit integers, channels
 interleaved), `frames`, `sampling_rate`, `rms` and `peak` (both on the scale of 16-bit integers).
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from hf_ser.corpora import parse
+from hf_ser.corpora.originals import PCM_DIGITS, SHA256_DIGITS
 from hf_ser.dataset.hygiene import FULL_SCALE
-from hf_ser.dataset.originals import PCM_DIGITS, SHA256_DIGITS
 
 
 def main(manifest: str, target: str) -> None:

@@ -44,3 +44,8 @@ def percent(fraction: float | None) -> str:
 def percent_range(bounds: Sequence[float]) -> str:
     """Return an interval of fractions in percent, such as `50.0 to 75.0`."""
     return f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, in which whatever a terminal would act on is escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

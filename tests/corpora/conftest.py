@@ -3,7 +3,7 @@
 import pytest
 
 from hf_ser.corpora import CORPORA
-from hf_ser.dataset.originals import originals
+from hf_ser.corpora.originals import originals
 
 
 @pytest.fixture(scope="session")

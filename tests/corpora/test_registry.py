@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from hf_ser.corpora import CORPORA, licence_table, parse, register_corpus, strictest
+from hf_ser.corpora.originals import originals
 from hf_ser.dataset.hygiene import repeated_samples
-from hf_ser.dataset.originals import originals
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 

@@ -9,8 +9,8 @@ import soundfile
 
 from dataset_files import noise, write_wav
 from hf_ser.corpora import discover, parse
+from hf_ser.corpora.originals import originals
 from hf_ser.dataset.hygiene import Fault, inspect_file
-from hf_ser.dataset.originals import originals
 
 NAME = "1001_DFA_ANG_XX.wav"
 CLIP = parse(NAME)

@@ -8,10 +8,10 @@ from datasets import Features
 import hf_ser.dataset.layout as layout_module
 from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA, parse
+from hf_ser.corpora.originals import originals
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
 from hf_ser.dataset.layout import feature_list, features, patterns, plan, schema, tables
-from hf_ser.dataset.originals import originals
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
 

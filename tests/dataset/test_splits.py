@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hf_ser.corpora import CORPORA, parse
-from hf_ser.dataset.originals import originals
+from hf_ser.corpora.originals import originals
 from hf_ser.dataset.proof import PAPER_WARNING, prove
 from hf_ser.dataset.splits import PARTS, PROTOCOLS, assign, split
 from hf_ser.errors import InputError

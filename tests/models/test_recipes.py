@@ -5,14 +5,7 @@ import pytest
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.adapting import (
-    adapt,
-    drops_layers,
-    freeze_unused,
-    learning_rate_groups,
-    prove_adapter_alive,
-    trainable_parameters,
-)
+from hf_ser.models.adapting import adapt, drops_layers, freeze_unused, learning_rate_groups, prove_adapter_alive
 from hf_ser.models.architectures import architecture_of, part_of
 from hf_ser.models.encoders import open_encoder
 from hf_ser.models.head import head_logits, start_head
@@ -45,7 +38,7 @@ def test_full_trains_everything_and_freezing_the_feature_encoder_is_an_option(en
 def test_lora_trains_its_adapter_and_what_the_recipe_says_of_the_head(name, expected, encoder):
     model = adapt(opened(encoder), RECIPES[name])
     adapter = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n and p.requires_grad)
-    assert trainable_parameters(model) == adapter + expected
+    assert model.num_parameters(only_trainable=True) == adapter + expected
     if name == "lora_qkv":
         assert adapter == 3 * 3 * 16 * (32 + 32)
         assert all(("lora_" in n or ".modules_to_save." in n) for n, p in model.named_parameters() if p.requires_grad)

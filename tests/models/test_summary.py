@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForAudioClassification, HubertConfig, Wav2Vec2Config, WavLMConfig, WhisperConfig
 
 from hf_ser.errors import InputError
-from hf_ser.models.adapting import adapt, trainable_parameters
+from hf_ser.models.adapting import adapt
 from hf_ser.models.recipes import RECIPES, recipe
 from hf_ser.models.summary import summarize, summarize_recipes
 
@@ -131,7 +131,7 @@ def test_the_recipes_train_what_they_train_in_a_real_model(name):
         if chosen.name in summary.refused:
             continue
         model = adapt(AutoModelForAudioClassification.from_config(CONFIGURATIONS[name]), chosen)
-        assert summary.trainable[chosen.name] == trainable_parameters(model)
+        assert summary.trainable[chosen.name] == model.num_parameters(only_trainable=True)
     assert set(summary.refused) == ({"lora_qkv"} if name == "wavlm" else set())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hf_ser.errors import InputError
+from hf_ser.text import printable
 
 DATASET_HELP = "folder with the audio of the corpora, a built data set, or a Hub id"
 PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CORPUS, or paper (shares speakers)"
@@ -62,11 +63,6 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "SECONDS": float,
     "NAME,NAME": lambda text: text.strip(",").split(","),
 }
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, in which whatever a terminal would act on is escaped."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def rank() -> int:

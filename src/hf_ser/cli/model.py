@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import DATASET_HELP, add_command, add_options, printable, rank, report_error, require_dataset
+from hf_ser.cli.command import DATASET_HELP, add_command, add_options, rank, report_error, require_dataset
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
-from hf_ser.text import csv_cell
+from hf_ser.text import csv_cell, printable
 
 _TARGET = {
     "--revision BRANCH": "branch to commit to, created if it does not exist",

@@ -16,13 +16,14 @@ from tqdm import tqdm
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Collection, Finding, collect
-from hf_ser.dataset.data_card import printable, render_data_card, render_report, report
+from hf_ser.dataset.data_card import render_data_card, render_report, report
 from hf_ser.dataset.layout import Layout, plan, schema, tables
 from hf_ser.dataset.proof import prove
 from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
 from hf_ser.errors import InputError
 from hf_ser.files import write_json, write_text
+from hf_ser.text import printable
 
 _WRITERS: Final = 4
 """Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from hf_ser.corpora import CORPORA, Discovery, discover, parse
 from hf_ser.corpora.clip import LOSSY_EXTENSIONS
+from hf_ser.corpora.originals import originals
 from hf_ser.corpora.walk import Found
 from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples
-from hf_ser.dataset.originals import originals
 from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS

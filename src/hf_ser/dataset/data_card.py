@@ -11,14 +11,14 @@ from jinja2 import Environment, StrictUndefined
 
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
+from hf_ser.corpora.originals import Provenance, originals
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.layout import Layout, feature_list, patterns
-from hf_ser.dataset.originals import Provenance, originals
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import PARTS, PROTOCOLS
 from hf_ser.labels import EMOTIONS
-from hf_ser.text import markdown_table
+from hf_ser.text import markdown_table, printable
 
 REASONS: Final[Mapping[str, str]] = {
     "lfs_pointer": "a Git LFS pointer instead of audio",
@@ -36,11 +36,6 @@ REASONS: Final[Mapping[str, str]] = {
 
 _PLACE: Final = "USER/NAME"
 _WHERE: Final = f'`"{_PLACE}"` stands for the path of this folder.'
-
-
-def printable(text: str) -> str:
-    """Return a text with escapes instead of control characters and undecodable bytes, as file names can have."""
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
 
 
 def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[str, str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import soundfile
 
 from hf_ser.corpora import CORPORA, Clip
 from hf_ser.corpora.clip import LFS_POINTER
-from hf_ser.dataset.originals import PCM_DIGITS, Provenance, level, originals
+from hf_ser.corpora.originals import PCM_DIGITS, Provenance, level, originals
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hf_ser.dataset.originals import originals
+from hf_ser.corpora.originals import originals
 from hf_ser.dataset.proof import Recordings
 from hf_ser.files import cache_folder
 

@@ -73,17 +73,6 @@ def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
     return int(config.num_hidden_layers - chosen.trained_layers)
 
 
-def trainable_parameters(model: nn.Module) -> int:
-    """Count the parameters that train.
-
-    Example:
-        >>> import torch
-        >>> trainable_parameters(torch.nn.Linear(3, 2))
-        8
-    """
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
 def learning_rate_groups(
     model: nn.Module,
     chosen: Recipe,

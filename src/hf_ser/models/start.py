@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hf_ser.models.adapting import adapt, prove_adapter_alive, trainable_parameters
+from hf_ser.models.adapting import adapt, prove_adapter_alive
 from hf_ser.models.architectures import plain_model
 from hf_ser.models.head import FeatureStatistics, attach, start_head
 from hf_ser.models.recipes import Recipe
@@ -91,9 +91,9 @@ def adapt_and_check(
     if statistics is not None or chosen.head_dropout:
         attach(adapted, statistics, chosen.head_dropout)
     adapted = adapted.to(device)
-    facts: dict[str, Any] = {
-        "parameters": sum(parameter.numel() for parameter in plain_model(model).parameters()),
-        "trainable_parameters": trainable_parameters(adapted),
+    facts = {
+        "parameters": adapted.num_parameters(),
+        "trainable_parameters": adapted.num_parameters(only_trainable=True),
     }
     if chosen.lora:
         moved = {name: tensor.to(device) for name, tensor in batch.items()}

@@ -20,7 +20,7 @@ from torch import nn
 from hf_ser.audio.collate import minimum_samples
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.models.adapting import adapt, trainable_parameters
+from hf_ser.models.adapting import adapt
 from hf_ser.models.architectures import architecture_of
 from hf_ser.models.encoders import open_config
 from hf_ser.models.loading import quiet_loading
@@ -126,9 +126,8 @@ def summarize(
     """
     built = _build(*_configuration(model, labels))
     input_shape, shapes = _shapes(built, input_samples)
-    parameters = sum(parameter.numel() for parameter in built.parameters())
     layers = tuple(_layers(built, shapes))
-    return ModelSummary(type(built).__name__, built.config.num_labels, input_shape, layers, parameters)
+    return ModelSummary(type(built).__name__, built.config.num_labels, input_shape, layers, built.num_parameters())
 
 
 def summarize_recipes(
@@ -159,7 +158,7 @@ def summarize_recipes(
                 raise
             refused[entry.name] = str(error)
         else:
-            trainable[entry.name] = trainable_parameters(adapted)
+            trainable[entry.name] = adapted.num_parameters(only_trainable=True)
     return replace(summarize(config, labels, input_samples), trainable=trainable, refused=refused)
 
 

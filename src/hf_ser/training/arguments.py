@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 PAPER_ARGUMENTS: Final[dict[str, Any]] = {"optim": "adamw_torch", "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
 """What the paper trains by beside `paper_recipe`: Adam (AdamW without decay is Adam) at a constant rate."""
 
+_UNSAID: Final = ("ddp_timeout", "save_strategy")
 _RECIPE_MARK: Final = "hf_ser_recipe"
 """Attribute of the arguments that `training_arguments` made; the recipe's values are in them already."""
 
@@ -88,9 +89,7 @@ def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
         del ours["bf16"]
     taken = {key: value for key, value in ours.items() if getattr(arguments, key) == getattr(stock, key) != value}
     if taken:
-        shown = ", ".join(
-            f"{key} {value}" for key, value in taken.items() if key not in ("ddp_timeout", "save_strategy")
-        )
+        shown = ", ".join(f"{key} {value}" for key, value in taken.items() if key not in _UNSAID)
         logger.info("arguments left at their defaults take the values of recipe '%s': %s", chosen.name, shown)
     return dataclasses.replace(arguments, **taken)
 

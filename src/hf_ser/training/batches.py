@@ -91,12 +91,7 @@ class LengthGroupedOrder(Sampler[tuple[int, int]]):
 
 
 def balanced_weights(labels: ArrayLike, count: int) -> torch.Tensor:
-    """Return a weight for each label `(count,)`, inverse to its share; the mean over the clips is 1.
-
-    Example:
-        >>> balanced_weights([0, 0, 0, 2], 3)
-        tensor([0.6667, 0.0000, 2.0000])
-    """
+    """Return a weight for each label `(count,)`, inverse to its share; the mean over the clips is 1."""
     clips = np.bincount(np.asarray(labels), minlength=count)
     present = clips > 0
     weights = np.zeros(count, dtype=np.float32)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_ser.audio.augment import Augmentation
 from hf_ser.dataset.source import Source, open_dataset
-from hf_ser.errors import HubError, InputError
+from hf_ser.errors import InputError
 from hf_ser.models.recipes import Recipe, paper_recipe
 from hf_ser.models.recipes import recipe as find_recipe
 from hf_ser.text import percent, percent_range
@@ -185,10 +185,8 @@ def finetune(
         return dataclasses.replace(result, pushed=result.push_to_hub(push_to))
     except InputError as error:
         again = shlex.join(["hf-ser", "push", str(result.output_dir), push_to])
-        kind = HubError if isinstance(error, HubError) else InputError
-        raise kind(
-            f"{error}; the run is finished and complete in '{result.output_dir}', push it by: {again}"
-        ) from error
+        done = f"the run is finished and complete in '{result.output_dir}', push it by: {again}"
+        raise type(error)(f"{error}; {done}") from error
 
 
 def _paper(

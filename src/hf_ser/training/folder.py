@@ -81,9 +81,7 @@ class OutputFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(
-                f"output folder '{self.path}' is in use by another run; wait for it or choose another"
-            ) from None
+            raise InputError(f"output folder '{self.path}' is in use by another run; wait, or choose another") from None
         except OSError as error:
             raise InputError(f"output folder '{self.path}' cannot be written: {error.strerror}") from error
         try:
@@ -104,15 +102,14 @@ class OutputFolder:
                     folder.rmdir()
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        for entry in [*_entries(self.path), *_entries(self.checkpoints)]:
-            if _matches(entry.name, _LEFTOVERS):
-                _remove(entry)
+        patterns: tuple[str, ...] = _LEFTOVERS
         if self.resume:
             self._compare(settings)
         elif self._overwrite:
-            for entry in _entries(self.path):
-                if _matches(entry.name, (*RESULTS, self.checkpoints.name)):
-                    _remove(entry)
+            patterns = (*RESULTS, self.checkpoints.name, *_LEFTOVERS)
+        for entry in [*_entries(self.checkpoints), *_entries(self.path)]:
+            if _matches(entry.name, patterns):
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_json(self.checkpoints / SETTINGS, settings)
 
@@ -170,13 +167,6 @@ def _entries(folder: Path) -> list[Path]:
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink()
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

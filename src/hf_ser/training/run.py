@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_DIFFERENCE = 1e-5
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -76,10 +74,7 @@ class Job:
 
 @dataclass(slots=True)
 class Prepared:
-    """A model that is ready to train, and the data that it reads.
-
-    `model` is the adapted model, `trained` what the Trainer trains of it; `items` are what the Trainer reads.
-    """
+    """A model that is ready to train: `trained` is what the Trainer trains of it, and `items` what it reads."""
 
     model: Any
     feature_extractor: Any
@@ -280,7 +275,7 @@ def _finish(
     logits = _export(job, prepared, staged)
     classifier = load(str(staged), segment_seconds=job.chosen.segment_seconds, device=str(arguments.device))
     difference = probe_difference(logits, probe_logits(classifier.model, classifier.feature_extractor))
-    if not difference <= _LARGEST_DIFFERENCE:
+    if not difference <= 1e-5:
         raise InputError(
             f"the saved model differs from the trained one by {difference:.1g} in its logits; its checkpoints are "
             f"kept in '{job.checkpoints}': please report this with the recipe"

@@ -60,7 +60,7 @@ def level(rms: float) -> float:
 @cache
 def originals() -> Originals:
     """Return the list of published files that this package contains."""
-    packed = resources.files("hf_ser.dataset").joinpath("data", "originals.txt.xz").read_bytes()
+    packed = resources.files("hf_ser.corpora").joinpath("data", "originals.txt.xz").read_bytes()
     columns = [block.split("\n") for block in lzma.decompress(packed).decode().split("\n\n")]
     by_clip_id, by_sha256 = {}, dict[str, tuple[Original, ...]]()
     for clip_id, sha256, pcm_sha1, frames, rate, rms, clipped in zip(*columns, strict=True):
