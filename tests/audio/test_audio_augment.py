@@ -1,9 +1,6 @@
 """The same (seed, epoch, clip) gives the same samples in any process, and changes no global state."""
 
-import hashlib
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -38,55 +35,8 @@ class Clips:
         return index, augment(samples, 16_000, ALWAYS, seed=0, epoch=epoch, clip_id=f"clip {index}")
 
 
-class Epochs:
-    """Yield (epoch, index) for one epoch after another, in a new order each."""
-
-    def __init__(self):
-        self.epoch = -1
-
-    def __len__(self):
-        return 8
-
-    def __iter__(self):
-        self.epoch += 1
-        return iter([(self.epoch, int(index)) for index in np.random.default_rng(self.epoch).permutation(8)])
-
-
 def first(items):
     return items[0]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_matter(workers):
-    from torch.utils.data import DataLoader
-
-    plain = [
-        dict(DataLoader(Clips(), batch_size=1, sampler=[(epoch, i) for i in range(8)], collate_fn=first))
-        for epoch in range(2)
-    ]
-    loader = DataLoader(
-        Clips(), batch_size=1, sampler=Epochs(), collate_fn=first, num_workers=workers, persistent_workers=True
-    )
-    for epoch in range(2):
-        parallel = dict(loader)
-        assert parallel.keys() == plain[epoch].keys() == set(range(8))
-        for index in range(8):
-            np.testing.assert_array_equal(parallel[index], plain[epoch][index])
-    assert any(not np.array_equal(plain[0][index], plain[1][index]) for index in range(8))
-
-
-def test_another_process_with_another_hash_seed_agrees():
-    script = (
-        "import numpy as np, hashlib\n"
-        "from hf_ser.audio.augment import Augmentation, augment\n"
-        "samples = np.random.default_rng(0).standard_normal(1600).astype(np.float32)\n"
-        "always = Augmentation(pitch_shift_probability=1, time_stretch_probability=1, noise_probability=1)\n"
-        "print(hashlib.sha256(augment(samples, 16_000, always, 1, 2, 'ü').tobytes()).hexdigest())\n"
-    )
-    environment = {"PYTHONHASHSEED": "1", "PATH": "", "PYTHONIOENCODING": "utf-8"}
-    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    samples = np.random.default_rng(0).standard_normal(1600).astype(np.float32)
-    assert run.stdout.strip() == hashlib.sha256(augment(samples, 16_000, ALWAYS, 1, 2, "ü").tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epoch": 1}, {"clip_id": "b"}, {"seed": 11, "epoch": 0}])
@@ -134,19 +84,6 @@ def test_the_clip_itself_is_left_as_it_was():
     np.testing.assert_array_equal(samples, before)
 
 
-@pytest.mark.parametrize("samples", [1, 100, 48_000])
-@pytest.mark.parametrize("level", [0.0, 1e-30, 1.0])
-def test_never_broken(samples, level):
-    for epoch in range(3):
-        augmented = augment(noise(samples, level=level), 16_000, ALWAYS, 0, epoch, "a")
-        assert augmented.dtype == np.float32
-        assert augmented.ndim == 1
-        assert len(augmented) >= 1
-        assert np.isfinite(augmented).all()
-    if level == 0.0:
-        assert not augmented.any()
-
-
 @pytest.mark.parametrize("rate", [0.5, 0.8, 1.25, 2.0])
 def test_time_stretch_changes_the_length_and_repeats_itself(rate):
     stretch = only("time_stretch", time_stretch_rates=(rate, rate))
@@ -154,28 +91,6 @@ def test_time_stretch_changes_the_length_and_repeats_itself(rate):
     assert len(runs[0]) == pytest.approx(16_000 / rate, abs=1)
     np.testing.assert_array_equal(runs[0], runs[1])
     np.testing.assert_array_equal(runs[0], runs[2])
-
-
-@pytest.mark.parametrize("semitones", [-4.0, 3.0])
-def test_pitch_shift_moves_a_tone_and_keeps_the_length(semitones):
-    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
-    shifted = augment(tone, 16_000, only("pitch_shift", pitch_shift_semitones=(semitones, semitones)), 0, 0, "a")
-    assert len(shifted) == 16_000
-    peak_hz = np.argmax(np.abs(np.fft.rfft(shifted[2000:-2000] * np.hanning(12_000)))) * 16_000 / 12_000
-    assert peak_hz == pytest.approx(440 * 2 ** (semitones / 12), abs=3)
-
-
-def test_noise_has_the_asked_level():
-    tone = np.sin(np.arange(48_000) / 9).astype(np.float32)
-    added = augment(tone, 16_000, only("noise", noise_snr_db=(20, 20)), 0, 0, "a") - tone
-    assert 10 * np.log10(np.mean(tone**2) / np.mean(added**2)) == pytest.approx(20, abs=0.2)
-
-
-def test_probabilities_are_kept():
-    samples = noise(200)
-    half = Augmentation(pitch_shift_probability=0, time_stretch_probability=0, noise_probability=0.5)
-    changed = [not np.array_equal(augment(samples, 16_000, half, 0, 0, f"clip {k}"), samples) for k in range(400)]
-    assert 0.4 < np.mean(changed) < 0.6
 
 
 def test_lists_from_a_configuration_file_are_taken():

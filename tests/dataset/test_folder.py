@@ -91,11 +91,6 @@ def test_no_torchcodec_is_needed(root, monkeypatch):
     assert read_folder(root)[3]["audio"]["path"].endswith("OAF_food_fear.wav")
 
 
-def test_relative_root_gives_absolute_paths(root, monkeypatch):
-    monkeypatch.chdir(root / "SAVEE")
-    assert read_folder(".")[0]["audio"]["path"] == str(root / "SAVEE/AudioData/DC/su03.ogg")
-
-
 def test_what_is_left_out_is_logged(root, caplog):
     copy = root / "tess/copy/OAF_Fear/OAF_food_fear.wav"
     copy.parent.mkdir(parents=True)
@@ -176,12 +171,6 @@ def test_a_bad_file(root, content, expected):
     assert message(root) == f"{path} {expected}"
 
 
-@pytest.mark.parametrize("extension", ["flac", "mp3", "opus", "aiff", "caf", "w64", "rf64"])
-def test_a_pointer_under_any_extension(root, extension):
-    path = spoil(root, f"AudioWAV/1001_DFA_ANG_XX.{extension}", POINTER.encode())
-    assert message(root).startswith(f"{path} is a Git LFS pointer, not audio")
-
-
 def test_many_bad_files_are_one_line(root):
     first = spoil(root, "AudioWAV/1001_DFA_ANG_XX.wav", POINTER.encode())
     spoil(root, "AudioWAV/1001_DFA_DIS_XX.wav", POINTER.encode())
@@ -189,15 +178,6 @@ def test_many_bad_files_are_one_line(root):
     text = message(root)
     assert text.startswith(f"{first} is a Git LFS pointer, not audio; ")
     assert text.endswith("(2 more of 7 clips are unusable)")
-
-
-def test_broken_link(root):
-    link = root / "KL_sa01.wav"
-    try:
-        link.symlink_to(root / "gone.wav")
-    except OSError:
-        pytest.skip("this system makes no links")
-    assert message(root) == f"{link} cannot be opened (No such file or directory); download it again or remove it"
 
 
 @pytest.mark.shared

@@ -160,18 +160,6 @@ def test_speakers_of_other_corpora_fall_in_stable_proportions():
         assert assign("emodb", speaker, "a", "leave_out_tess") != "test"
 
 
-def test_a_dataset_of_datasets_is_split_and_proved_like_columns(published):
-    columns = {name: published[name] for name in COLUMNS if name != "emotion"}
-    labels = [EMOTIONS.index(emotion) for emotion in published["emotion"]]
-    features = datasets.Features(
-        {**{name: datasets.Value("string") for name in columns}, "emotion": datasets.ClassLabel(names=EMOTIONS)}
-    )
-    data = datasets.Dataset.from_dict({**columns, "emotion": labels}, features=features)
-    parts = split(data, "fold_2")
-    assert parts == split(published, "fold_2")
-    assert prove(data, parts).as_dict() == prove({name: published[name] for name in COLUMNS}, parts).as_dict()
-
-
 def test_labels_of_ones_own_are_named_by_their_class_label():
     features = datasets.Features(
         {name: datasets.Value("string") for name in ("corpus", "speaker", "clip_id")}

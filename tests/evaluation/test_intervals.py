@@ -67,14 +67,3 @@ def test_coverage(speakers, low, high):
         lower, upper = percentile_interval(unweighted_average_recall(draws))
         covered += lower <= 0.6 <= upper
     assert low <= covered / 300 <= high
-
-
-def test_drawing_speakers_is_wider_than_drawing_clips_where_speakers_differ():
-    generator = np.random.default_rng(5)
-    counts = np.stack([np.diag([hits, hits]) for hits in (20, 20, 20, 4, 4, 4)])
-    counts[:, 0, 1] = counts[:, 1, 0] = 20 - counts[:, 0, 0]
-    equal = np.repeat([[[3, 1], [1, 3]]], 6, axis=0)
-    assert percentile_interval(accuracy_score(bootstrap_counts(equal, 50, generator))) == (0.75, 0.75)
-    by_speaker = percentile_interval(accuracy_score(bootstrap_counts(counts, 1000, generator)))
-    by_clip = percentile_interval(generator.binomial(240, 0.6, size=1000) / 240)
-    assert by_speaker[1] - by_speaker[0] > 3 * (by_clip[1] - by_clip[0])

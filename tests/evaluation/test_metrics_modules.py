@@ -176,16 +176,3 @@ def test_imports_as_evaluate_reads_them():
                 assert (node.level, node.module) == (1, "counts") or not node.level
                 imported.add(node.module.partition(".")[0])
     assert imported == {"numpy", "datasets", "evaluate", "typing", "collections", "counts"}
-
-
-def test_the_functions_import_no_heavy_library():
-    program = """
-import sys
-from hf_ser.evaluation import intervals, plots, report, scores
-test = scores.evaluate_scores([[0.9, 0.1], [0.2, 0.8]], [0, 1], ["a", "b"], ["c"] * 2, ["s", "t"], seed=0)
-report.render_report({"part": "test"}, {"labels": ["a", "b"], "test": test})
-heavy = {"torch", "transformers", "datasets", "evaluate", "matplotlib", "sklearn", "scipy", "pandas", "pyarrow"}
-print(sorted(heavy & set(sys.modules)))
-"""
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert finished.stdout == "[]\n"

@@ -78,19 +78,6 @@ def test_pooled_equals_scikit_learn(columns, result):
     assert [entry["eer"] for entry in pooled["per_class"].values()] == per_class.tolist()
 
 
-def test_a_corpus_is_what_it_is_alone(columns, result):
-    rows = [index for index, corpus in enumerate(columns["corpora"]) if corpus == "crema_d"]
-    alone = evaluate_scores(
-        **{name: [values[row] for row in rows] for name, values in columns.items()}, labels=EMOTIONS, seed=0
-    )
-    measured = {"intervals": None}
-    assert result["corpora"]["crema_d"] | measured == alone["pooled"] | measured
-    # One corpus: pooled, itself and the mean are the same.
-    assert alone["pooled"] == alone["corpora"]["crema_d"]
-    assert alone["mean_over_corpora"]["uar"] == alone["pooled"]["uar"]
-    assert alone["mean_over_corpora"]["intervals"] == alone["pooled"]["intervals"]
-
-
 def test_mean_over_corpora(result):
     mean, corpora = result["mean_over_corpora"], list(result["corpora"].values())
     assert mean["corpora"] == 3

@@ -78,13 +78,6 @@ def test_branches_and_pull_requests(hub, alice, bob):
     assert "alice/files-no_such" not in hub.repos()
 
 
-def test_a_gitignore_in_the_repository_leaves_out_nothing(hub, alice):
-    ignored = b"*.safetensors\n*.json\n"
-    hub.create("alice/files-ignoring", {".gitignore": ignored})
-    alice.push("alice/files-ignoring", FILES)
-    assert held(hub, "alice/files-ignoring") == {**stored(FILES), ".gitignore": ignored}
-
-
 def test_the_hubs_own_card_of_a_new_space_is_replaced(hub, alice):
     card = "---\ntitle: eer\nsdk: static\n---\n\n# EER\n"
     alice.push("alice/files-eer", {"README.md": card}, repo_type="space", space_sdk="static")
@@ -209,10 +202,3 @@ def test_a_commit_whose_answer_is_lost_is_reported_as_unknown(hub, alice, option
     else:
         assert [commit.title for commit in hub.commits(name)].count("Push") == 1
         assert alice.push(name, CHANGED)[1] is None
-
-
-def test_a_wait_of_more_than_two_minutes_is_left_to_the_user(hub, alice):
-    name = create(hub, "alice/files-patience")
-    with hub.fault(429, path=f"*/{name}/commit/*", retry_after=3600) as struck:
-        assert "limits the rate of requests (429)" in alice.push(name, CHANGED)
-    assert len(struck.hits) == 1

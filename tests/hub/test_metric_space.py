@@ -159,21 +159,6 @@ def test_a_push_is_private_whole_and_made_once(hub, alice, ids):
     assert hub.commits(ids["uar"], kind="space") == before
 
 
-def test_what_people_wrote_is_kept_and_the_space_still_runs(hub, alice, ids):
-    repo_id = "alice/edited"
-    assert alice.ask(["push-metric", "f1", repo_id, "--public", "--json"])[0] == 0
-    assert not hub.repo(repo_id, kind="space").private
-    card = hub.read(repo_id, "README.md", kind="space").decode()
-    edited = card.replace("app_file: app.py", "app_file: mine.py\nhardware: cpu") + "\nBy a person.\n"
-    hub.commit(repo_id, {"README.md": edited, "notes.txt": "mine"}, kind="space")
-    assert alice.ask(["push-metric", "f1", repo_id])[0] == 0
-    merged = hub.read(repo_id, "README.md", kind="space").decode()
-    assert merged.endswith("\nBy a person.\n")
-    assert "\nhardware: cpu\n" in merged
-    assert "\napp_file: app.py\n" in merged
-    assert "notes.txt" in hub.paths(repo_id, kind="space")
-
-
 def test_at_the_command_line_a_refusal_is_one_line(hub, alice):
     def refused(pusher, *words):
         code, printed, error = pusher.ask(["push-metric", *words])
