@@ -55,7 +55,7 @@ def decoding(rows):
         return result, f"{1000 * (time.process_time() - begin) / len(rows):.3f}"
 
     def opened():
-        return Segments(rows, sampling_rate=16_000, segment_seconds=10.0, progress=False)
+        return Segments(rows, sampling_rate=16_000, segment_seconds=10.0)
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HF_SER_CACHE"] = folder

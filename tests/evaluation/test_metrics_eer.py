@@ -1,4 +1,4 @@
-"""EER against counting in exact fractions and against audmetric, and by what must hold for any EER."""
+"""EER against counting in exact fractions, and by what must hold for any EER."""
 
 from fractions import Fraction
 

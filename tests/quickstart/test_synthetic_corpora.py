@@ -11,6 +11,7 @@ from hf_ser.dataset.splits import PARTS, assign
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.quickstart.corpora import write_synthetic_corpora
+from hf_ser.quickstart.voice import synthesise
 
 
 @pytest.fixture(scope="module")
