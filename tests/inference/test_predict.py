@@ -104,7 +104,6 @@ def test_wrong_calls_say_so(encoder, tmp_path):
         with pytest.raises(InputError, match=reason):
             call()
     assert built.predict([]) == []
-    assert built.scores([]).shape == (0, 4)
 
 
 def test_memory_is_bounded_and_threads_come_back(encoder, monkeypatch):

@@ -89,7 +89,8 @@ class Collator:
             encoded = self._feature_extractor(
                 clips, sampling_rate=rate, padding=True, return_attention_mask=True, return_tensors="pt"
             )
-            batch = {name: encoded[name] for name in ("input_values", "attention_mask")}
+            # Copied into memory that torch aligns: where operands lie, sums may round by it.
+            batch = {name: encoded[name].clone() for name in ("input_values", "attention_mask")}
         if items and "labels" in items[0]:
             batch["labels"] = torch.tensor([item["labels"] for item in items], dtype=torch.long)
         return batch

@@ -156,10 +156,6 @@ class Classifier:
                 error = result if isinstance(result, InputError) else _fault(name, result)
                 yield {"error": str(error)} if isinstance(result, InputError) or error else self._named(result)
 
-    def scores(self, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Return the label probabilities `(clips, labels)` of samples at the encoder's sampling rate."""
-        return self._clip_scores(clips)
-
     def _clip_scores(self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None) -> NDArray[np.float64]:
         maximum = round(self.segment_seconds * self.sampling_rate)
         pieces = [
@@ -185,7 +181,7 @@ class Classifier:
 
         with torch.inference_mode():
             # In parts: the states of all layers of many clips may not fit next to the model.
-            tensors = (torch.from_numpy(states[first : first + 1024]) for first in range(0, len(states), 1024))
+            tensors = (torch.from_numpy(states[first : first + 1024]).clone() for first in range(0, len(states), 1024))
             parts = [head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu() for part in tensors]
             found: NDArray[np.float64] = torch.cat(parts).numpy()
         return found

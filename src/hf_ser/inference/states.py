@@ -153,13 +153,17 @@ def _one_thread_each(workers: int) -> Iterator[None]:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Put the model into evaluation mode, in full precision: freezing alone does not switch dropout off."""
+    """Put the model into evaluation mode, in full precision, and leave torch's generator as it was.
+
+    Freezing does not switch dropout off, and some releases of `transformers` draw for LayerDrop in any mode.
+    """
     modes = [(module, module.training) for module in model.modules() if module.training]
     tf32 = torch.backends.cudnn.allow_tf32
     model.eval()
     torch.backends.cudnn.allow_tf32 = False
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
         for module, mode in modes:
@@ -226,15 +230,14 @@ class FrozenStates(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self._labels)
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, torch.Tensor]:
-        """Return a whole batch: `states` `(batch, ...)` and `labels` `(batch,)`.
-
-        A step on pooled states takes about a millisecond, so that reading row by row would dominate it.
-        """
+        """Return a whole batch, as reading row by row would dominate a step: `states` `(batch, ...)` and `labels`."""
         pairs = [key if isinstance(key, tuple) else (None, key) for key in keys]
         epoch, index = pairs[0][0], np.array([pair[1] for pair in pairs])
         rows = np.where(index < 0, ~index, index)
         labels = np.where(index < 0, IGNORED_LABEL, self._labels[rows])
-        return {"states": torch.from_numpy(self.matrix(epoch)[rows]), "labels": torch.from_numpy(labels)}
+        # Torch takes the rows: its memory is aligned, by which a matrix product may round.
+        states = torch.from_numpy(self.matrix(epoch))[torch.from_numpy(rows)]
+        return {"states": states, "labels": torch.from_numpy(labels)}
 
     def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
         """Return the states of all segments in an epoch, or without augmentation, encoded at the first call."""
