@@ -329,7 +329,8 @@ def test_summary_and_splits_print_text_or_json(capsys, encoder, miniature):
     assert "lora_qkv" in printed
     assert json.loads(run(capsys, "summary", encoder(), "--json")[1])["trainable"].keys() >= {"full", "lora_qkv"}
     assert run(capsys, "summary", encoder(), "--recipe", "lora_kqv")[0] == 2
-    code, printed, _ = run(capsys, "splits", miniature)
+    code, printed, shown = run(capsys, "splits", miniature)
     assert code == 0
     assert "No speaker is in" in printed
+    assert "Casting" not in shown
     assert json.loads(run(capsys, "splits", miniature, "--json")[1])

@@ -243,7 +243,7 @@ def test_what_was_loaded_once_needs_no_connection(hub, tmp_path):
     assert again["answers"]["commit"] == online["commit"]
     assert len(hub.requested(path="*alice/kept*")) == before, "a commit that is in the cache needs no request"
     for how, words, warned in (
-        ({"HF_HUB_OFFLINE": "1"}, "offline mode is on and the files are not cached", 0),
+        ({"HF_HUB_OFFLINE": "1"}, "on the Hub: offline mode is on and the files are not cached", 0),
         # Nothing listens there.
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached", 2),
     ):

@@ -41,7 +41,9 @@ def normalised(rows: Dataset, subject: str, corpus: str) -> Dataset:
         if (plain := _plain(feature)) != feature:
             rows = rows.cast_column(name, plain)
     try:
-        rows = rows.cast_column("audio", Audio(decode=False)).cast_column("speaker", Value("string"))
+        rows = rows.cast_column("audio", Audio(decode=False))
+        if rows.features["speaker"] != Value("string"):
+            rows = rows.cast_column("speaker", Value("string"))
     except (TypeError, ValueError, NotImplementedError) as error:
         kinds = f"'audio' ({rows.features['audio']}) or 'speaker' ({rows.features['speaker']})"
         raise InputError(f"{subject}: column {kinds} has the wrong type; give paths or Audio, and text") from error
@@ -93,8 +95,8 @@ def with_label_ids(parts: Mapping[str, Dataset]) -> tuple[dict[str, Dataset], tu
     coded = {}
     for subject, rows in parts.items():
         ids = [labels.index(name) for name in named[subject]]
-        rows = rows.remove_columns("emotion").add_column("emotion", ids)
-        coded[subject] = rows.cast_column("emotion", ClassLabel(names=list(labels)))
+        rows = rows.remove_columns("emotion")
+        coded[subject] = rows.add_column("emotion", ids, feature=ClassLabel(names=list(labels)))
     return coded, labels
 
 

@@ -29,7 +29,7 @@ from hf_ser.models.encoders import (
     open_weights,
 )
 from hf_ser.models.group_norm import normalize_each_clip
-from hf_ser.models.head import plain_head
+from hf_ser.models.head import STATISTICS, plain_head
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snapshot, open_snapshot
 
@@ -120,17 +120,15 @@ def base_digest(model: Any) -> str:
 
 
 def merge(model: Any) -> Any:
-    """Return an adapter merged into its base: a plain `transformers` model.
-
-    Args:
-        model: A PEFT model, which is used up; any other model is returned as it is.
-    """
+    """Return a PEFT model, which is used up, merged into its base; any other model is returned as it is."""
     if plain_model(model) is model:
         return model
     head = plain_head(model)
     merged = model.merge_and_unload()
     for name, layer in head.items():
         setattr(merged, name, layer)
+    # The layers hold it now: saving the merged model would fold it once more.
+    vars(merged).pop(STATISTICS, None)
     return merged
 
 

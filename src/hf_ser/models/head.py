@@ -21,7 +21,7 @@ from hf_ser.models.architectures import HEAD, architecture_of, plain_model
 if TYPE_CHECKING:
     import numpy as np
 
-_STATISTICS = "hf_ser_statistics"
+STATISTICS = "hf_ser_statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +85,15 @@ def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.
             features = features * nn.functional.dropout(features.new_ones(shape), dropout)
         return (features, *arguments[1:])
 
-    if hasattr(base, _STATISTICS):
+    if hasattr(base, STATISTICS):
         raise RuntimeError("the features are standardised already")
     base.projector.register_forward_pre_hook(before_projector)
-    setattr(base, _STATISTICS, statistics)
+    setattr(base, STATISTICS, statistics)
 
 
 def statistics_of(model: Any) -> FeatureStatistics | None:
     """Return the statistics that `attach` put before the projector, or None."""
-    found: FeatureStatistics | None = getattr(plain_model(model), _STATISTICS, None)
+    found: FeatureStatistics | None = getattr(plain_model(model), STATISTICS, None)
     return found
 
 

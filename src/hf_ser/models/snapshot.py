@@ -141,15 +141,15 @@ def _fetch(name: str, download: dict[str, Any], revision: str | None, patterns: 
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     options = {**download, "revision": revision, "allow_patterns": list(patterns)}
-    with hub_errors(f"model '{name}'", revision):
+    # A mistyped folder looks like a Hub id.
+    with hub_errors(f"model '{name}': there is no such folder here, and on the Hub", revision):
         try:
             if revision is None or not _COMMIT.fullmatch(revision):
                 # Without this call, `snapshot_download` would use an older commit from the cache without a warning.
                 timeout, api = constants.HF_HUB_ETAG_TIMEOUT, HfApi(token=download["token"])
                 persistent(lambda: api.model_info(name, revision=revision, timeout=timeout))
-        except RepositoryNotFoundError as error:
-            reason = hub_reason(error)
-            raise InputError(f"model '{name}': there is no such folder here, and on the Hub: {reason}") from error
+        except RepositoryNotFoundError:
+            raise
         except Exception as error:
             status = error.response.status_code if isinstance(error, HfHubHTTPError) else 500
             try:
