@@ -152,10 +152,14 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(encoder, monkeypatch):
 
 
 def test_threads_share_a_model(encoder, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     model, extractor = opened(encoder, "hubert, group norm")
-    together = pooled_states(model, extractor, segments(24))
-    monkeypatch.undo()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        together = pooled_states(model, extractor, segments(24))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
     monkeypatch.setenv("HF_SER_CACHE", "off")
     monkeypatch.setitem(frozen._SECONDS_PER_BATCH, "cpu", 0.01)
     alone = pooled_states(model, extractor, segments(24))
