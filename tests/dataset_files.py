@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_ser.corpora import CORPORA
+from hf_ser.dataset.splits import parts_of
 
 
 def write_wav(path: Path, samples, rate: int = 16_000, channels: int = 1) -> Path:
@@ -46,3 +47,8 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def assign(corpus, speaker, clip_id, protocol="speaker_independent"):
+    """Return the part of a single clip; for the speakers of published lists, other clips do not matter."""
+    return parts_of({"corpus": [corpus], "speaker": [speaker], "clip_id": [clip_id]}, protocol)[0]

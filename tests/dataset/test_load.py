@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from dataset_files import published_names
+from dataset_files import assign, published_names
 from hf_ser.corpora import CORPORA, parse
-from hf_ser.dataset.splits import PROTOCOLS, assign
+from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.labels import EMOTIONS
 
 READ = """

@@ -11,10 +11,11 @@ import datasets
 import numpy as np
 import pytest
 
+from dataset_files import assign
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.proof import PAPER_WARNING, prove
-from hf_ser.dataset.splits import PARTS, PROTOCOLS, assign, split
+from hf_ser.dataset.splits import PARTS, PROTOCOLS, parts_of, split
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
@@ -46,6 +47,12 @@ def placement(columns, protocol):
     """Return the part of every clip by its identifier."""
     parts = split(columns, protocol)
     return {columns["clip_id"][row]: part for part, rows in parts.items() for row in rows}
+
+
+def own(speakers, labels=lambda speaker: ("angry", "bored"), corpus="mine"):
+    """The columns of a corpus of one's own, with a clip of each label by each speaker."""
+    rows = [(corpus, name, f"{name}/{label}", label) for name in speakers for label in labels(name)]
+    return dict(zip(("corpus", "speaker", "clip_id", "emotion"), map(list, zip(*rows, strict=True)), strict=True))
 
 
 def take(columns, rows):
@@ -134,30 +141,76 @@ def test_the_folds_are_even_in_sex_and_each_validates_on_the_next_without_tess()
 
 def test_the_hash_does_not_depend_on_the_process():
     """Python's own `hash` differs between processes; a split may not."""
-    clips = [("mine", f"speaker_{n}", f"mine/{n}") for n in range(60)]
+    columns = own([f"speaker_{n}" for n in range(60)])
     program = (
-        "import sys; from hf_ser.dataset.splits import assign\n"
-        "print(''.join(assign('mine', f'speaker_{n}', f'mine/{n}', p)[1] "
-        "for p in ('speaker_independent', 'fold_3', 'paper') for n in range(60)))\n"
+        "import json, sys; from hf_ser.dataset.splits import parts_of\n"
+        "print([parts_of(json.loads(sys.argv[1]), p) for p in ('speaker_independent', 'fold_3', 'paper')])\n"
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules), 'a heavy import'"
     )
-    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    here = "".join(assign(*clip, p)[1] for p in ("speaker_independent", "fold_3", "paper") for clip in clips)
-    assert there.stdout.strip() == here
+    command = [sys.executable, "-c", program, json.dumps(columns)]
+    there = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == str([parts_of(columns, p) for p in ("speaker_independent", "fold_3", "paper")])
 
 
-def test_speakers_of_other_corpora_fall_in_stable_proportions():
-    speakers = [f"emodb_{n:04d}" for n in range(4000)]
-    default = [assign("emodb", s, f"{s}/a", "speaker_independent") for s in speakers]
-    assert default.count("test") / 4000 == pytest.approx(0.2, abs=0.02)
-    assert default.count("validation") / 4000 == pytest.approx(0.1, abs=0.02)
-    folds = np.array([[assign("emodb", s, f"{s}/a", fold) for fold in FOLDS] for s in speakers])
-    assert ((folds == "test").sum(axis=1) == 1).all()
-    assert ((folds == "validation").sum(axis=1) == 1).all()
-    np.testing.assert_allclose((folds == "test").mean(axis=0), 0.2, atol=0.02)
-    for speaker in speakers[:200]:
-        assert len({assign("emodb", speaker, f"{speaker}/{n}", "speaker_independent") for n in range(3)}) == 1
-        assert assign("emodb", speaker, "a", "leave_out_tess") != "test"
+def test_speakers_of_other_corpora_fall_in_the_shares_of_every_label_and_sex():
+    columns = own([f"s{n:03d}" for n in range(200)], lambda name: ("angry", "sad")[: 1 + (int(name[1:]) % 4 == 0)])
+    columns["sex"] = [("female", "male")[int(name[1:]) % 3 == 0] for name in columns["speaker"]]
+    places = placement(columns, "speaker_independent")
+    for column, value in (("emotion", "sad"), ("emotion", "angry"), ("sex", "male"), ("sex", "female")):
+        rows = [row for row, it in enumerate(columns[column]) if it == value]
+        speakers = {columns["speaker"][row]: places[columns["clip_id"][row]] for row in rows}
+        shares = [list(speakers.values()).count(part) / len(speakers) for part in PARTS]
+        assert shares == pytest.approx([0.65, 0.15, 0.2], abs=0.02), value
+    folds = np.array([parts_of(columns, fold) for fold in FOLDS])
+    assert ((folds == "test").sum(axis=0) == 1).all()
+    assert ((folds == "validation").sum(axis=0) == 1).all()
+    np.testing.assert_allclose((folds == "test").mean(axis=1), 0.2, atol=0.02)
+
+
+def test_own_splits_do_not_depend_on_the_order_of_rows_on_missing_rows_or_on_another_source(published):
+    columns = own([f"s{n:02d}" for n in range(24)], lambda name: ("angry", "bored", "sad"))
+    columns["clip_id"] = [f"{clip_id}/{k}" for k, clip_id in enumerate(columns["clip_id"])]
+    columns = {name: values * 4 for name, values in columns.items()}
+    columns["clip_id"] = [f"{clip_id}/{k}" for k, clip_id in enumerate(columns["clip_id"])]
+    everywhere = {protocol: placement(columns, protocol) for protocol in ("speaker_independent", "fold_1")}
+    for seed in range(5):
+        rows = random.Random(seed).sample(range(len(columns["clip_id"])), 220)
+        for protocol, places in everywhere.items():
+            found = placement(take(columns, rows), protocol)
+            assert found == {clip_id: places[clip_id] for clip_id in found}
+    both = {name: [*published[name], *values] for name, values in columns.items()}
+    assert everywhere["speaker_independent"].items() <= placement(both, "speaker_independent").items()
+    assert set(take(both, split(both, "leave_out_mine")["test"])["corpus"]) == {"mine"}
+
+
+def test_every_part_has_every_label_of_three_speakers_however_rare():
+    rare = {"s1": "awe", "s2": "awe", "s3": "awe", "s4": "envy", "s5": "envy", "s6": "envy", "s3x": "pride"}
+    labels = {f"s{n}": {"calm", rare.get(f"s{n}", "calm")} for n in range(12)}
+    labels |= {"s3": {"awe", "pride"}, "s7": {"calm", "pride"}, "s8": {"pride"}}
+    columns = own(labels, labels.__getitem__)
+    for part, rows in split(columns).items():
+        assert {columns["emotion"][row] for row in rows} == {"calm", "awe", "envy", "pride"}, part
+
+
+def test_few_speakers_are_offered_leaving_one_out_by_name(published):
+    four = [row for row, name in enumerate(published["speaker"]) if name in [f"ravdess_0{n}" for n in range(1, 5)]]
+    part = take(published, four)
+    with pytest.raises(
+        InputError, match=r"leaves the \w+ part empty: .* 4 speakers of ravdess; .*protocol 'stratified'"
+    ):
+        split(part)
+    parts = split(part, "stratified")
+    assert [len({part["speaker"][row] for row in rows}) for rows in parts.values()] == [2, 1, 1]
+    three = own(("a", "b", "c"))
+    with pytest.raises(InputError, match="'leave_speaker_out_a' and so on, which tests on one speaker"):
+        split(three, "fold_4")
+    for name in "abc":
+        parts = split(three, f"leave_speaker_out_{name}")
+        assert {three["speaker"][row] for row in parts["test"]} == {name}
+        assert all(parts.values())
+        assert prove(three, parts).speaker_disjoint
+    with pytest.raises(InputError, match="no speaker called 'd' among 3; name one of three or more: a, b, c"):
+        split(three, "leave_speaker_out_d")
 
 
 def test_labels_of_ones_own_are_named_by_their_class_label():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from dataset_files import assign
 from hf_ser.corpora import CORPORA, discover
-from hf_ser.dataset.splits import PARTS, assign
+from hf_ser.dataset.splits import PARTS
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.quickstart.corpora import write_synthetic_corpora

@@ -114,6 +114,7 @@ class Corpus:
     examples: tuple[str, ...] = ()
     doi: str | None = None
     archive_url: str | None = None
+    acted: bool | None = None
 
     @property
     def short_title(self) -> str:

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS
-from hf_ser.dataset.collection import Collection, Finding, collect
+from hf_ser.dataset.collection import Collection, collect
 from hf_ser.dataset.data_card import render_data_card, render_report, report
+from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.layout import Layout, plan, schema, tables
 from hf_ser.dataset.proof import prove
 from hf_ser.dataset.staging import move, staging

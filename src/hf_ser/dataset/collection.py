@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas
 from tqdm import tqdm
@@ -16,7 +16,7 @@ from hf_ser.corpora import CORPORA, Discovery, discover, parse
 from hf_ser.corpora.clip import LOSSY_EXTENSIONS
 from hf_ser.corpora.originals import originals
 from hf_ser.corpora.walk import Found
-from hf_ser.dataset.hygiene import Fault, Inspection, inspect_file, repeated_samples
+from hf_ser.dataset.hygiene import Fault, Finding, Inspection, inspect_file, repeated_samples
 from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -31,16 +31,6 @@ _COLUMNS = ("path", "file", *_NAMED, *Inspection._fields, "duration", *VOTE_COLU
 _PROVENANCE_ORDER = ("original", "re_encoded", "unknown")
 # Submitting single files takes a third of the time that inspecting them takes.
 _BATCH: Final = 64
-
-
-class Finding(NamedTuple):
-    """Something wrong with a file: its corpus, path, clip if it stands for one, reason (see `REASONS`) and details."""
-
-    corpus: str
-    file: str
-    clip_id: str | None
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +81,11 @@ def collect(
         rejected=tuple(sorted(rejected + without_label, key=lambda entry: (entry.corpus, entry.file, entry.reason))),
         label_scheme=label_scheme,
     )
+
+
+def holds_clips(root: str | os.PathLike[str]) -> bool:
+    """Return whether a folder has a file with the name of a clip of a known corpus."""
+    return bool(discover(root).copies)
 
 
 def read_folder(root: str | os.PathLike[str]) -> "Dataset":

@@ -19,6 +19,7 @@ import soundfile
 from hf_ser.corpora import CORPORA, Clip
 from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.corpora.originals import PCM_DIGITS, Provenance, level, originals
+from hf_ser.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +33,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "misnamed": "the file name is not the published one, or the audio is that of another clip",
     "identical_samples_two_labels": "another clip has the same samples and another label",
     "identical_samples_one_label": "another clip has the same samples and the same label",
+    "truncated": "the file ends before the length that it states",
 }
 """The flags that a clip of the data set can have, each with its meaning."""
 
@@ -47,6 +49,16 @@ _NEAR_SILENT_DB: Final = -70.0
 class Fault(NamedTuple):
     """Why a file cannot be a clip of the data set: `lfs_pointer` or `unreadable`, and an explanation."""
 
+    reason: str
+    detail: str
+
+
+class Finding(NamedTuple):
+    """Something wrong with a file: its corpus, path, clip if it stands for one, reason (see `REASONS`) and details."""
+
+    corpus: str
+    file: str
+    clip_id: str | None
     reason: str
     detail: str
 
@@ -109,20 +121,42 @@ def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fa
     samples, rate = decoded
     if not samples.size or not rate:
         return Fault("unreadable", "contains no samples")
+    digest, rms, found = inspect_samples(samples)
+    if not math.isfinite(rms):
+        return Fault("unreadable", "contains samples that are not finite numbers")
+    copied = originals().is_copy(clip.clip_id, duration=len(samples) / rate, level_db=level(rms))
+    origin: Provenance = "re_encoded" if copied else "unknown"
+    return Inspection(len(content), sha256, digest, len(samples), rate, rms, origin, flags | found)
+
+
+def inspect_samples(samples: npt.NDArray[Any]) -> tuple[str, float, dict[str, str]]:
+    """Return the digest, RMS and flags of samples (frames, channels), which are 16-bit integers or floats in [-1, 1].
+
+    Digest and RMS are those of the samples as 16-bit integers.
+    """
     scale = 1.0 if samples.dtype == np.int16 else 32768.0
     largest = max(float(samples.max()), -float(samples.min())) * scale
     # Several times as fast as a mean of squares; single precision is exact to 1e-6.
     flat = samples.reshape(-1).astype(np.float32, copy=False)
     rms = math.sqrt(float(np.dot(flat, flat)) / flat.size) * scale
     if not (math.isfinite(largest) and math.isfinite(rms)):
-        return Fault("unreadable", "contains samples that are not finite numbers")
-    copied = originals().is_copy(clip.clip_id, duration=len(samples) / rate, level_db=level(rms))
-    origin: Provenance = "re_encoded" if copied else "unknown"
-    flags |= _levels(rms, round(largest) >= FULL_SCALE)
+        return "", math.nan, {}
     if samples.dtype != np.int16:
         samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     digest = hashlib.sha1(np.ascontiguousarray(samples).data, usedforsecurity=False).hexdigest()[:PCM_DIGITS]
-    return Inspection(len(content), sha256, digest, len(samples), rate, rms, origin, flags)
+    return digest, rms, _levels(rms, round(largest) >= FULL_SCALE)
+
+
+def is_truncated(encoded: bytes) -> bool:
+    """Return whether a WAV or Ogg file ends early: decoders take what is there, and say nothing."""
+    if encoded[:4] == b"RIFF":
+        # Programs that write to a pipe leave 0 or the largest number.
+        stated = int.from_bytes(encoded[4:8], "little")
+        return len(encoded) < stated + 8 < 0xFFFF0000
+    if encoded[:4] == b"OggS":
+        last = encoded.rfind(b"OggS")
+        return not encoded[last + 5] & 4 if last + 5 < len(encoded) else True
+    return False
 
 
 def _naming(name: str, clip: Clip) -> dict[str, str]:
@@ -177,28 +211,32 @@ def repeated_samples(
     return flags
 
 
-def without_unfit(rows: Dataset, labels: Sequence[str]) -> tuple[Dataset, dict[str, int]]:
+def without_unfit(
+    rows: Dataset, labels: Sequence[str], described: Mapping[str, Any] | None = None
+) -> tuple[Dataset, dict[str, int]]:
     """Leave the unfit clips out of a training part, log which, and count them by reason (of `UNFIT_FOR_TRAINING`).
 
-    The column `flags` names them where there is one. Otherwise these are equal files with two labels, and copies of
-    the published clips in `Corpus.faults`.
+    The column `flags` names them where a row has one. Otherwise these are clips that `described` (by `audio_sha256`)
+    flags, equal files with two labels, and copies of the published clips in `Corpus.faults`.
     """
-    clip_ids = rows["clip_id"][:]
-    if "flags" in rows.column_names:
-        found: dict[int, Sequence[str]] = dict(enumerate(rows["flags"][:]))
-    else:
-        names = [labels[identifier] for identifier in rows["emotion"][:]]
-        repeated = repeated_samples([str(row) for row in range(len(rows))], rows["audio_sha256"][:], names)
-        found = {int(row): list(flags) for row, flags in repeated.items()}
-        faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
-        for row, clip_id in enumerate(clip_ids):
-            if clip_id in faults and _is_published(rows[row]):
-                found[row] = [*found.get(row, ()), faults[clip_id]]
-    unfit = {row: [flag for flag in UNFIT_FOR_TRAINING if flag in found[row]] for row in sorted(found)}
-    reasons = {row: flags[0] for row, flags in unfit.items() if flags}
+    clip_ids, digests = rows["clip_id"][:], rows["audio_sha256"][:]
+    given = rows["flags"][:] if "flags" in rows.column_names else [None] * len(rows)
+    names = [labels[identifier] for identifier in rows["emotion"][:]]
+    known = described or {}
+    samples = [(known[it].pcm_sha1 if it in known else "") or it for it in digests]
+    repeated = repeated_samples([str(row) for row in range(len(rows))], samples, names)
+    faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
+    reasons: dict[int, str] = {}
+    for row, flags in enumerate(given):
+        if flags is None:
+            flags = [*repeated.get(str(row), ()), *(known[digests[row]].flags if digests[row] in known else ())]
+            if clip_ids[row] in faults and _is_published(rows[row]):
+                flags.append(faults[clip_ids[row]])
+        if unfit := [flag for flag in UNFIT_FOR_TRAINING if flag in flags]:
+            reasons[row] = unfit[0]
     if not reasons:
         return rows, {}
-    shown = ", ".join(f"{clip_ids[row]} ({reason})" for row, reason in list(reasons.items())[:3])
+    shown = ", ".join(f"{printable(clip_ids[row])} ({reason})" for row, reason in list(reasons.items())[:3])
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     counted = "1 clip is" if len(reasons) == 1 else f"{len(reasons):,} clips are"
     logger.warning("%s left out of training: %s%s", counted, shown, more)

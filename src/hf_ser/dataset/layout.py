@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas
 import pyarrow
 
-from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, assign, split
+from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, parts_of, split
 from hf_ser.dataset.votes import VOTE_COLUMNS, VOTE_LABELS
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -61,12 +61,11 @@ class Layout:
     left_out: Mapping[str, str]
 
 
-def plan(clips: Mapping[str, Any]) -> Layout:
+def plan(clips: Mapping[str, Any], wanted: Sequence[str] = tuple(PROTOCOLS)) -> Layout:
     """Plan the files and configurations of a data set, given its columns `corpus`, `speaker`, `clip_id`, `emotion`."""
-    named = list(zip(clips["corpus"], clips["speaker"], clips["clip_id"], strict=True))
-    table = pandas.DataFrame({name: [assign(*names, name) for names in named] for name in PROTOCOLS}, dtype=object)
+    table = pandas.DataFrame({name: parts_of(clips, name) for name in wanted}, dtype=object)
     folds = (table[[f"fold_{k}" for k in range(FOLDS)]] == "test").idxmax(axis=1)
-    table["corpus"] = [corpus for corpus, *_ in named]
+    table["corpus"] = list(clips["corpus"])
     path = "data/" + table["corpus"] + "-" + table[_DEFAULT] + "-" + folds + "-paper_" + table["paper"] + ".parquet"
     # The four fields of a path determine the parts in all protocols; otherwise a file would be in two parts.
     if (table.groupby(path).nunique() > 1).any(axis=None):
@@ -75,7 +74,7 @@ def plan(clips: Mapping[str, Any]) -> Layout:
     of_file = table.groupby(path).first()
     configurations: dict[str, dict[str, list[str]]] = {}
     rows, left_out = {}, {}
-    for protocol in PROTOCOLS:
+    for protocol in wanted:
         try:
             rows[protocol] = split(clips, protocol)
         except InputError as error:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
@@ -17,11 +18,21 @@ PAPER_WARNING = (
     "only to compare with the paper's tables; report 'speaker_independent' otherwise."
 )
 
+UNKNOWN_WARNING = (
+    "The speakers are not known: the parts may share them, and figures may be inflated. Near-identical recordings, and "
+    "recordings of one folder, are in one part."
+)
+
 Columns = Mapping[str, Sequence[Any]]
 """Columns by name: a dictionary of lists, or a `datasets.Dataset`."""
 
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of `clip_id`, one clip from each of two parts."""
+
+UNKNOWN_SPEAKER = "unknown_"
+"""How the name of a group of recordings begins, after the corpus, where the speakers are not known."""
+
+_GROUP = re.compile(rf"(?:^|_){UNKNOWN_SPEAKER}[0-9a-f]{{10}}")
 
 _NEEDED = ("corpus", "speaker", "clip_id")
 _OPTIONAL = ("emotion", "sex", "sentence", "pcm_sha1", "sha256")
@@ -72,9 +83,19 @@ class SplitProof:
     overlaps: Mapping[tuple[str, str], Overlap]
 
     @property
+    def speakers_known(self) -> bool:
+        """Whether every speaker is one, and not a group of recordings that stands in for speakers."""
+        return not any(_GROUP.search(name) for part in self.parts.values() for name in part.speakers)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether a speaker, or a recording under another speaker's name, is in two parts."""
+        return any(overlap.speakers or overlap.recordings for overlap in self.overlaps.values())
+
+    @property
     def speaker_disjoint(self) -> bool:
-        """Whether no speaker is in two parts, neither by name nor by a recording under another speaker's name."""
-        return not any(overlap.speakers or overlap.recordings for overlap in self.overlaps.values())
+        """Whether no speaker is in two parts; never where the speakers are not known."""
+        return self.speakers_known and not self.overlapping
 
     @property
     def untrained_labels(self) -> tuple[str, ...]:
@@ -87,6 +108,7 @@ class SplitProof:
         """Return the proof in types that JSON has; the names of two parts are joined, such as `train/test`."""
         plain = {
             "speaker_disjoint": self.speaker_disjoint,
+            "speakers_known": self.speakers_known,
             "untrained_labels": self.untrained_labels,
             "parts": {name: asdict(part) for name, part in self.parts.items()},
             "overlaps": {"/".join(names): asdict(overlap) for names, overlap in self.overlaps.items()},
@@ -98,8 +120,8 @@ class SplitProof:
         """Return the proof as aligned plain text."""
         named = any(overlap.speakers for overlap in self.overlaps.values())
         head = "The parts share speakers." if named else "The parts share recordings, under different names."
-        if self.speaker_disjoint:
-            head = "No speaker is in two parts."
+        if not self.overlapping:
+            head = "No speaker is in two parts." if self.speakers_known else UNKNOWN_WARNING
         if self.untrained_labels:
             head += f"\nNot in training, so never recognised: {', '.join(self.untrained_labels)}."
         shared = [["shared", "speakers", "sentences", "identical samples", "near-identical"]]

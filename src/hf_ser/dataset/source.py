@@ -1,38 +1,43 @@
-"""Opening a data set: a folder, a Hub id or a `datasets` object becomes three parts with a proof."""
+"""Opening data: folders, tables, Hub ids and `datasets` objects become three parts with a proof."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from hf_ser.corpora import CORPORA, strictest
-from hf_ser.dataset.columns import normalised, with_audio_facts, with_label_ids
-from hf_ser.dataset.hygiene import without_unfit
-from hf_ser.dataset.proof import PAPER_WARNING, prove
-from hf_ser.dataset.recordings import shared_recordings, signatures
-from hf_ser.dataset.splits import PARTS, PROTOCOLS, split
-from hf_ser.errors import InputError, hub_errors, persistent
+from hf_ser.corpora import CORPORA, Corpus, strictest
+from hf_ser.dataset.columns import Reading, normalised, part_named, with_audio_facts, with_label_ids
+from hf_ser.dataset.groups import with_groups
+from hf_ser.dataset.hygiene import Finding, without_unfit
+from hf_ser.dataset.opening import Opened, open_any
+from hf_ser.dataset.proof import PAPER_WARNING, UNKNOWN_SPEAKER, prove
+from hf_ser.dataset.recordings import describe, shared_recordings
+from hf_ser.dataset.splits import LEAVE_OUT, PARTS, check_protocol, split
+from hf_ser.errors import InputError
+from hf_ser.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_ser.dataset.proof import SplitProof
+    from hf_ser.dataset.recordings import Described
 
 logger = logging.getLogger(__name__)
 
-SYNTHETIC_MARK = "SYNTHETIC.txt"
-"""A folder of synthesised speech contains this file, so that results on it are never reported as evidence."""
+_FACTS: Final = {"audio_sha256": "string", "duration": "float64", "sampling_rate": "int32"}
 
-_SYNONYMS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "holdout"),
-}
+WHOLE: Final = "all"
+"""The protocol that does not split: all clips are the test part."""
+
+TOLERATED: Final = ("dropped_label", "no_recording")
+"""Reasons of findings that `strict` does not treat as errors: they were asked for, or concern no recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +46,20 @@ class Source:
 
     Attributes:
         name: The name to show: as given, else the last part of the path or Hub id.
-        path: The folder or Hub id as given; None for a data set in memory.
+        path: The folder, file or Hub id as given; None for data in memory, or for several data sets.
         protocol: The protocol that made the parts; `given` where the data set had its own parts.
         labels: The labels in the order of their identifiers.
-        parts: `train`, `validation` and `test`, each with the columns `audio`, `emotion`, `corpus`, `speaker`,
-            `clip_id`, `duration` (seconds) and `audio_sha256`.
+        parts: `train`, `validation` and `test` (`test` alone under protocol `all`), each with the columns `audio`,
+            `emotion`, `corpus`, `speaker`, `clip_id`, `duration` (seconds), `sampling_rate` (hertz), `audio_sha256`.
         proof: What the parts share.
         fingerprint: SHA-256 over the identifiers, labels and bytes of the clips, independent of their order.
-        synthetic: Whether the folder is marked as synthesised speech.
+        synthetic: Whether a folder is marked as synthesised speech.
         left_out: Number of clips that training leaves out, by reason (see `hf_ser.dataset.hygiene`).
-        languages: BCP-47 codes: as given, else those of the corpora if all are known.
+        languages: BCP-47 codes: as given, else those of the rows or corpora if all are known.
         licence: Identifier of the licence: as given, else the strictest of the corpora if all are known.
+        acted: Whether the speech is acted: as given, else as the corpora say; None if that is not known.
+        findings: The rows and files that are in no part, each with the reason.
+        renamed: What the labels that were renamed became; None for those that were dropped.
     """
 
     name: str
@@ -65,178 +73,310 @@ class Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
     licence: str | None = None
+    acted: bool | None = None
+    findings: tuple[Finding, ...] = ()
+    renamed: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The clips of some data sets, before they are split.
+
+    `rows` are those of all data sets, with the part that a data set came with in column `split` (None where it had
+    none). `columns` has the column of each role, by data set.
+    """
+
+    opened: tuple[Opened, ...]
+    rows: Dataset
+    labels: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    columns: Mapping[str, Mapping[str, str]]
+
+    @property
+    def subject(self) -> str:
+        """What messages call the data."""
+        return self.opened[0].subject if len(self.opened) == 1 else f"data set '{self.name}'"
+
+    @property
+    def name(self) -> str:
+        """The names of the data sets."""
+        return ", ".join(it.name for it in self.opened)
+
+    def facts(self, language: str | Sequence[str] | None, licence: str | None, acted: bool | None) -> dict[str, Any]:
+        """Return `languages`, `licence` and `acted`: as given, else as rows and corpora say."""
+        rows, synthetic = self.rows, any(it.synthetic for it in self.opened)
+        spoken: dict[str, set[Any]] = {}
+        of_row = rows["language"][:] if "language" in rows.column_names else [None] * len(rows)
+        for corpus, own in set(zip(rows["corpus"][:], of_row, strict=True)):
+            registered = CORPORA.get(corpus) if not synthetic else None
+            spoken.setdefault(corpus, set()).add(own or (registered and registered.language))
+        found = set().union(*spoken.values())
+        known: list[Corpus] = [CORPORA[it] for it in sorted(spoken) if it in CORPORA and not synthetic]
+        most = strictest(known) if len(known) == len(spoken) else None
+        if acted is None and len(known) == len(spoken) and len({it.acted for it in known}) == 1:
+            acted = known[0].acted
+        languages = () if None in found else tuple(sorted(filter(None, found)))
+        return {
+            "languages": (language,) if isinstance(language, str) else tuple(language or languages),
+            "licence": licence or (most and most.licence.id),
+            "acted": acted,
+        }
 
 
 def open_dataset(
-    dataset: str | Path | Dataset | DatasetDict | Source,
+    dataset: str | Path | Dataset | DatasetDict | Source | Sequence[Any],
     protocol: str = "speaker_independent",
     *,
+    columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str | None] | None = None,
+    speaker_pattern: str | None = None,
+    speakers: str | None = None,
+    strict: bool = False,
     allow_speaker_overlap: bool = False,
     name: str | None = None,
     language: str | Sequence[str] | None = None,
     licence: str | None = None,
+    acted: bool | None = None,
     **options: Any,
 ) -> Source:
-    """Open a data set, split it by a protocol and prove what the parts share.
+    r"""Open one or several data sets, split them by a protocol and prove what the parts share.
+
+    Rows whose file is missing or cannot be read, rows without a label and repeated rows are left out; a warning counts
+    them and `Source.findings` names each.
 
     Args:
-        dataset: A folder that contains corpora, a data set built by this library, a Hub id, a `Dataset`, a
-            `DatasetDict` (whose own parts are kept), or a `Source`, which is returned as it is.
-        protocol: One of `hf_ser.dataset.splits.PROTOCOLS`.
+        dataset: A folder (of the known corpora, with a `metadata.csv`, or with a folder per label), a CSV, TSV,
+            JSON-lines or Parquet table that names audio files, a data set built by this library, a Hub id, a `Dataset`,
+            a `DatasetDict`, or a list of these. Text may be `NAME=DATA`, which names the data set. A `Source` is
+            returned as it is.
+        protocol: One of `hf_ser.dataset.splits.protocols`, `leave_speaker_out_SPEAKER`, or `all`, which does not split.
+            Parts that the data set came with are kept under `speaker_independent`.
+        columns: Column by role (`audio`, `label`, `speaker`, `split`, `sex`, `language`), where no name tells.
+        labels: New name by label; an empty one drops its clips. Labels that are numbers get their names by it.
+        speaker_pattern: Regular expression that finds the speaker in a path, such as `spk(\d+)`, where no column does.
+        speakers: `unknown` where neither column nor pattern tells: the clips are then split by folders and
+            near-identical recordings, and the parts may share speakers.
+        strict: Refuse data with any row or recording that would be left out.
         allow_speaker_overlap: Accept parts that share speakers or recordings under any protocol.
         name: Name to show in reports and cards.
         language: BCP-47 code or codes of the speech, for the card.
         licence: Identifier of the data's licence, for the card.
+        acted: Whether the speech is acted, for the card.
         **options: Passed to `datasets.load_dataset` (`revision`, `token`, …).
 
     Raises:
-        InputError: There is no such data set, a column or value is missing, or the parts share a speaker.
+        InputError: There is no such data set, a column or speaker is missing, a label is a number without a name, two
+            names are one label, or the parts share a speaker or a recording.
         HubError: The Hub cannot be read.
 
     Example:
         >>> open_dataset({"audio": []})
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: a dict is not a data set; give a folder, a Hub id, a datasets.Dataset ...
+        hf_ser.errors.InputError: a dict is not a data set; give a folder, a table, a Hub id, a datasets.Dataset ...
     """
     if isinstance(dataset, Source):
         return dataset
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
-    opened, path, kind = _open(dataset, protocol, options)
-    if path is None:
-        first = next(iter(opened.values()), None) if isinstance(opened, dict) else opened
-        name = name or (first and first.info.dataset_name) or "in-memory data set"
-    name = name or Path(str(path)).resolve().name or "data"
-    subject = f"data set '{path or name}'"
-    given = _named_parts(opened, subject) if isinstance(opened, dict) else {"train": opened}
-    called = {part: f"{subject}, part '{part}'" if len(given) > 1 else subject for part in given}
-    coded, labels = with_label_ids({called[part]: normalised(rows, called[part], name) for part, rows in given.items()})
-    columns = dict(zip(given, coded.values(), strict=True))
-    if kind != "corpora":
-        columns = {part: with_audio_facts(rows, called[part]) for part, rows in columns.items()}
-    # A published configuration is named after its protocol; the origin of other parts is not known.
-    made = protocol if kind == "protocol" or set(columns) == {"train"} else "given"
-    parts = _divided(columns, subject, protocol)
-    parts["train"], left_out = without_unfit(parts["train"], labels)
+    if protocol != WHOLE:
+        check_protocol(protocol)
+    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
+    gathered = gather(dataset, protocol, reading, name=name, strict=strict, **options)
+    facts = gathered.facts(language, licence, acted)
+    return divide(gathered, protocol, allow_speaker_overlap, renamed=dict(reading.labels), **facts)
+
+
+def gather(
+    dataset: Any, protocol: str, reading: Reading, *, name: str | None = None, strict: bool = False, **options: Any
+) -> Gathered:
+    """Open data sets and check every row; see `open_dataset` for the arguments."""
+    from datasets import concatenate_datasets, load_dataset
+
+    if unknown := sorted(set(options) - set(inspect.signature(load_dataset).parameters)):
+        raise InputError(f"open_dataset has no option '{unknown[0]}', and datasets.load_dataset has none either")
+    reading.check()
+    given = list(dataset) if isinstance(dataset, list | tuple) else [dataset]
+    if not given:
+        raise InputError("the list of data sets is empty; give at least one")
+    several = len(given) > 1
+    opened = tuple(
+        open_any(one, protocol, options, name if not several else _position(one, place))
+        for place, one in enumerate(given, 1)
+    )
+    if twice := [
+        it for it, count in Counter(one.corpus for one in opened if one.kind != "corpora").items() if count > 1
+    ]:
+        raise InputError(
+            f"two data sets are called '{twice[0]}'; name one of them, as in NAME={opened[0].path or 'DATA'}"
+        )
+    parts: dict[str, Dataset] = {}
+    findings: list[Finding] = []
+    found_columns = {}
+    for one in opened:
+        keeps = one.kind == "protocol" or protocol in ("speaker_independent", "paper")
+        rows, found, found_columns[one.name] = _rows_of(one, reading, several, keeps)
+        _report(one, found, strict)
+        findings += found
+        parts |= rows
+    reading.check_used()
+    coded, labels = with_label_ids(parts)
+    if len(labels) < 2:
+        what = ", ".join(one.subject for one in opened)
+        raise InputError(f"{what}: all clips have the label '{''.join(labels)}'; recognition needs two labels or more")
+    whole = concatenate_datasets(list(coded.values()))
+    empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
+    whole = whole.remove_columns([*empty, "row"])
+    return Gathered(opened, whole, labels, tuple(findings), found_columns)
+
+
+def _position(one: Any, place: int) -> str | None:
+    return None if isinstance(one, str | Path) else f"data_{place}"
+
+
+def _rows_of(
+    one: Opened, reading: Reading, several: bool, keeps: bool
+) -> tuple[dict[str, Dataset], list[Finding], dict[str, str]]:
+    """Return the rows of each part of a data set, with their part in column `split` if it is to be kept."""
+    from datasets import Value
+
+    used: dict[str, Dataset] = {}
+    findings: list[Finding] = []
+    columns: dict[str, str] = {}
+    names: dict[str, str] = {}
+    alone = len(one.parts) == 1
+    for part, table in one.parts.items():
+        subject = one.subject if alone else f"{one.subject}, part '{part}'"
+        named = None if alone else part_named(part, list(one.parts), one.subject)
+        if named and named in names:
+            raise InputError(f"{one.subject} has two parts for {named}, one of them '{part}'; merge them or remove one")
+        names[named or ""] = part
+        findings += [Finding(one.corpus, printable(file), None, *why) for file, *why in table.unused]
+        if not len(table.rows):
+            continue
+        prefix = one.kind != "corpora" and (several or one.path is not None)
+        rows, found, columns = normalised(table, subject, one.corpus, reading, prefix=prefix)
+        findings += found
+        if one.kind == "corpora":
+            facts = table.rows.select(rows["row"][:])
+            for column in ("audio_sha256", "duration", "sampling_rate"):
+                rows = rows.add_column(column, facts[column][:], feature=Value(_FACTS[column]))
+        else:
+            rows, found = with_audio_facts(rows)
+            findings += found
+        if len(rows):
+            used[subject] = _with_split(rows, named, one, keeps)
+    if not used:
+        first = f": the first of {len(findings):,} findings is: {findings[0].detail}" if findings else ""
+        ways = "" if findings else "; give parts named train, validation and test, or train alone"
+        raise InputError(f"{one.subject} has no clips{first}{ways}")
+    logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))
+    return used, findings, columns
+
+
+def _with_split(rows: Dataset, named: str | None, one: Opened, keeps: bool) -> Dataset:
+    from datasets import Value
+
+    values = rows["split"][:]
+    rows = rows.remove_columns("split")
+    if named is None and any(values) and keeps:
+        if None in values:
+            row = rows[values.index(None)]["row"]
+            raise InputError(f"{one.subject}: row {row} has no part, and others do; fill the column in, or remove it")
+        of = {value: part_named(value, sorted(set(values)), one.subject) for value in set(values)}
+        values = [of[value] for value in values]
+    else:
+        values = [named if keeps else None] * len(rows)
+    return rows.add_column("split", values, feature=Value("string"))
+
+
+def _report(one: Opened, findings: Sequence[Finding], strict: bool) -> None:
+    """Say in one line what is left out, or refuse it."""
+    serious = [it for it in findings if it.reason not in TOLERATED]
+    if serious and strict:
+        first = serious[0]
+        raise InputError(
+            f"{one.subject}: {first.file}: {first.detail} ({first.reason}); {len(serious):,} such in all, which strict "
+            "treats as errors: mend them, or leave strict out"
+        )
+    if findings:
+        counts = ", ".join(f"{n:,} {reason}" for reason, n in Counter(it.reason for it in findings).most_common())
+        first = (serious or findings)[0]
+        logger.warning("%s: left out: %s; such as %s (%s)", one.name, counts, first.file, first.detail)
+
+
+def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = False, **facts: Any) -> Source:
+    """Split gathered clips and prove the parts; see `open_dataset`. `facts` are further fields of the `Source`."""
+    labels, opened = gathered.labels, gathered.opened
+    whole = gathered.rows
+    described: dict[str, Described] | None = None
+    if any(it.endswith(UNKNOWN_SPEAKER) for it in whole.unique("speaker")):
+        described = describe([whole])
+        whole = with_groups(whole, described)
+    parts, made = _divided(whole, gathered, protocol)
     table, places = _table(parts, labels)
     proof = prove(table, places)
-    _refuse(table["emotion"], places, proof, subject, made, allow_speaker_overlap)
+    _refuse(table["emotion"], places, proof, gathered.subject, made, allow_speaker_overlap)
     if made == "paper":
         logger.warning(PAPER_WARNING)
-    else:
+    elif len(parts) > 1:
         # Last, because it decodes the clips.
-        proof = prove(table, places, shared_recordings(parts, signatures(columns.values())))
-        _refuse(table["emotion"], places, proof, subject, made, allow_speaker_overlap)
-    synthetic = path is not None and (Path(path) / SYNTHETIC_MARK).is_file()
-    corpora = set(table["corpus"])
-    known = [CORPORA[corpus] for corpus in sorted(corpora)] if corpora <= set(CORPORA) and not synthetic else []
-    languages = (language,) if isinstance(language, str) else tuple(language or sorted({it.language for it in known}))
-    if licence is None and (most := strictest(known)):
-        licence = most.licence.id
+        described = describe(parts.values()) if described is None else described
+    left_out: dict[str, int] = {}
+    if "train" in parts:
+        parts["train"], left_out = without_unfit(parts["train"], labels, described)
+        table, places = _table(parts, labels)
+    recordings = None if described is None or made == "paper" else shared_recordings(parts, described)
+    proof = prove(table, places, recordings)
+    _refuse(table["emotion"], places, proof, gathered.subject, made, allow_speaker_overlap)
     clips = sorted(zip(table["clip_id"], table["emotion"], table["sha256"], strict=True))
     fingerprint = hashlib.sha256(repr(clips).encode()).hexdigest()
-    return Source(name, path, made, labels, parts, proof, fingerprint, synthetic, left_out, languages, licence)
+    return Source(
+        name=gathered.name,
+        path=opened[0].path if len(opened) == 1 else None,
+        protocol=made,
+        labels=labels,
+        parts=parts,
+        proof=proof,
+        fingerprint=fingerprint,
+        synthetic=any(it.synthetic for it in opened),
+        left_out=left_out,
+        findings=gathered.findings,
+        **facts,
+    )
 
 
-def _open(
-    dataset: str | Path | Dataset | DatasetDict, protocol: str, options: Mapping[str, Any]
-) -> tuple[Dataset | DatasetDict, str | None, str]:
-    """Return the data set, its path, and what it is: `corpora`, a configuration named as the `protocol`, or `other`."""
-    from datasets import Dataset, DatasetDict, load_from_disk
-
-    from hf_ser.dataset.collection import read_folder
-
-    if isinstance(dataset, Dataset | DatasetDict):
-        return dataset, None, "other"
-    if not isinstance(dataset, str | Path):
-        ways = "give a folder, a Hub id, a datasets.Dataset (from_dict, from_pandas; no streaming) or a DatasetDict"
-        raise InputError(f"a {type(dataset).__name__} is not a data set; {ways}")
-    if options.get("streaming"):
-        raise InputError("streaming is not supported; leave streaming=True out, the data set is then downloaded")
-    name, path = str(dataset), Path(dataset)
-    if path.is_dir():
-        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            return load_from_disk(name), name, "other"
-        if not any(path.glob("*.parquet")) and not any(path.glob("*/*.parquet")):
-            return read_folder(path), name, "corpora"
+def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[str, Dataset], str]:
+    """Return the parts: those that the data sets came with, the rest split by the protocol; and what made them."""
+    if protocol == WHOLE:
+        return {"test": whole}, WHOLE
+    given = whole["split"][:] if "split" in whole.column_names else [None] * len(whole)
+    loose = [row for row, part in enumerate(given) if part is None]
+    places: dict[str, list[int]] = {part: [] for part in PARTS}
+    for row, part in enumerate(given):
+        if part is not None:
+            places[part].append(row)
+    if loose:
+        rows = whole.select(loose) if len(loose) < len(whole) else whole
+        columns = [it for it in ("corpus", "speaker", "clip_id", "emotion", "sex") if it in rows.column_names]
         try:
-            return _load(name, protocol, options)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"data set '{name}': {str(error).strip().splitlines()[0]}") from error
-    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        reason = "is a file, not a folder" if path.exists() else "there is no such folder"
-        raise InputError(f"data set '{name}': {reason}; give a folder that contains corpora, or a Hub id USER/NAME")
-    return _load_from_hub(name, protocol, options)
-
-
-def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, str]:
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    api, revision = HfApi(token=options.get("token")), options.get("revision")
-    # A folder whose name was mistyped looks like a Hub id.
-    subject = f"data set '{name}'" + (" (no such folder, taken as a Hub id)" if Path(name).parent.is_dir() else "")
-    unreachable: Exception | None = None
-    with hub_errors(subject, revision):
-        try:
-            # Resolved once, so that names and clips are of one commit; `datasets` does not report why this fails.
-            info = persistent(lambda: api.dataset_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT))
-            if info.gated:
-                persistent(lambda: api.auth_check(name, repo_type="dataset"))
-            options = {**options, "revision": str(info.sha)}
-        except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
-            raise
-        except Exception as error:
-            # The files may be cached.
-            unreachable = error
-        try:
-            return persistent(lambda: _load(name, protocol, options))
-        except Exception as error:
-            raise unreachable or error from error
-
-
-def _load(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str, str]:
-    from datasets import get_dataset_config_names, load_dataset
-
-    configurations = get_dataset_config_names(name, **options)
-    # Without a configuration of the protocol the whole is split here, or the data set keeps its own parts.
-    chosen = next((wanted for wanted in (protocol, "all") if wanted in configurations), None)
-    return load_dataset(name, chosen, **options), name, "protocol" if chosen == protocol else "other"
-
-
-def _named_parts(opened: Mapping[str, Dataset], subject: str) -> dict[str, Dataset]:
-    """Return the parts that have rows, under the names used here."""
-    names = {synonym: part for part, synonyms in _SYNONYMS.items() for synonym in synonyms}
-    # Where another part validates, `eval` is the test part.
-    validated = any(names.get(part) == "validation" for part in opened)
-    names |= dict.fromkeys(("eval", "evaluation"), "test" if validated else "validation")
-    given: dict[str, Dataset] = {}
-    for part, rows in opened.items():
-        if str(part).lower() not in names:
-            known = ", ".join(f"{part} ({', '.join(others)})" for part, (_, *others) in _SYNONYMS.items())
-            raise InputError(f"{subject} has an unknown part '{part}'; rename it to {known}, or remove it")
-        name = names[str(part).lower()]
-        if name in given:
-            raise InputError(f"{subject} has two parts for {name}, one of them '{part}'; merge them or remove one")
-        if len(rows):
-            given[name] = rows
-    if not given:
-        raise InputError(f"{subject} has no clips; give parts named train, validation and test, or train alone")
-    return given
-
-
-def _divided(columns: Mapping[str, Dataset], subject: str, protocol: str) -> dict[str, Dataset]:
-    """Return train, validation and test: the given parts, or a single one split by the protocol."""
-    if set(columns) == {"train"}:
-        whole = columns["train"]
-        rows = split({key: whole[key][:] for key in ("corpus", "speaker", "clip_id")}, protocol)
-        return {part: whole.select(rows[part]) for part in PARTS}
-    if missing := next((part for part in PARTS if part not in columns), None):
+            found = split({it: _names(rows, it, gathered.labels) for it in columns}, protocol)
+        except InputError as error:
+            if len(loose) == len(whole):
+                raise InputError(f"{gathered.subject}: {error}") from error
+            found = {"train": list(range(len(loose)))}
+        for part, own in found.items():
+            places[part] += [loose[row] for row in own]
+    elif missing := next((part for part in PARTS if not places[part]), None):
         why = ", and the test part never chooses a model" if missing == "validation" else ""
-        ways = "add one with speakers of its own, or give all clips as a single train part"
-        raise InputError(f"{subject} has no {missing} part{why}; {ways}")
-    return {part: columns[part] for part in PARTS}
+        ways = "add one with speakers of its own, or split all clips anew (--protocol stratified)"
+        raise InputError(f"{gathered.subject} has no {missing} part{why}; {ways}")
+    published = all(it.kind == "protocol" for it in gathered.opened)
+    made = protocol if published or loose else "given"
+    return {part: whole.select(sorted(places[part])) for part in PARTS}, made
+
+
+def _names(rows: Dataset, column: str, labels: Sequence[str]) -> list[Any]:
+    values = rows[column][:]
+    return [labels[it] for it in values] if column == "emotion" else list(values)
 
 
 def _table(parts: Mapping[str, Dataset], labels: Sequence[str]) -> tuple[dict[str, list[Any]], dict[str, range]]:
@@ -259,14 +399,14 @@ def _refuse(
     allow_speaker_overlap: bool,
 ) -> None:
     """Raise for parts that share speakers or recordings unless this was asked for, and for labels without training."""
-    if proof.untrained_labels and not protocol.startswith("leave_out_"):
+    if proof.untrained_labels and not protocol.startswith(LEAVE_OUT):
         row = emotions.index(proof.untrained_labels[0])
         part = next(part for part, rows in places.items() if row in rows)
         raise InputError(
             f"{subject}, part '{part}': row {row - places[part].start} of column 'emotion' has the label "
             f"'{emotions[row]}', which no training clip has; add training clips of it, or remove it"
         )
-    if protocol != "paper" and not proof.speaker_disjoint and not allow_speaker_overlap:
+    if protocol != "paper" and proof.overlapping and not allow_speaker_overlap:
         fault = "its parts share speakers"
         if not any(overlap.speakers for overlap in proof.overlaps.values()):
             pairs = [(*names, *pair) for names, overlap in proof.overlaps.items() for pair in overlap.recordings]

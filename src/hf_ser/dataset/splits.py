@@ -1,8 +1,7 @@
-"""Split protocols: which part a clip belongs to is a pure function of its corpus, speaker and identifier.
+"""Split protocols: which part a clip belongs to, decided by its speaker and never by the order of the rows.
 
-The order of the files and missing files never move another clip. The speakers of the four corpora are those of their
-published lists. Within each corpus and sex they are ordered by SHA-256, and the order is cut into five folds whose
-sizes differ by at most one:
+The speakers of the four corpora are those of their published lists, so missing files never move another clip. Within
+each corpus and sex they are ordered by SHA-256, and the order is cut into five folds whose sizes differ by at most one:
 
 | corpus (female, male) | female speakers per fold | male speakers per fold |
 |--|--|--|
@@ -17,13 +16,18 @@ two talkers of TESS, of 1,400 clips each, never validate, and `fold_4` tests and
 the five folds every clip of the four corpora is tested once. `leave_out_X` tests on all of corpus X; the validation
 speakers of `speaker_independent` in the other corpora validate. Only RAVDESS has calm, so `leave_out_ravdess` tests on
 a label that is not in training; the proof names it. `paper` hashes the clip's identifier (see `PAPER_WARNING`).
+
+All other speakers are distributed within their corpus by `stratify`: 65 % train, 15 % validate and 20 % are tested, or
+five equal folds. `stratified` does the same with the speakers of the four corpora, for a part of a corpus whose
+published assignment would leave a part empty. `leave_speaker_out_X` tests on one speaker and validates on another.
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.dataset.proof import Columns, read_columns
@@ -36,71 +40,84 @@ PARTS: Final[tuple[PartName, ...]] = ("train", "validation", "test")
 
 FOLDS: Final = 5
 
+LEAVE_OUT: Final = "leave_out_"
+LEAVE_SPEAKER_OUT: Final = "leave_speaker_out_"
 
-class _Protocols(Mapping[str, str]):
-    """The protocols that the corpora registered at the moment allow."""
-
-    def __getitem__(self, name: str) -> str:
-        return _protocols(tuple(CORPORA.values()))[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_protocols(tuple(CORPORA.values())))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+_SHARES: Final = (0.65, 0.15, 0.2)
+_TRIALS: Final = 64
+# Traits of more speakers than this are balanced by the number of speakers alone: if they took part, one missing row
+# would change the order in which speakers are placed.
+_COMMON: Final = 2 / 3
 
 
-@cache
-def _protocols(corpora: Sequence[Corpus]) -> dict[str, str]:
+def protocols(corpora: Iterable[str]) -> dict[str, str]:
+    """Return the protocols for data of these corpora by name, with a description."""
+    titles = {name: CORPORA[name].title if name in CORPORA else name for name in corpora}
     return {
-        "speaker_independent": "no speaker in two parts, all 8 labels in each, sex-balanced (the default)",
+        "speaker_independent": "no speaker in two parts, all labels in each, sex-balanced (the default)",
         **{f"fold_{k}": f"speaker-disjoint {FOLDS}-fold cross-validation, tested on fold {k}" for k in range(FOLDS)},
-        **{f"leave_out_{it.name}": f"tested on all of {it.title}, trained on the others" for it in corpora},
+        **{f"{LEAVE_OUT}{name}": f"tested on all of {title}, trained on the others" for name, title in titles.items()},
+        "stratified": "as speaker_independent, over the speakers that are there instead of the published lists",
         "paper": "the paper's random draw of clips: 2,432 test clips, all speakers shared between the parts",
     }
 
 
-PROTOCOLS: Final[Mapping[str, str]] = _Protocols()
-"""The protocols by name, with a description; a registered corpus adds its own `leave_out_NAME`."""
+PROTOCOLS: Final[Mapping[str, str]] = {
+    name: text for name, text in protocols(("ravdess", "crema_d", "tess", "savee")).items() if name != "stratified"
+}
+"""The protocols of the eight-emotions data set by name, with a description."""
+
+
+def is_protocol(name: str) -> bool:
+    """Return whether there is a protocol of this name; whether data allows it, `split` says."""
+    starts = (LEAVE_OUT, LEAVE_SPEAKER_OUT)
+    return name in protocols(()) or any(name != start and name.startswith(start) for start in starts)
+
+
+def check_protocol(name: str) -> str:
+    """Return the name of a protocol, or refuse another one."""
+    if is_protocol(name):
+        return name
+    others = f"{LEAVE_OUT}CORPUS, {LEAVE_SPEAKER_OUT}SPEAKER"
+    raise InputError(f"protocol '{name}' is unknown; choose one of {', '.join(protocols(()))}, {others}")
+
 
 # Never to be changed: another value is another split. It was chosen by the resulting sizes, never by a score: 20 % of
 # the 12,162 clips are exactly the paper's 2,432 test clips, and OAF of TESS trains by default.
 _SALT: Final = "hf_ser 4448"
 
-_TEST_SHARE: Final = 0.2
-_PAPER_VALIDATION_SHARE: Final = 0.1 * (1 - _TEST_SHARE)
-_UNKNOWN_VALIDATION_SHARE: Final = 0.1
+_PAPER_SHARES: Final = (0.2, 0.28)
 
 
-def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_independent") -> PartName:
-    """Return the part of a protocol that a clip belongs to: a function of its three names alone.
-
-    A speaker who is in no corpus with `held_out` speakers is assigned by a hash of the name: on average 70 % train,
-    10 % validate and 20 % are tested, and the folds are equal. `clip_id` is used by `paper` only.
-
-    Example:
-        >>> assign("tess", "tess_OAF", "tess/OAF_bite_neutral", "leave_out_tess")
-        'test'
-    """
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}")
-    if protocol == "paper":
-        if not clip_id:
+def parts_of(columns: Columns, protocol: str = "speaker_independent") -> list[PartName]:
+    """Return the part of every clip under a protocol; `columns` as for `split`."""
+    table = read_columns(columns)
+    corpora, speakers, clip_ids = (table[name] for name in ("corpus", "speaker", "clip_id"))
+    if check_protocol(protocol) == "paper":
+        if "" in clip_ids:
             raise InputError("a clip has an empty clip_id, which protocol 'paper' needs; fill the column in")
-        return _cut(_uniform(clip_id), _PAPER_VALIDATION_SHARE)
-    if not speaker:
+        return [_cut(_uniform(clip_id)) for clip_id in clip_ids]
+    if "" in speakers:
+        clip_id = clip_ids[speakers.index("")]
         raise InputError(
             f"clip '{clip_id}' has no speaker, which protocol '{protocol}' needs; fill column 'speaker' in"
         )
-    number = _uniform(speaker)
-    unknown = int(number * FOLDS), _cut(number, _UNKNOWN_VALIDATION_SHARE)
-    fold, part = _known_speakers(tuple(CORPORA.values())).get(speaker, unknown)
-    if protocol == "speaker_independent":
-        return part
-    if protocol.startswith("leave_out_"):
-        if protocol == f"leave_out_{corpus}":
+    if protocol.startswith(LEAVE_SPEAKER_OUT):
+        tested, validated = _left_out(protocol.removeprefix(LEAVE_SPEAKER_OUT), corpora, speakers)
+        return ["test" if it == tested else "validation" if it == validated else "train" for it in speakers]
+    places = _places(table, published=protocol != "stratified")
+    return [
+        _part(corpus, *places[corpus, speaker], protocol) for corpus, speaker in zip(corpora, speakers, strict=True)
+    ]
+
+
+def _part(corpus: str, fold: int, part: PartName, protocol: str) -> PartName:
+    if protocol.startswith(LEAVE_OUT):
+        if protocol == f"{LEAVE_OUT}{corpus}":
             return "test"
         return "validation" if part == "validation" else "train"
+    if not protocol.startswith("fold_"):
+        return part
     tested = int(protocol.removeprefix("fold_"))
     if fold == tested:
         return "test"
@@ -109,33 +126,135 @@ def assign(corpus: str, speaker: str, clip_id: str, protocol: str = "speaker_ind
     return "validation" if fold == (tested + 1) % FOLDS and validates else "train"
 
 
+def _left_out(named: str, corpora: Sequence[str], speakers: Sequence[str]) -> tuple[str, str]:
+    """Return the tested speaker, and the one that validates: the next in the order of their hashes, of its corpus."""
+    homes = dict(zip(speakers, corpora, strict=True))
+    found = sorted(name for name, home in homes.items() if named in (name, name.removeprefix(f"{home}_")))
+    if len(found) != 1 or len(homes) < 3:
+        fault = f"{len(found) or 'no'} speaker{'s' if len(found) > 1 else ''} called '{named}' among {len(homes)}"
+        shown = ", ".join(sorted(homes)[:8]) + (", …" if len(homes) > 8 else "")
+        raise InputError(f"protocol '{LEAVE_SPEAKER_OUT}{named}': {fault}; name one of three or more: {shown}")
+    tested = found[0]
+    others = sorted(homes.keys() - {tested}, key=lambda it: (homes[it] != homes[tested], _uniform(it)))
+    near = [it for it in others if homes[it] == homes[others[0]]]
+    return tested, next((it for it in near if _uniform(it) > _uniform(tested)), near[0])
+
+
 def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, list[int]]:
     """Return the ascending row indices of `train`, `validation` and `test`; every row is in exactly one part.
 
-    `columns` are `corpus`, `speaker` and `clip_id`, and `emotion` where there are labels: a dictionary or
+    `columns` are `corpus`, `speaker` and `clip_id`, and `emotion` and `sex` where they are known: a dictionary or
     a `datasets.Dataset`. An empty part, or a label that is missing from training, is an error, unless only the
     left-out corpus has it.
     """
     table = read_columns(columns)
     corpora, speakers = (table[name] for name in ("corpus", "speaker"))
     parts: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, names in enumerate(zip(corpora, speakers, table["clip_id"], strict=True)):
-        parts[assign(*names, protocol)].append(row)
+    left_out = check_protocol(protocol).removeprefix(LEAVE_OUT)
     ways = "choose another protocol (hf-ser splits lists them)"
-    left_out = protocol.removeprefix("leave_out_")
     if left_out != protocol and left_out not in corpora:
         fault = f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip"
-        raise InputError(f"{fault}; add the corpus or {ways}")
+        raise InputError(f"{fault} (it holds {', '.join(sorted(set(corpora))) or 'none'}); add the corpus or {ways}")
+    for row, part in enumerate(parts_of(table, protocol)):
+        parts[part].append(row)
     if empty := next((part for part in PARTS if not parts[part]), None):
         fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
         named = ", ".join(sorted(set(corpora))) or "no corpus"
-        raise InputError(f"{fault} of {named}; add speakers or corpora, or {ways}")
+        raise InputError(f"{fault} of {named}; add speakers or corpora, or {_other_ways(speakers, protocol) or ways}")
     labels = table.get("emotion", [])
-    learnable = {label for label, corpus in zip(labels, corpora, strict=False) if protocol != f"leave_out_{corpus}"}
+    learnable = {label for label, corpus in zip(labels, corpora, strict=False) if protocol != f"{LEAVE_OUT}{corpus}"}
     if untrained := sorted(learnable - {labels[row] for row in parts["train"] if labels}):
         fault = f"label '{untrained[0]}' has no training clip under protocol '{protocol}'"
         raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
     return parts
+
+
+def _other_ways(speakers: Sequence[str], protocol: str) -> str:
+    """Return the protocols that would split these speakers."""
+    if len(set(speakers)) < 3:
+        return ""
+    ways = ["protocol 'stratified', which splits the speakers that are there"] if protocol != "stratified" else []
+    ways.append(f"'{LEAVE_SPEAKER_OUT}{min(speakers)}' and so on, which tests on one speaker")
+    return f"choose {', or '.join(ways)}"
+
+
+def stratify(traits: Mapping[str, Collection[str]], shares: Sequence[float]) -> dict[str, int]:
+    """Distribute speakers to parts of given shares so that each part gets its share of every trait.
+
+    Speakers with the rarest trait (a label, a sex) are placed first, each into a part that has none of it yet, else
+    into the one that lacks most (iterative stratification, Sechidis et al. 2011, https://doi.org/10.1007/
+    978-3-642-23808-6_10, on speakers in place of clips). Ties are decided by SHA-256 of the names. Where a trait of
+    enough speakers is missing in a part, up to 64 orders are tried.
+
+    Args:
+        traits: Labels and other traits of each speaker.
+        shares: Shares of the parts, which add up to 1.
+
+    Returns:
+        The index of the part of each speaker.
+    """
+    counts = Counter(itertools.chain.from_iterable(map(set, traits.values())))
+    rare = sorted(
+        (trait for trait, count in counts.items() if count <= _COMMON * len(traits)), key=lambda it: (counts[it], it)
+    )
+    enough = [trait for trait, count in counts.items() if count >= len(shares)]
+    best: tuple[int, dict[str, int]] | None = None
+    for trial in range(_TRIALS):
+        order = sorted(traits, key=lambda name: (_uniform(f"{trial or ''}{name}"), name))
+        placed = _distribute(order, traits, rare, counts, shares)
+        held = {(trait, part) for name, part in placed.items() for trait in traits[name]}
+        lacking = sum((trait, part) not in held for trait in enough for part in range(len(shares)))
+        if best is None or lacking < best[0]:
+            best = lacking, placed
+        if not lacking:
+            break
+    return best[1] if best else {}
+
+
+def _distribute(
+    order: Sequence[str],
+    traits: Mapping[str, Collection[str]],
+    rare: Sequence[str],
+    counts: Mapping[str, int],
+    shares: Sequence[float],
+) -> dict[str, int]:
+    held: dict[str, list[int]] = {trait: [0] * len(shares) for trait in (*counts, "")}
+    placed: dict[str, int] = {}
+    for trait in (*rare, ""):
+        wanted = counts[trait] if trait else len(order)
+        for name in order:
+            if name in placed or (trait and trait not in traits[name]):
+                continue
+
+            def need(part: int, trait: str = trait, wanted: int = wanted) -> tuple[Any, ...]:
+                lack, whole = shares[part] * wanted - held[trait][part], shares[part] * len(order) - held[""][part]
+                first = wanted >= len(shares) and held[trait][part] == 0
+                return first, held[""][part] == 0, round(lack, 9), round(whole, 9), -part
+
+            placed[name] = max(range(len(shares)), key=need)
+            for own in ("", *set(traits[name])):
+                held[own][placed[name]] += 1
+    return placed
+
+
+def _places(table: Mapping[str, Sequence[Any]], published: bool) -> dict[tuple[str, str], tuple[int, PartName]]:
+    """Return the fold of every speaker of a corpus, and the part in the default protocol."""
+    known = _known_speakers(tuple(CORPORA.values())) if published else {}
+    traits: dict[str, dict[str, set[str]]] = {}
+    places: dict[tuple[str, str], tuple[int, PartName]] = {}
+    empty = [None] * len(table["corpus"])
+    columns = (table["corpus"], table["speaker"], table.get("emotion", empty), table.get("sex", empty))
+    for corpus, speaker, label, sex in set(zip(*columns, strict=True)):
+        if speaker in known:
+            places[corpus, speaker] = known[speaker]
+        else:
+            own = traits.setdefault(corpus, {}).setdefault(speaker, set())
+            own.update(filter(None, (label and f"label {label}", sex and f"sex {sex}")))
+    for corpus, speakers in traits.items():
+        parts = stratify(speakers, _SHARES)
+        folds = stratify(speakers, [1 / FOLDS] * FOLDS)
+        places |= {(corpus, speaker): (folds[speaker], PARTS[parts[speaker]]) for speaker in speakers}
+    return places
 
 
 def _uniform(key: str) -> float:
@@ -145,8 +264,8 @@ def _uniform(key: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def _cut(number: float, validation_share: float) -> PartName:
-    return "test" if number < _TEST_SHARE else "validation" if number < _TEST_SHARE + validation_share else "train"
+def _cut(number: float) -> PartName:
+    return "test" if number < _PAPER_SHARES[0] else "validation" if number < _PAPER_SHARES[1] else "train"
 
 
 @cache

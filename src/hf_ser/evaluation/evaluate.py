@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import Source, open_dataset
-from hf_ser.dataset.splits import PARTS, PROTOCOLS
+from hf_ser.dataset.splits import PARTS, is_protocol
 from hf_ser.errors import InputError
 from hf_ser.evaluation.environment import versions
 from hf_ser.evaluation.plots import plot_confusion
@@ -150,7 +150,7 @@ def evaluate(
     classifier = _opened(model, revision=revision, base=base, device=device)
     if protocol is None:
         recorded = classifier.record.get("protocol")
-        protocol = recorded if isinstance(recorded, str) and recorded in PROTOCOLS else "speaker_independent"
+        protocol = recorded if isinstance(recorded, str) and is_protocol(recorded) else "speaker_independent"
     source = open_dataset(dataset, protocol)
     rows = _rows(source, part)
     labels, kept = _common_labels(classifier, source, rows)

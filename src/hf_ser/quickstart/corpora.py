@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from hf_ser.corpora import CORPORA
-from hf_ser.dataset.source import SYNTHETIC_MARK
+from hf_ser.dataset.opening import SYNTHETIC_MARK
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.quickstart.voice import SAMPLING_RATE, synthesise
