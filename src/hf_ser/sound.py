@@ -1,7 +1,9 @@
 import io
 from pathlib import Path
-from typing import NamedTuple, Any
+from typing import Any, NamedTuple
+
 import soundfile
+
 from hf_ser.errors import InputError
 
 

@@ -5,13 +5,14 @@ from fnmatch import fnmatchcase
 import pytest
 from datasets import Features
 
-import hf_ser.dataset.layout as layout_module
+import hf_ser.dataset.parquet as parquet_module
 from dataset_files import noise, write_wav
 from hf_ser.corpora import CORPORA, parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.layout import feature_list, features, patterns, plan, schema, tables
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, patterns, plan
+from hf_ser.dataset.parquet import tables
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
 
@@ -58,12 +59,12 @@ def test_the_files_do_not_depend_on_the_order_of_the_clips(clips, layout):
 
 
 def test_the_columns_are_those_that_datasets_makes_of_the_description():
-    assert schema().types == features().arrow_schema.types
-    assert schema().names == features().arrow_schema.names
-    assert Features.from_arrow_schema(schema()) == features()
-    assert Features._from_yaml_list(feature_list()) == features()
+    assert EIGHT_EMOTIONS.schema().types == EIGHT_EMOTIONS.features().arrow_schema.types
+    assert EIGHT_EMOTIONS.schema().names == EIGHT_EMOTIONS.features().arrow_schema.names
+    assert Features.from_arrow_schema(EIGHT_EMOTIONS.schema()) == EIGHT_EMOTIONS.features()
+    assert Features._from_yaml_list(EIGHT_EMOTIONS.feature_list()) == EIGHT_EMOTIONS.features()
     # Unknown to releases of `datasets` before 4.0.
-    assert b"List" not in schema().metadata[b"huggingface"]
+    assert b"List" not in EIGHT_EMOTIONS.schema().metadata[b"huggingface"]
 
 
 @pytest.mark.parametrize(
@@ -71,11 +72,11 @@ def test_the_columns_are_those_that_datasets_makes_of_the_description():
 )
 def test_a_table_is_bounded_in_rows_and_in_bytes(savee, monkeypatch, rows, size, sizes):
     clips = collect({"savee": savee}).clips
-    monkeypatch.setattr(layout_module, "_ROWS_OF_A_TABLE", rows)
-    monkeypatch.setattr(layout_module, "_BYTES_OF_A_TABLE", size)
+    monkeypatch.setattr(parquet_module, "_ROWS_OF_A_TABLE", rows)
+    monkeypatch.setattr(parquet_module, "_BYTES_OF_A_TABLE", size)
     made = list(tables(clips))
     assert [len(table) for table in made] == sizes
-    assert all(table.schema.equals(schema(), check_metadata=True) for table in made)
+    assert all(table.schema.equals(EIGHT_EMOTIONS.schema(), check_metadata=True) for table in made)
     audio = [audio for table in made for audio in table["audio"].to_pylist()]
     named = zip(clips["path"], clips["clip_id"], strict=True)
     assert audio == [{"bytes": path.read_bytes(), "path": f"{clip_id}.wav"} for path, clip_id in named]

@@ -25,8 +25,8 @@ def stop():
 
 step, out, savee = sys.argv[1:]
 if step == "written":
-    write = build._write_files
-    build._write_files = lambda *arguments: (write(*arguments), stop())
+    write = build.write_files
+    build.write_files = lambda *arguments: (write(*arguments), stop())
 if step == "moving":
     move = build.move
     def move_half(folder, target):

@@ -46,6 +46,13 @@ def create(registry: Registry, request: Request) -> dict[str, Any]:
     return {"url": request.endpoint + repository.page, "name": repository.id}
 
 
+@route("PUT", "/api/{t}/{id}/settings")
+def settings(registry: Registry, request: Request, repository: Repository) -> dict[str, Any]:
+    registry.writer(request.identity, repository.namespace)
+    repository.gated = request.json()["gated"]
+    return {}
+
+
 @route("GET", "/api/{t}/{id}/auth-check")
 def check_access(registry: Registry, request: Request, repository: Repository) -> dict[str, Any]:
     registry.require_content(repository, request.identity)

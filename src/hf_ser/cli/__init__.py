@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` are the words after `hf-ser`, by default those of the process.
 
     Returns:
-        The exit code: 0, 2 for input that cannot be used, 1 for a defect of the program, 130 when interrupted, 141
-        when the reader of standard output went away.
+        The exit code: 0, 2 for input that cannot be used, 1 for a defect of the program or data that `check` finds
+        unusable, 130 when interrupted, 141 when the reader of standard output went away.
     """
     options, more = build_parser().parse_known_args(arguments)
     try:
@@ -64,4 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         print(without_tokens(traceback.format_exc()), file=sys.stderr)
         return 1
-    return 0
+    return int(getattr(options, "exit_code", 0))

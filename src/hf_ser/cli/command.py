@@ -12,8 +12,24 @@ from typing import Any, NoReturn
 from hf_ser.errors import InputError
 from hf_ser.text import printable
 
-DATASET_HELP = "folder with the audio of the corpora, a built data set, or a Hub id"
-PROTOCOL_HELP = "speaker_independent (default), fold_0 … fold_4, leave_out_CORPUS, or paper (shares speakers)"
+DATASET_HELP = "folder of recordings, table of them, or Hub id; several are joined, NAME=DATA names one"
+PROTOCOL_HELP = (
+    "speaker_independent (default), fold_0 … fold_4, leave_out_DATASET, leave_speaker_out_SPEAKER, stratified (parts of "
+    "a known corpus), or paper (shares speakers)"
+)
+
+_DATA = {
+    "--columns ROLE=NAME,ROLE=NAME": "columns of a table by role, such as label=Emotion,speaker=spk",
+    "--labels MAP": "rename or drop labels: anger=angry,boredom= or a YAML file of old: new",
+    "--speaker-pattern REGEX": "find the speaker in the path, such as 'spk(\\d+)'",
+    "--speakers unknown": "split without speakers, by folders and near-identical files; figures may be inflated",
+    "--strict": "refuse data of which any row or recording would be left out",
+    "--allow-speaker-overlap": "accept parts that share speakers",
+    "--dataset-name NAME": "name of the data set in reports and cards",
+    "--language CODE": "language of the speech for the card, such as en or de",
+    "--licence ID": "licence of the data set for the card, such as cc-by-4.0",
+    "--acted YES|NO": "whether the speech is acted, for the card",
+}
 
 Run = Callable[[argparse.Namespace, Sequence[str]], Iterable[str]]
 """A subcommand: takes the options and the words that no option took, yields the lines of standard output."""
@@ -49,13 +65,58 @@ def add_options(command: argparse.ArgumentParser, described: Mapping[str, str], 
             command.add_argument(name, action="store_true", help=text)
 
 
-def require_dataset(name: str) -> None:
-    """Refuse what is neither a folder nor a Hub id, before the imports that take seconds."""
-    is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    if not Path(name).exists() and not is_hub_id:
-        raise InputError(
-            f"data set '{name}': there is no such folder; give a folder that holds the corpora, or a Hub id USER/NAME"
-        )
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say what data of one's own means; `data_options` reads them."""
+    add_options(command, _DATA)
+
+
+def data_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `open_dataset` that the options stand for, those that were given."""
+    same = ("speaker_pattern", "speakers", "strict", "allow_speaker_overlap", "language", "licence")
+    given = {name: getattr(options, name) for name in same} | {"name": options.dataset_name}
+    if options.columns is not None:
+        given["columns"] = _pairs("--columns", options.columns)
+    if options.labels is not None:
+        given["labels"] = _label_map(options.labels)
+    if options.acted is not None:
+        if options.acted.lower() not in ("yes", "no"):
+            raise InputError(f"--acted is '{options.acted}'; give yes or no")
+        given["acted"] = options.acted.lower() == "yes"
+    return {name: value for name, value in given.items() if value not in (None, False) or name == "acted"}
+
+
+def _pairs(option: str, text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if bad := next((name for name, equals, _ in pairs if not equals or not name.strip()), None):
+        raise InputError(f"{option}: '{bad}' is not OLD=NEW; separate several by commas")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _label_map(text: str) -> dict[str, str]:
+    file = Path(text)
+    if file.suffix.lower() not in (".yaml", ".yml", ".json"):
+        return _pairs("--labels", text)
+    import yaml
+
+    try:
+        # As text, so that `no` and 0 stay what they are.
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise InputError(f"--labels: '{text}' cannot be read ({reason}); give a YAML file of lines OLD: NEW") from error
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise InputError(f"--labels: '{text}' is not a mapping of old to new labels; give lines OLD: NEW")
+    return dict(values)
+
+
+def require_datasets(names: Iterable[str]) -> None:
+    """Refuse what is neither a file or folder nor a Hub id, before the imports that take seconds."""
+    for given in names:
+        name = given if Path(given).exists() else given.partition("=")[2] or given
+        is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+        if not Path(name).exists() and not is_hub_id:
+            ways = "give a folder of recordings, a table, or a Hub id USER/NAME"
+            raise InputError(f"data set '{name}': there is no such folder or file; {ways}")
 
 
 _TYPES: dict[str, Callable[[str], Any]] = {

@@ -1,4 +1,4 @@
-"""The subcommands on data sets: `splits` and `build`."""
+"""The subcommands on data sets: `check`, `splits` and `build`."""
 
 import argparse
 import json
@@ -6,60 +6,96 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options
+from hf_ser.cli.command import (
+    DATASET_HELP,
+    PROTOCOL_HELP,
+    add_command,
+    add_data_options,
+    add_options,
+    data_options,
+    require_datasets,
+)
 from hf_ser.corpora import CORPORA
 from hf_ser.errors import InputError
+
+_FOUR = ("ravdess", "crema_d", "tess", "savee")
 
 _BUILD = {
     "--download NAME,NAME": "fetch these corpora: ravdess, tess, crema_d, separated by commas",
     "--download-dir DIR": "where downloads are kept (default: the user's cache)",
     "--label-scheme SCHEME": "CREMA-D's labels: intended (default), voice_vote or multimodal_vote (ties are rejected)",
     "--votes DIR": "CREMA-D's processedResults, if not beside the audio",
-    "--strict": "make any rejected or flagged file an error",
     "--overwrite": "replace an earlier build in the output folder",
     "--num-proc N": "files read at a time (default: number of processors)",
     "--push-to USER/NAME": "publish on the Hub, private unless --public",
     "--public": "make a new repository public",
+    "--gated TERMS": "with --push-to: whoever wants the files has to agree to these terms first",
     "--acknowledge-licences NAME,NAME": "with --public: corpora whose terms forbid it and that you may publish",
     "--json": "print the build report as JSON",
 }
 
 
 def add_data(commands: Any) -> None:
-    """Add both subcommands to the subparsers of `hf-ser`."""
-    command = add_command(commands, "splits", _splits, "Show the parts that a protocol makes, and what they share.")
-    command.add_argument("dataset", help=DATASET_HELP)
-    command.add_argument("--protocol", default="speaker_independent", help=PROTOCOL_HELP)
-    add_options(command, {"--json": "print JSON"})
-    command = add_command(commands, "build", _build, "Build one data set from the four corpora, and publish it.")
-    sources = {f"--{name.replace('_', '-')} DIR|ZIP": f"{CORPORA[name].short_title}, in any layout" for name in CORPORA}
+    """Add the subcommands to the subparsers of `hf-ser`."""
+    described = "Check data before training: what is there, what is wrong with it, and how it splits."
+    check = add_command(
+        commands, "check", _check, described, epilog="The exit code is 1 where finetune would refuse the data."
+    )
+    splits = add_command(commands, "splits", _splits, "Show the parts that a protocol makes, and what they share.")
+    for command in (check, splits):
+        command.add_argument("dataset", nargs="+", help=DATASET_HELP)
+        command.add_argument("--protocol", default="speaker_independent", help=PROTOCOL_HELP)
+        add_data_options(command)
+        add_options(command, {"--json": "print JSON"})
+    add_options(check, {"--output-dir DIR": "write check.json and a page of plots here"})
+    described = "Build one data set from the four corpora, or from recordings of your own, and publish it."
+    command = add_command(commands, "build", _build, described)
+    sources = {f"--{name.replace('_', '-')} DIR|ZIP": f"{CORPORA[name].short_title}, in any layout" for name in _FOUR}
     add_options(command, sources)
+    add_options(command, {"--dataset DATASET": f"recordings of your own: {DATASET_HELP}"}, action="append")
     add_options(command, {"--out DIR": "absent or empty folder to write"}, required=True)
     add_options(command, _BUILD)
+    add_data_options(command)
     command.set_defaults(download=[], acknowledge_licences=[], label_scheme="intended")
 
 
+def _check(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    require_datasets(options.dataset)
+    settings = data_options(options)
+    from hf_ser.dataset.check import check_dataset
+
+    found = check_dataset(options.dataset, options.protocol, **settings)
+    if options.output_dir:
+        found.save(options.output_dir)
+    yield json.dumps(found.facts) if options.json else found.render()
+    options.exit_code = 1 if found.refused else 0
+
+
 def _splits(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    require_datasets(options.dataset)
+    settings = data_options(options) | {"allow_speaker_overlap": True}
     from hf_ser.dataset.source import open_dataset
 
-    source = open_dataset(options.dataset, options.protocol, allow_speaker_overlap=True)
+    source = open_dataset(options.dataset, options.protocol, **settings)
     yield json.dumps(source.proof.as_dict()) if options.json else source.proof.render()
 
 
 def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     from hf_ser.dataset.build import build_dataset
 
-    given = {name: getattr(options, name) for name in CORPORA}
-    if (options.public or options.acknowledge_licences) and not options.push_to:
-        raise InputError("--public and --acknowledge-licences go with --push-to USER/NAME; add it, or leave them out")
+    given = {name: getattr(options, name) for name in _FOUR}
+    if (options.public or options.acknowledge_licences or options.gated) and not options.push_to:
+        raise InputError("--public, --gated and --acknowledge-licences go with --push-to USER/NAME; add it")
+    require_datasets(options.dataset or ())
+    own = data_options(options)
     for name in options.download:
         if given.get(name):
             raise InputError(f"{name} is given by a path and by --download; leave one of them out")
         from hf_ser.dataset.download import download_corpus
 
         given[name] = download_corpus(name, options.download_dir)
-    settings = {name: getattr(options, name) for name in ("label_scheme", "votes", "strict", "overwrite", "num_proc")}
-    result = build_dataset(out=options.out, **given, **settings)
+    settings = {name: getattr(options, name) for name in ("label_scheme", "votes", "overwrite", "num_proc")}
+    result = build_dataset(out=options.out, dataset=options.dataset, **given, **settings, **own)
     if options.json:
         yield json.dumps(result.report)
     else:
@@ -67,16 +103,21 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     if options.push_to:
         from hf_ser.hub.publish import publish_dataset
 
-        acknowledged = options.acknowledge_licences
         pushed = publish_dataset(
-            result.folder, options.push_to, private=not options.public, acknowledge_licences=acknowledged
+            result.folder,
+            options.push_to,
+            private=not options.public,
+            acknowledge_licences=options.acknowledge_licences,
+            gated=options.gated,
         )
         if not options.json:
             yield str(pushed)
 
 
 def _summary(report: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    for corpus, counts in report["counts"].items():
+    if "provenance" not in report:
+        yield f"{report['clips']:,} clips of {report['speakers']:,} speakers, labels {', '.join(report['labels'])}"
+    for corpus, counts in report["counts"].items() if "provenance" in report else ():
         found, published = sum(counts.values()), sum(report["table_2"][corpus].values())
         origins = ", ".join(f"{number:,} {origin}" for origin, number in report["provenance"][corpus].items() if number)
         yield f"{corpus:8} {found:6,} of {published:,} clips ({origins or 'none'})"

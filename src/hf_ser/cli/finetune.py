@@ -7,11 +7,19 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hf_ser.cli.command import DATASET_HELP, PROTOCOL_HELP, add_command, add_options, require_dataset, unknown_option
+from hf_ser.cli.command import (
+    DATASET_HELP,
+    PROTOCOL_HELP,
+    add_command,
+    add_data_options,
+    add_options,
+    data_options,
+    require_datasets,
+    unknown_option,
+)
 from hf_ser.errors import InputError
 
 if TYPE_CHECKING:
-    from hf_ser.dataset.source import Source
     from hf_ser.models.recipes import Recipe
 
 _EPILOG = """Any field of transformers.TrainingArguments is an option too; what is not given comes from the recipe:
@@ -42,7 +50,6 @@ DROPPED = {
 
 _REQUIRED = {
     "--model MODEL": "folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder",
-    "--dataset DATASET": DATASET_HELP,
     "--output-dir DIR": "absent or empty folder for the model, report and card",
 }
 
@@ -57,10 +64,6 @@ _OPTIONS = {
     "--revision NAME": "branch, tag or commit of the model on the Hub",
     "--resume": "continue the unfinished run in the output folder",
     "--overwrite": "replace the run that the output folder holds",
-    "--allow-speaker-overlap": "accept parts that share speakers",
-    "--dataset-name NAME": "name of the data set in the report and the card",
-    "--language CODE": "language of the speech for the card, such as en or de",
-    "--licence ID": "licence of the data set for the card, such as cc-by-4.0",
     "--push-to USER/NAME": "upload every save, and at the end the model, to this (private) repository",
     "--json": "print the test metrics as JSON",
 }
@@ -72,10 +75,12 @@ def add_finetune(commands: Any) -> None:
     command = add_command(commands, "finetune", _finetune, described, epilog=_EPILOG,
                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     add_options(command, _REQUIRED, required=True)
+    add_options(command, {"--dataset DATASET": DATASET_HELP}, required=True, action="append")
     add_options(command, {"--recipe NAME": "full, lora_qkv (default) or lora_classifier"}, default="lora_qkv")
     field = """set a field of the recipe, such as head_dropout=0.1 or 'lora={"r": 8}'; may be repeated"""
     add_options(command, {"--recipe-option FIELD=VALUE": field}, action="append", default=[])
     add_options(command, _OPTIONS)
+    add_data_options(command)
     command.set_defaults(takes_more=True)
 
 
@@ -86,7 +91,8 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
         raise InputError("--augment-views says how many copies --augment makes; give --augment, too")
     if options.paper and more:
         raise InputError(f"--paper sets the training arguments; leave out {more[0]}")
-    require_dataset(options.dataset)
+    require_datasets(options.dataset)
+    data = data_options(options)
     from hf_ser.audio.augment import Augmentation
     from hf_ser.training.arguments import training_arguments
     from hf_ser.training.finetune import finetune
@@ -98,7 +104,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     same = ("output_dir", "protocol", "paper", "resume", "overwrite", "revision", "push_to")
     settings = {name: getattr(options, name) for name in same}
     result = finetune(
-        options.model, _dataset(options), recipe=chosen, args=arguments, augmentation=augmentation, **settings
+        options.model, options.dataset, recipe=chosen, args=arguments, augmentation=augmentation, **settings, **data
     )
     if options.json:
         yield json.dumps(result.metrics["test"])
@@ -130,18 +136,6 @@ def _recipe_option(text: str) -> tuple[str, Any]:
         return field, json.loads(value)
     except json.JSONDecodeError:
         return field, value
-
-
-def _dataset(options: argparse.Namespace) -> str | Source:
-    """Return the name of the data set, or the data set opened where `finetune` has no parameter for an option."""
-    given = {"name": options.dataset_name, "language": options.language, "licence": options.licence}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given and not options.allow_speaker_overlap:
-        return str(options.dataset)
-    from hf_ser.dataset.source import open_dataset
-
-    protocol = options.protocol or ("paper" if options.paper else "speaker_independent")
-    return open_dataset(options.dataset, protocol, allow_speaker_overlap=options.allow_speaker_overlap, **given)
 
 
 def _refuse(more: Sequence[str]) -> None:

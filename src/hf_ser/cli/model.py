@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import DATASET_HELP, add_command, add_options, rank, report_error, require_dataset
+from hf_ser.cli.command import (
+    DATASET_HELP,
+    add_command,
+    add_data_options,
+    add_options,
+    data_options,
+    rank,
+    report_error,
+    require_datasets,
+)
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
@@ -29,7 +38,7 @@ def add_model(commands: Any) -> None:
     """Add the subcommands to the subparsers of `hf-ser`."""
     command = add_command(commands, "evaluate", _evaluate, "Evaluate a model on one part of a data set.")
     command.add_argument("model", help="folder that finetune wrote, any audio-classification checkpoint, or a Hub id")
-    add_options(command, {"--dataset DATASET": DATASET_HELP}, required=True)
+    add_options(command, {"--dataset DATASET": DATASET_HELP}, required=True, action="append")
     add_options(command, {"--part PART": "train, validation, test (default) or all"}, default="test")
     add_options(
         command,
@@ -41,6 +50,7 @@ def add_model(commands: Any) -> None:
             "--json": "print the metrics as JSON, in the form of metrics.json",
         },
     )
+    add_data_options(command)
     command = add_command(
         commands,
         "predict",
@@ -78,10 +88,10 @@ def add_model(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    require_dataset(options.dataset)
+    require_datasets(options.dataset)
+    settings = {name: getattr(options, name) for name in ("protocol", "part", "revision")} | data_options(options)
     from hf_ser.evaluation.evaluate import evaluate
 
-    settings = {name: getattr(options, name) for name in ("protocol", "part", "revision")}
     evaluation = evaluate(options.model, options.dataset, base=options.base_model, **settings)
     if options.output_dir and rank() == 0:
         evaluation.save(options.output_dir)

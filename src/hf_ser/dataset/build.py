@@ -6,11 +6,9 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import pyarrow.parquet
 from tqdm import tqdm
 
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
@@ -18,7 +16,9 @@ from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Collection, collect
 from hf_ser.dataset.data_card import render_data_card, render_report, report
 from hf_ser.dataset.hygiene import Finding
-from hf_ser.dataset.layout import Layout, plan, schema, tables
+from hf_ser.dataset.layout import plan
+from hf_ser.dataset.own_build import build_own
+from hf_ser.dataset.parquet import write_files
 from hf_ser.dataset.proof import prove
 from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
@@ -26,10 +26,6 @@ from hf_ser.errors import InputError
 from hf_ser.files import write_json, write_text
 from hf_ser.text import printable
 
-_WRITERS: Final = 4
-"""Largest number of files written at a time: each needs a table of up to 64 MiB, twice, in memory."""
-
-_AUDIO_BYTES: Final = "audio.bytes"
 # Besides recordings, a build reads tables of votes.
 _WANTED = AUDIO_EXTENSIONS | OTHER_RECORDINGS | {".csv"}
 
@@ -44,6 +40,7 @@ class BuildResult(NamedTuple):
 def build_dataset(
     *,
     out: str | os.PathLike[str],
+    dataset: Any = None,
     ravdess: str | os.PathLike[str] | None = None,
     crema_d: str | os.PathLike[str] | None = None,
     tess: str | os.PathLike[str] | None = None,
@@ -53,14 +50,16 @@ def build_dataset(
     strict: bool = False,
     overwrite: bool = False,
     num_proc: int | None = None,
+    **data: Any,
 ) -> BuildResult:
-    """Build the eight-emotions data set from the corpora that you have, and return its folder and report.
+    """Build the eight-emotions data set, or one of recordings of your own, and return its folder and report.
 
-    Every file is compared with the list of published files and checked. The bytes of the files are stored unchanged.
-    The folder appears when it is complete; the same corpora give the same bytes.
+    Every file is checked, and those of the four corpora are compared with the list of published files. The bytes of
+    the files are stored unchanged. The folder appears when it is complete; the same files give the same bytes.
 
     Args:
         out: Folder to write; it must be absent or empty.
+        dataset: What `open_dataset` takes, in place of the four corpora below: recordings of your own.
         ravdess: Folder (in any layout) or zip file of RAVDESS; None leaves the corpus out.
         crema_d: The same for CREMA-D.
         tess: The same for TESS.
@@ -71,6 +70,7 @@ def build_dataset(
         strict: Treat any rejected or flagged file as an error.
         overwrite: Replace an earlier build in `out`.
         num_proc: Number of files that are read at a time, by threads; None takes the number of processors.
+        **data: With `dataset`: passed to `open_dataset` (`labels`, `columns`, `speaker_pattern`, `licence`, …).
 
     Raises:
         InputError: No corpus is given, a path contains no clip of its corpus, needed votes are missing, `out` is in
@@ -81,12 +81,23 @@ def build_dataset(
         >>> build_dataset(out=tempfile.mkdtemp())
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: no corpus is given; give at least one of ravdess, crema_d, tess, savee
+        hf_ser.errors.InputError: no data is given; give dataset, or at least one of ravdess, crema_d, tess, savee
     """
     given = {"ravdess": ravdess, "crema_d": crema_d, "tess": tess, "savee": savee}
     sources = {name: Path(path) for name, path in given.items() if path is not None}
+    if dataset is not None or data:
+        if dataset is None or sources or votes is not None or label_scheme != "intended":
+            other = next(iter(sources), None) or next(iter(data), "votes") if dataset is not None else next(iter(data))
+            raise InputError(
+                f"dataset and {other} do not go together; give recordings of your own, or the four corpora"
+            )
+        target = Path(os.path.abspath(out))  # noqa: PTH100 (resolve() would replace a link by its target)
+        with staging(target, overwrite=overwrite) as staged:
+            facts = build_own(dataset, staged / "folder", num_proc=num_proc, strict=strict, **data)
+            move(staged / "folder", target)
+        return BuildResult(target, facts)
     if not sources:
-        raise InputError(f"no corpus is given; give at least one of {', '.join(given)}")
+        raise InputError(f"no data is given; give dataset, or at least one of {', '.join(given)}")
     if label_scheme not in LABEL_SCHEMES:
         raise InputError(f"label_scheme '{label_scheme}' is unknown; choose one of {', '.join(LABEL_SCHEMES)}")
     if num_proc is not None and num_proc < 1:
@@ -175,8 +186,7 @@ def _votes(
 def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[str, Any]:
     """Write the data set into a new folder and return its report."""
     layout = plan(collection.clips)
-    (folder / "data").mkdir(parents=True)
-    sizes = _write_files(collection, layout, folder, num_proc)
+    sizes = write_files(collection.clips, layout, folder, num_proc)
     proofs = {protocol: prove(collection.clips, parts) for protocol, parts in layout.rows.items()}
     facts = report(collection, layout.rows, layout.left_out)
     write_json(folder / "build_report.json", facts)
@@ -184,39 +194,3 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
     write_json(folder / "split_proof.json", {protocol: proof.as_dict() for protocol, proof in proofs.items()})
     write_text(folder / "README.md", render_data_card(collection, layout, sizes, proofs, facts))
     return facts
-
-
-def _write_files(
-    collection: Collection, layout: Layout, folder: Path, num_proc: int | None
-) -> dict[str, tuple[int, int]]:
-    """Write the Parquet files; return the bytes of the columns in memory, and of the file, by path."""
-    progress = tqdm(total=len(collection.clips), desc="Writing Parquet", unit="clip", disable=None)
-
-    def write(path: str) -> tuple[int, int]:
-        size = 0
-        with _writer(folder / path) as writer:
-            for table in tables(collection.clips.iloc[list(layout.files[path])]):
-                writer.write_table(table)
-                size += table.nbytes
-                progress.update(len(table))
-        return size, (folder / path).stat().st_size
-
-    # The largest first, so that no thread is left alone with it at the end.
-    order = sorted(layout.files, key=lambda path: -len(layout.files[path]))
-    with progress, ThreadPoolExecutor(min(num_proc or os.cpu_count() or 1, _WRITERS)) as pool:
-        return dict(zip(order, pool.map(write, order), strict=True))
-
-
-def _writer(path: Path) -> pyarrow.parquet.ParquetWriter:
-    """Open a file; audio is stored as it is, since compression and statistics of it only cost time and space."""
-    columns = schema().empty_table().flatten().column_names
-    others = [f"{name}.list.element" if name == "flags" else name for name in columns if name != _AUDIO_BYTES]
-    return pyarrow.parquet.ParquetWriter(
-        path,
-        schema(),
-        compression={**dict.fromkeys(others, "snappy"), _AUDIO_BYTES: "none"},
-        use_dictionary=others,
-        write_statistics=others,
-        # A page ends only after a batch: the default of 1,024 rows would make the whole table one page.
-        write_batch_size=8,
-    )

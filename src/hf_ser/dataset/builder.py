@@ -11,7 +11,8 @@ import pyarrow
 
 from hf_ser.corpora import CORPORA, discover
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.layout import features, tables
+from hf_ser.dataset.layout import EIGHT_EMOTIONS
+from hf_ser.dataset.parquet import tables
 from hf_ser.dataset.votes import find_votes, read_votes
 from hf_ser.errors import InputError
 
@@ -52,7 +53,7 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="Acted emotional speech of four corpora under eight labels.",
-            features=features(),
+            features=EIGHT_EMOTIONS.features(),
             citation="\n\n".join(CORPORA[name].citation for name in self.config.corpora),
         )
 

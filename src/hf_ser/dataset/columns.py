@@ -55,6 +55,8 @@ class Reading:
     speakers: str | None = None
     used: set[str] = field(default_factory=set)
     """What of the fields above some data set made use of."""
+    spelled: dict[str, str] = field(default_factory=dict)
+    """The labels that were spelled in another way than they are called here, with what they became."""
 
     def check(self) -> None:
         """Refuse values that cannot be meant."""
@@ -357,7 +359,8 @@ def _label(
         reading.used.add(f"label {wanted[key]}")
         target = (reading.labels[wanted[key]] or "").strip()
         # Who writes joy=joy wants to keep it apart.
-        return target.lower() if target.casefold() == key else canonical_emotion(target)
+        reading.spelled[raw] = target.lower() if target.casefold() == key else canonical_emotion(target)
+        return reading.spelled[raw]
     if re.fullmatch(r"[-+]?\d+(\.\d+)?", raw):
         way = "--labels 0=angry,1=happy names them, or cast the column to ClassLabel"
         raise InputError(f"{where} is {raw}: its labels are numbers without names; {way}")
@@ -365,6 +368,8 @@ def _label(
     if other.casefold() != raw.casefold():
         way = f"--labels '{raw}={canonical}' makes them one, '{raw}={raw}' keeps them apart"
         raise InputError(f"{where}: '{other}' and '{raw}' are two names of one label, '{canonical}'; {way}")
+    if raw.lower() != canonical:
+        reading.spelled[raw] = canonical
     return canonical
 
 

@@ -14,9 +14,9 @@ from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.corpora.originals import Provenance, originals
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
-from hf_ser.dataset.layout import Layout, feature_list, patterns
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, Form, Layout, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
-from hf_ser.dataset.splits import PARTS, PROTOCOLS
+from hf_ser.dataset.splits import PARTS, protocols
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table, printable
 
@@ -30,12 +30,18 @@ REASONS: Final[Mapping[str, str]] = {
     "unsafe_path": "a member of a zip file whose path leads out of its folder, or a link",
     "no_votes": "a CREMA-D clip without votes, under a label scheme that uses votes",
     "vote_tie": "a CREMA-D clip whose votes are tied, under a label scheme that uses votes",
+    "missing_file": "a row whose audio is missing",
+    "no_label": "a row without a label, or a recording in no folder that names one",
+    "dropped_label": "a row whose label was asked to be dropped",
+    "duplicate_row": "a row that repeats another one",
+    "not_listed": "a recording in the folder that no row names",
+    "no_recording": "a file in the folder that is no recording",
     **FLAGS,
 }
 """The reasons for which a file is rejected or flagged, each with its meaning."""
 
-_PLACE: Final = "USER/NAME"
-_WHERE: Final = f'`"{_PLACE}"` stands for the path of this folder.'
+PLACE: Final = "USER/NAME"
+WHERE: Final = f'`"{PLACE}"` stands for the path of this folder.'
 
 
 def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[str, str]) -> dict[str, Any]:
@@ -73,10 +79,10 @@ def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
     tables = {"count_table": _count_table(facts), "reasons": REASONS, "finding_table": _finding_table}
-    return _render("build_report.md", **facts, **tables, missing_clips=missing)
+    return render("build_report.md", **facts, **tables, missing_clips=missing)
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
     """Return a Markdown template of this package, filled in."""
     text = resources.files("hf_ser").joinpath("templates", template).read_text(encoding="utf-8")
     environment = Environment(
@@ -114,22 +120,31 @@ def render_data_card(
     """Return the README of a data set; `sizes` has the bytes in memory, and those of the file, by path."""
     default = next(iter(layout.configurations))
     corpora = [CORPORA[name] for name in collection.corpora]
-    return _render(
+    return render(
         "data_card.md",
-        front_matter=_front_matter(corpora, layout, sizes, len(collection.clips), default),
+        front_matter=front_matter(
+            layout,
+            sizes,
+            len(collection.clips),
+            EIGHT_EMOTIONS,
+            pretty_name=f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
+            language=sorted({corpus.language for corpus in corpora}),
+            license=licences_of(corpora),
+            tags=[corpus.name for corpus in corpora],
+        ),
         corpora=corpora,
         facts=facts,
         rejected=Counter(finding["reason"] for finding in facts["rejected"]),
         speakers=collection.clips["speaker"].nunique(),
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
-        path=f'"{_PLACE}"',
-        where=_WHERE,
+        path=f'"{PLACE}"',
+        where=WHERE,
         default=f'"{default}"',
-        configurations=_configurations(layout, default),
+        configurations=configuration_table(layout, default),
         published=len(originals().by_clip_id),
         proofs=proofs,
         paper_warning=PAPER_WARNING,
-        shared=_shared,
+        shared=shared,
         counts=_count_table(facts),
         durations=_durations(collection.clips),
         reasons=REASONS,
@@ -140,13 +155,20 @@ def render_data_card(
 
 def card_of_repository(card: str, repo_id: str) -> str:
     """Return the card of a built data set with snippets that load it from the Hub."""
-    return card.replace(f"{_WHERE}\n\n", "").replace(f'"{_PLACE}"', f'"{repo_id}"')
+    return card.replace(f"{WHERE}\n\n", "").replace(f'"{PLACE}"', f'"{repo_id}"')
 
 
-def _front_matter(
-    corpora: Sequence[Corpus], layout: Layout, sizes: Mapping[str, tuple[int, int]], clips: int, default: str
-) -> str:
+def licences_of(corpora: Sequence[Corpus]) -> str | list[str] | None:
+    """Return the identifiers of the corpora's licences as the front matter of a card takes them."""
     licences = list(dict.fromkeys(corpus.licence.id for corpus in corpora))
+    return licences if len(licences) > 1 else licences[0] if licences else None
+
+
+def front_matter(
+    layout: Layout, sizes: Mapping[str, tuple[int, int]], clips: int, form: Form, *, tags: Sequence[str], **facts: Any
+) -> str:
+    """Return the front matter of a data set's README; `facts` are keys of it, left out where they are None or empty."""
+    default = next(iter(layout.configurations))
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
     configs, infos = [], []
     for name, splits in layout.configurations.items():
@@ -161,18 +183,16 @@ def _front_matter(
         infos.append(
             {
                 "config_name": name,
-                "features": feature_list(),
+                "features": form.feature_list(),
                 "splits": counted,
                 "download_size": sum(sizes[path][1] for paths in splits.values() for path in paths),
                 "dataset_size": sum(sizes[path][0] for paths in splits.values() for path in paths),
             }
         )
     content: dict[str, Any] = {
-        "pretty_name": f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
-        "language": sorted({corpus.language for corpus in corpora}),
-        "license": licences if len(licences) > 1 else licences[0],
+        **{key: value for key, value in facts.items() if value},
         "task_categories": ["audio-classification"],
-        "tags": ["speech-emotion-recognition", "emotion", "audio", *(corpus.name for corpus in corpora)],
+        "tags": ["speech-emotion-recognition", "emotion", "audio", *tags],
         "size_categories": [next((name for bound, name in bounds if clips < bound), "100K<n<1M")],
         "configs": configs,
         "dataset_info": infos,
@@ -184,18 +204,21 @@ def _clips(layout: Layout, paths: Sequence[str]) -> int:
     return sum(len(layout.files[path]) for path in paths)
 
 
-def _configurations(layout: Layout, default: str) -> str:
+def configuration_table(layout: Layout, default: str) -> str:
+    """Return a Markdown table of the configurations and the clips of their parts."""
+    described = protocols(layout.configurations)
+    described["given"] = "the parts that the data came with"
     rows = []
     for name, splits in layout.configurations.items():
-        what = PROTOCOLS.get(name, "all clips, not split").removesuffix(" (the default)")
-        if name in CORPORA:
-            what = f"all clips of {CORPORA[name].short_title}, not split"
+        what = described.get(name, "all clips, not split").removesuffix(" (the default)")
+        if name not in described and name != "all":
+            what = f"all clips of {CORPORA[name].short_title if name in CORPORA else name}, not split"
         counts = (f"{_clips(layout, splits[part]):,}" if part in splits else "" for part in PARTS)
         rows.append([f"`{name}`" + (" (default)" if name == default else ""), what, *counts])
     return markdown_table(["configuration", "what it is", *PARTS], rows, numbers=(2, 3, 4))
 
 
-def _shared(proof: SplitProof, what: str) -> int:
+def shared(proof: SplitProof, what: str) -> int:
     """Return how many speakers, sentences or identical samples the test split shares with the other splits."""
     overlaps = [getattr(overlap, what) or () for pair, overlap in proof.overlaps.items() if "test" in pair]
     return len({it for overlap in overlaps for it in overlap})

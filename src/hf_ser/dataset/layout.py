@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection as Group
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import filter as matching
 from itertools import product
@@ -19,12 +19,10 @@ from hf_ser.labels import EMOTIONS
 if TYPE_CHECKING:
     from datasets import Features
 
-_DEFAULT: Final = "speaker_independent"
+_GIVEN: Final = "given"
 _WHOLE: Final = "all"
 # In Hz, on decoding: the rate of the encoders. The stored bytes keep their own rate.
 _SAMPLING_RATE: Final = 16_000
-_ROWS_OF_A_TABLE: Final = 100
-_BYTES_OF_A_TABLE: Final = 1 << 26
 _TYPES: Final[dict[str, pyarrow.DataType]] = {
     "audio": pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()}),
     "emotion": pyarrow.int64(),
@@ -61,13 +59,25 @@ class Layout:
     left_out: Mapping[str, str]
 
 
-def plan(clips: Mapping[str, Any], wanted: Sequence[str] = tuple(PROTOCOLS)) -> Layout:
-    """Plan the files and configurations of a data set, given its columns `corpus`, `speaker`, `clip_id`, `emotion`."""
-    table = pandas.DataFrame({name: parts_of(clips, name) for name in wanted}, dtype=object)
-    folds = (table[[f"fold_{k}" for k in range(FOLDS)]] == "test").idxmax(axis=1)
-    table["corpus"] = list(clips["corpus"])
-    path = "data/" + table["corpus"] + "-" + table[_DEFAULT] + "-" + folds + "-paper_" + table["paper"] + ".parquet"
-    # The four fields of a path determine the parts in all protocols; otherwise a file would be in two parts.
+def plan(
+    clips: Mapping[str, Any], wanted: Sequence[str] = tuple(PROTOCOLS), given: Sequence[str] | None = None
+) -> Layout:
+    """Plan the files and configurations of a data set, given its columns `corpus`, `speaker`, `clip_id`, `emotion`.
+
+    `wanted` are the protocols to have a configuration; `given` the part of each clip where the data came with parts,
+    which are then the only ones.
+    """
+    wanted = [_GIVEN] if given is not None else list(wanted)
+    parts = {name: parts_of(clips, name) for name in wanted} if given is None else {_GIVEN: list(given)}
+    table = pandas.DataFrame(parts, dtype=object)
+    fields = [pandas.Series(list(clips["corpus"]), dtype=object), table[wanted[0]]]
+    if given is None:
+        fields.append((table[[f"fold_{k}" for k in range(FOLDS)]] == "test").idxmax(axis=1))
+    if "paper" in table:
+        fields.append("paper_" + table["paper"])
+    table["corpus"] = fields[0]
+    path = "data/" + fields[0].str.cat(fields[1:], sep="-") + ".parquet"
+    # The fields of a path determine the parts in all protocols; otherwise a file would be in two parts.
     if (table.groupby(path).nunique() > 1).any(axis=None):
         raise RuntimeError("clips of different parts have the same file")
     files = {name: rows.tolist() for name, rows in sorted(table.groupby(path).indices.items())}
@@ -76,7 +86,7 @@ def plan(clips: Mapping[str, Any], wanted: Sequence[str] = tuple(PROTOCOLS)) -> 
     rows, left_out = {}, {}
     for protocol in wanted:
         try:
-            rows[protocol] = split(clips, protocol)
+            rows[protocol] = split(clips, protocol) if given is None else _rows_of(given)
         except InputError as error:
             left_out[protocol] = str(error)
         else:
@@ -84,8 +94,12 @@ def plan(clips: Mapping[str, Any], wanted: Sequence[str] = tuple(PROTOCOLS)) -> 
     for corpus in of_file["corpus"].unique():
         configurations[corpus] = {"train": list(of_file.index[of_file["corpus"] == corpus])}
     configurations[_WHOLE] = {"train": list(files)}
-    default = _DEFAULT if _DEFAULT in configurations else _WHOLE
+    default = wanted[0] if wanted[0] in configurations else _WHOLE
     return Layout(files, {default: configurations[default]} | configurations, rows, left_out)
+
+
+def _rows_of(given: Sequence[str]) -> dict[str, list[int]]:
+    return {part: [row for row, it in enumerate(given) if it == part] for part in PARTS}
 
 
 def patterns(chosen: Group[str], files: Group[str]) -> list[str]:
@@ -110,59 +124,58 @@ def _value(arrow: pyarrow.DataType) -> dict[str, Any]:
     return {"dtype": "float64" if arrow == pyarrow.float64() else str(arrow), "_type": "Value"}
 
 
-def _metadata() -> dict[str, Any]:
-    """Return the columns as `datasets` describes them in a file, in terms that every release of it reads."""
-    return {name: _value(arrow) for name, arrow in _TYPES.items()} | {
-        "audio": {"sampling_rate": _SAMPLING_RATE, "_type": "Audio"},
-        "emotion": {"names": list(EMOTIONS), "_type": "ClassLabel"},
-        # `List` is unknown before `datasets` 4.0.
-        "flags": {"feature": _value(pyarrow.string()), "_type": "Sequence"},
-        **dict.fromkeys(VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, _value(pyarrow.int32()))),
-    }
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The columns of the files: their Arrow types by name, and the labels in the order of their identifiers."""
+
+    types: Mapping[str, pyarrow.DataType]
+    labels: tuple[str, ...]
+
+    def _metadata(self) -> dict[str, Any]:
+        """Return the columns as `datasets` describes them in a file, in terms that every release of it reads."""
+        special = {
+            "audio": {"sampling_rate": _SAMPLING_RATE, "_type": "Audio"},
+            "emotion": {"names": list(self.labels), "_type": "ClassLabel"},
+            # `List` is unknown before `datasets` 4.0.
+            "flags": {"feature": _value(pyarrow.string()), "_type": "Sequence"},
+            **dict.fromkeys(VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, _value(pyarrow.int32()))),
+        }
+        return {name: special.get(name, _value(arrow)) for name, arrow in self.types.items()}
+
+    def features(self) -> "Features":
+        """Return the columns of the data set."""
+        from datasets import Features
+
+        return Features.from_dict(self._metadata())
+
+    def feature_list(self) -> list[dict[str, Any]]:
+        """Return the columns as the `dataset_info` of a card lists them."""
+        special: dict[str, dict[str, Any]] = {
+            "audio": {"dtype": {"audio": {"sampling_rate": _SAMPLING_RATE}}},
+            # The Hub's schema of cards requires the ids as text.
+            "emotion": {"dtype": {"class_label": {"names": {str(k): name for k, name in enumerate(self.labels)}}}},
+            "flags": {"sequence": "string"},
+        }
+        for column in VOTE_COLUMNS:
+            # A new list for each column: YAML would refer back to a shared one by an alias.
+            special[column] = {"struct": [{"name": label, "dtype": "int32"} for label in VOTE_LABELS]}
+        kinds = {name: {"dtype": _value(arrow)["dtype"]} for name, arrow in self.types.items()}
+        return [{"name": name, **special.get(name, kind)} for name, kind in kinds.items()]
+
+    def schema(self) -> pyarrow.Schema:
+        """Return the Arrow schema of the files; `datasets` restores the columns from its metadata."""
+        described = json.dumps({"info": {"features": self._metadata()}})
+        return pyarrow.schema(self.types, metadata={"huggingface": described})
 
 
-def features() -> "Features":
-    """Return the columns of the data set."""
-    from datasets import Features
+EIGHT_EMOTIONS: Final = Form(_TYPES, EMOTIONS)
+"""The columns of the eight-emotions data set."""
 
-    return Features.from_dict(_metadata())
-
-
-def feature_list() -> list[dict[str, Any]]:
-    """Return the columns as the `dataset_info` of a card lists them."""
-    special: dict[str, dict[str, Any]] = {
-        "audio": {"dtype": {"audio": {"sampling_rate": _SAMPLING_RATE}}},
-        # The Hub's schema of cards requires the ids as text.
-        "emotion": {"dtype": {"class_label": {"names": {str(k): name for k, name in enumerate(EMOTIONS)}}}},
-        "flags": {"sequence": "string"},
-    }
-    for column in VOTE_COLUMNS:
-        # A new list for each column: YAML would refer back to a shared one by an alias.
-        special[column] = {"struct": [{"name": label, "dtype": "int32"} for label in VOTE_LABELS]}
-    return [{"name": name, **special.get(name, {"dtype": _value(arrow)["dtype"]})} for name, arrow in _TYPES.items()]
+_OWN: Final = ("audio", "emotion", "corpus", "speaker", "sex", "language", "sentence", "duration", "sampling_rate",
+               "clip_id", "flags")  # fmt: skip
 
 
-def schema() -> pyarrow.Schema:
-    """Return the Arrow schema of the files; `datasets` restores the columns from its metadata."""
-    return pyarrow.schema(_TYPES, metadata={"huggingface": json.dumps({"info": {"features": _metadata()}})})
-
-
-def tables(clips: pandas.DataFrame) -> Iterator[pyarrow.Table]:
-    """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files."""
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for clip in [*clips.to_dict("records"), None]:
-        size += clip["size"] if clip else 0
-        if batch and (clip is None or len(batch) == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE):
-            yield pyarrow.Table.from_pylist([_row(row) for row in batch], schema=schema())
-            batch, size = [], clip["size"] if clip else 0
-        batch += [clip] if clip else []
-
-
-def _row(clip: dict[str, Any]) -> dict[str, Any]:
-    content = clip["path"].read_bytes()
-    if len(content) != clip["size"]:
-        raise OSError(f"{clip['path']} changed while it was read")
-    # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
-    audio = {"bytes": content, "path": f"{clip['clip_id']}{clip['path'].suffix.lower()}"}
-    return clip | {"audio": audio, "emotion": EMOTIONS.index(clip["emotion"]), "flags": list(clip["flags"])}
+def own_form(columns: Group[str], labels: tuple[str, ...]) -> Form:
+    """Return the columns of a data set of one's own, of those that it has."""
+    types = _TYPES | {"language": pyarrow.string()}
+    return Form({name: types[name] for name in _OWN if name in columns or name == "audio"}, labels)

@@ -175,11 +175,13 @@ def open_dataset(
         ...
         hf_ser.errors.InputError: a dict is not a data set; give a folder, a table, a Hub id, a datasets.Dataset ...
     """
+    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
     if isinstance(dataset, Source):
+        if reading != Reading() or strict or name or language or licence or acted is not None:
+            raise InputError(f"data set '{dataset.name}' is open already; give what describes it to open_dataset")
         return dataset
     if protocol != WHOLE:
         check_protocol(protocol)
-    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
     gathered = gather(dataset, protocol, reading, name=name, strict=strict, **options)
     facts = gathered.facts(language, licence, acted)
     return divide(gathered, protocol, allow_speaker_overlap, renamed=dict(reading.labels), **facts)
@@ -310,7 +312,7 @@ def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = Fals
     described: dict[str, Described] | None = None
     if any(it.endswith(UNKNOWN_SPEAKER) for it in whole.unique("speaker")):
         described = describe([whole])
-        whole = with_groups(whole, described)
+        whole = with_known_groups(whole, described)
     parts, made = _divided(whole, gathered, protocol)
     table, places = _table(parts, labels)
     proof = prove(table, places)
@@ -342,6 +344,11 @@ def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = Fals
         findings=gathered.findings,
         **facts,
     )
+
+
+def with_known_groups(rows: Dataset, described: Mapping[str, Described]) -> Dataset:
+    """Return rows in which clips without a known speaker have the name of a group in its place."""
+    return with_groups(rows, described) if any(it.endswith(UNKNOWN_SPEAKER) for it in rows.unique("speaker")) else rows
 
 
 def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[str, Dataset], str]:
@@ -398,7 +405,7 @@ def _refuse(
     protocol: str,
     allow_speaker_overlap: bool,
 ) -> None:
-    """Raise for parts that share speakers or recordings unless this was asked for, and for labels without training."""
+    """Raise for labels without training, and for parts that share speakers or recordings."""
     if proof.untrained_labels and not protocol.startswith(LEAVE_OUT):
         row = emotions.index(proof.untrained_labels[0])
         part = next(part for part, rows in places.items() if row in rows)
@@ -406,6 +413,11 @@ def _refuse(
             f"{subject}, part '{part}': row {row - places[part].start} of column 'emotion' has the label "
             f"'{emotions[row]}', which no training clip has; add training clips of it, or remove it"
         )
+    refuse_overlap(proof, subject, protocol, allow_speaker_overlap)
+
+
+def refuse_overlap(proof: SplitProof, subject: str, protocol: str, allow_speaker_overlap: bool) -> None:
+    """Raise for parts that share speakers or recordings, unless this was asked for."""
     if protocol != "paper" and proof.overlapping and not allow_speaker_overlap:
         fault = "its parts share speakers"
         if not any(overlap.speakers for overlap in proof.overlaps.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
-from hf_ser.dataset.source import Source, open_dataset
+from hf_ser.dataset.source import WHOLE, Source, open_dataset
 from hf_ser.dataset.splits import PARTS, is_protocol
 from hf_ser.errors import InputError
 from hf_ser.evaluation.environment import versions
@@ -27,6 +28,10 @@ from hf_ser.text import csv_cell, percent, percent_range
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_FINDINGS = 20
+"""How many of the rows that are left out a record names; `hf-ser check --json` names all."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -117,6 +122,7 @@ def evaluate(
     base: str | Path | None = None,
     device: Any = None,
     seed: int = 42,
+    **data: Any,
 ) -> Evaluation:
     """Evaluate a model on a part of a data set.
 
@@ -126,14 +132,15 @@ def evaluate(
     Args:
         model: The output folder of `finetune`, a Hub id, a `Classifier`, a `transformers` model (its preprocessor is
             read from its `name_or_path`), or the names of a base model and an adapter: `(base, adapter)`.
-        dataset: What `finetune` takes: a folder, a Hub id, a `Dataset`, a `DatasetDict` or an opened `Source`.
+        dataset: What `open_dataset` takes, or the `Source` that it returned.
         protocol: How the data set is split; None takes the protocol that the model's `run.json` records, or
-            `speaker_independent`. A `Source` keeps its own.
+            `speaker_independent`; for the part `all`, the data set is then not split. A `Source` keeps its own.
         part: `train`, `validation`, `test` or `all`.
         revision: Branch, tag or commit of a model on the Hub.
         base: Folder or Hub id of the base model of an adapter; None takes the one that the adapter names.
         device: Such as "cpu" or "cuda:1"; None is a GPU if there is one.
         seed: Seed of the bootstrap that gives the intervals.
+        **data: Passed to `open_dataset` (`labels`, `columns`, `speaker_pattern`, …).
 
     Raises:
         InputError: The model or the data set cannot be opened, they have no label in common, or the model returns a
@@ -151,7 +158,8 @@ def evaluate(
     if protocol is None:
         recorded = classifier.record.get("protocol")
         protocol = recorded if isinstance(recorded, str) and is_protocol(recorded) else "speaker_independent"
-    source = open_dataset(dataset, protocol)
+        protocol = WHOLE if part == "all" else protocol
+    source = open_dataset(dataset, protocol, **data)
     rows = _rows(source, part)
     labels, kept = _common_labels(classifier, source, rows)
     left_out = len(rows) - len(kept)
@@ -176,6 +184,7 @@ def evaluate(
         "hf_ser": __version__,
         "model": {"name": _shown(classifier.name), "labels": list(classifier.labels)},
         "dataset": {"name": source.name, "fingerprint": source.fingerprint, "synthetic": source.synthetic},
+        "speakers_known": source.proof.speakers_known,
         "protocol": source.protocol,
         "disjoint": source.proof.speaker_disjoint and not any(map(_recordings, source.proof.overlaps.values())),
         "part": part,
@@ -208,11 +217,15 @@ def _opened(model: Any, **options: Any) -> Classifier:
 
 
 def _rows(source: Source, part: str) -> Any:
-    if part != "all":
+    if part in source.parts:
         return source.parts[part]
+    if part != "all":
+        raise InputError(
+            f"data set '{source.name}' is not split and has no {part} part; choose another protocol, or all"
+        )
     from datasets import concatenate_datasets
 
-    return concatenate_datasets([source.parts[name] for name in PARTS])
+    return concatenate_datasets(list(source.parts.values()))
 
 
 def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[tuple[str, ...], list[int]]:
@@ -286,4 +299,8 @@ def describe_data(source: Source) -> dict[str, Any]:
         "proof": {key: value for key, value in source.proof.as_dict().items() if key != "parts"},
         "languages": list(source.languages),
         "licence": source.licence,
+        "acted": source.acted,
+        "labels_renamed": dict(source.renamed),
+        "left_out": dict(Counter(it.reason for it in source.findings)),
+        "left_out_first": [it._asdict() for it in source.findings[:_FINDINGS]],
     }

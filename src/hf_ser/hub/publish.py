@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import yaml
 
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.data_card import card_of_repository
 from hf_ser.errors import InputError
-from hf_ser.hub.commits import CARD, Pushed, push_files
+from hf_ser.hub.commits import CARD, Pushed, open_hub, push_files
 
 _RECORDS: Final = (CARD, "build_report.json", "build_report.md", "split_proof.json")
 
@@ -19,6 +21,7 @@ def publish_dataset(
     *,
     private: bool = True,
     acknowledge_licences: Iterable[str] = (),
+    gated: str | None = None,
     token: str | None = None,
     revision: str | None = None,
 ) -> Pushed:
@@ -30,12 +33,14 @@ def publish_dataset(
         private: Whether a new repository is private.
         acknowledge_licences: For a public repository, the names of all its corpora whose licence does not allow
             redistribution (`savee`, `tess`): you declare that you have the right to publish them.
+        gated: Terms that everybody has to agree to before access to the files; the repository asks for consent from
+            before the first file is there.
         token: Hub token; None uses the one that is logged in.
         revision: Branch to commit to; None is the main branch.
 
     Raises:
         InputError: The folder is not a built data set, or the repository is or would be public without the
-            acknowledgement (`HubError` if the Hub refuses or cannot be reached).
+            acknowledgement, or without a licence (`HubError` if the Hub refuses or cannot be reached).
 
     Example:
         >>> import tempfile
@@ -46,7 +51,9 @@ def publish_dataset(
     """
     top = Path(folder)
     files = _files(top)
-    corpora = _corpora(top)
+    corpora, licence = _corpora(top)
+    if gated is not None and not gated.strip():
+        raise InputError("gated has no text; give the terms that people have to agree to")
     acknowledged = {acknowledge_licences} if isinstance(acknowledge_licences, str) else set(acknowledge_licences)
     if unknown := sorted(acknowledged - set(CORPORA)):
         raise InputError(f"acknowledge_licences names unknown corpora ({', '.join(unknown)}); name those of the data")
@@ -60,19 +67,32 @@ def publish_dataset(
                 f"the corpora out, or name them in acknowledge_licences (--acknowledge-licences {','.join(closed)}) "
                 "if you have the right"
             )
+        if public and not licence:
+            raise InputError(
+                f"'{repo_id}' would publish audio without a licence; build it again with one (--licence cc-by-4.0, or "
+                "the one that the speakers agreed to), or keep it private"
+            )
+
+    def approve_and_gate(public: bool) -> None:
+        approve(public)
+        if gated is not None:
+            open_hub(repo_id, token).update_repo_settings(repo_id, repo_type="dataset", gated="auto")
 
     approve(not private)
     card = card_of_repository((top / CARD).read_text(encoding="utf-8"), repo_id)
+    if gated is not None:
+        prompt = yaml.safe_dump({"extra_gated_prompt": gated}, allow_unicode=True, width=10_000)
+        card = card.replace("---\n", f"---\n{prompt}", 1)
     return push_files(
         repo_id,
         {**files, CARD: card.encode()},
         repo_type="dataset",
-        message="Write the eight-emotions data set",
+        message="Write the data set",
         private=private,
         revision=revision,
         token=token,
         stale=lambda path: path.startswith("data/") and path.endswith(".parquet"),
-        approve=approve,
+        approve=approve_and_gate,
     )
 
 
@@ -85,8 +105,10 @@ def _files(top: Path) -> dict[str, Path]:
     return shards | files
 
 
-def _corpora(top: Path) -> tuple[str, ...]:
+def _corpora(top: Path) -> tuple[tuple[str, ...], Any]:
+    """Return the known corpora that a built data set has, and the licence on its card."""
     from huggingface_hub import metadata_load
 
-    configurations = {entry["config_name"] for entry in (metadata_load(top / CARD) or {}).get("configs") or ()}
-    return tuple(name for name in CORPORA if name in configurations)
+    front = metadata_load(top / CARD) or {}
+    configurations = {entry["config_name"] for entry in front.get("configs") or ()}
+    return tuple(name for name in CORPORA if name in configurations), front.get("license")

@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ class FinetuneResult:
 
 def finetune(
     model: str | Path,
-    dataset: str | Path | Dataset | DatasetDict | Source,
+    dataset: str | Path | Dataset | DatasetDict | Source | Sequence[Any],
     *,
     output_dir: str | Path,
     recipe: str | Recipe = "lora_qkv",
@@ -100,6 +100,7 @@ def finetune(
     overwrite: bool = False,
     revision: str | None = None,
     push_to: str | None = None,
+    **data: Any,
 ) -> FinetuneResult:
     """Fine-tune a speech encoder to recognise emotion, evaluate it on unseen speakers, and document it.
 
@@ -109,8 +110,8 @@ def finetune(
 
     Args:
         model: A folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder.
-        dataset: A folder of corpora, a data set built by this library, a Hub id, a `Dataset`, a `DatasetDict` whose
-            splits are kept, or what `open_dataset` returned.
+        dataset: Recordings of the known corpora or of your own: what `open_dataset` takes (folders, tables, Hub ids,
+            `datasets` objects, or a list of these), or what it returned.
         output_dir: Absent or empty; see `FinetuneResult` for what it holds afterwards.
         recipe: `full`, `lora_qkv`, `lora_classifier`, or a `Recipe`.
         protocol: How the data set is split; `speaker_independent` unless `paper` is given.
@@ -126,6 +127,7 @@ def finetune(
         push_to: Repository on the Hub, `USER/NAME`; a private one is created where there is none. Checkpoints are
             pushed there in the background during training, and the finished model at the end. Access is checked
             before training.
+        **data: Passed to `open_dataset` (`labels`, `columns`, `speaker_pattern`, …).
 
     Returns:
         The finished run.
@@ -152,7 +154,7 @@ def finetune(
     if push_to is not None and is_main:
         _check_push(push_to, model, chosen)
     with state.main_process_first():
-        source = open_dataset(dataset, protocol or "speaker_independent")
+        source = open_dataset(dataset, protocol or "speaker_independent", **data)
     if paper and source.protocol != "paper":
         raise InputError(f"paper=True means protocol 'paper', and the data set was opened with '{source.protocol}'")
     from hf_ser.training.records import recorded_arguments
