@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_ser.corpora import CORPORA
+from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA
 from hf_ser.dataset.splits import parts_of
+
+FOUR = {name: CORPORA[name] for name in EIGHT_EMOTIONS_CORPORA}
 
 
 def write_wav(path: Path, samples, rate: int = 16_000, channels: int = 1) -> Path:

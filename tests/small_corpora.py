@@ -72,4 +72,4 @@ def outside_corpus():
     )
     register_corpus(corpus)
     yield corpus
-    del registry._registered["mycorpus"]
+    del registry._registered.added["mycorpus"]

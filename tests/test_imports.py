@@ -13,7 +13,7 @@ import pytest
 import hf_ser
 
 PACKAGE = Path(hf_ser.__file__).parent
-ORDER = ["__version__", "errors", "labels", "text", "files", "corpora", "dataset", "audio", "models", "inference",
+ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "corpora", "dataset", "audio", "models", "inference",
          "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
 BUDGETS = {"corpora": 900, "dataset": 2300, "audio": 600, "models": 2100, "inference": 700, "evaluation": 1600,
@@ -112,7 +112,7 @@ def test_it_starts_at_once(words, seconds):
 
 
 PUBLIC = """EMOTIONS RECIPES Augmentation Classifier Evaluation FinetuneResult HubError InputError Recipe __version__
-    build_dataset evaluate finetune load open_dataset publish_dataset push_metric push_to_hub recipe register_corpus
+    build_dataset check_dataset evaluate finetune load open_dataset publish_dataset push_metric push_to_hub recipe register_corpus
     register_recipe summarize training_arguments"""
 
 

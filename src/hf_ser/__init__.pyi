@@ -3,6 +3,7 @@
 from hf_ser.audio.augment import Augmentation as Augmentation
 from hf_ser.corpora import register_corpus as register_corpus
 from hf_ser.dataset.build import build_dataset as build_dataset
+from hf_ser.dataset.check import check_dataset as check_dataset
 from hf_ser.dataset.source import open_dataset as open_dataset
 from hf_ser.errors import HubError as HubError
 from hf_ser.errors import InputError as InputError

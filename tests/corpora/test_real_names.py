@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from dataset_files import FOUR
 from hf_ser.corpora import CORPORA, discover, parse
 from hf_ser.labels import canonical_emotion
 
@@ -21,7 +22,7 @@ def manifest(shared):
 
 
 def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest, published_names):
-    counts = {name: Counter() for name in CORPORA}
+    counts = {name: Counter() for name in FOUR}
     clip_ids = set()
     for row in manifest:
         clip = parse(row["path"])
@@ -33,7 +34,7 @@ def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest, published_
         # The manifest cuts the talker out of the name, so it has the one misnamed file under "OA".
         speaker = {"OA": "OAF"}.get(row["speaker"], row["speaker"])
         assert (clip.corpus, clip.emotion, clip.speaker) == (row["corpus"], expected, f"{row['corpus']}_{speaker}")
-    assert counts == {name: corpus.counts for name, corpus in CORPORA.items()}
+    assert counts == {name: corpus.counts for name, corpus in FOUR.items()}
     assert len(clip_ids) == len(manifest) == 12_162
     assert {parse(name).clip_id for names in published_names.values() for name in names} == clip_ids
 

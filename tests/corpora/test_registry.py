@@ -1,5 +1,7 @@
 """The four corpora together: counts, speakers, descriptions, and that no name whatever breaks `parse`."""
 
+import csv
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -8,11 +10,12 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from hf_ser.corpora import CORPORA, licence_table, parse, register_corpus, strictest
+from dataset_files import FOUR, noise, write_wav
+from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA, licence_table, parse, register_corpus, strictest
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.hygiene import repeated_samples
 from hf_ser.errors import InputError
-from hf_ser.labels import EMOTIONS
+from hf_ser.labels import EMOTIONS, canonical_emotion
 
 SIX = ("angry", "disgust", "fear", "happy", "sad", "surprise")
 TABLE_2 = {
@@ -23,7 +26,7 @@ TABLE_2 = {
 }
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@pytest.mark.parametrize("name", FOUR)
 def test_published_names_give_table_2(name, published_names):
     clips = [parse(path) for path in published_names[name]]
     assert None not in clips
@@ -41,7 +44,7 @@ def test_published_names_give_table_2(name, published_names):
 
 def test_speakers():
     numbers = {"ravdess": 24, "crema_d": 91, "tess": 2, "savee": 4}
-    assert {name: len(corpus.speakers) for name, corpus in CORPORA.items()} == numbers
+    assert {name: len(corpus.speakers) for name, corpus in FOUR.items()} == numbers
     speakers = {name: facts for corpus in CORPORA.values() for name, facts in corpus.speakers.items()}
     assert {facts.sex for facts in CORPORA["savee"].speakers.values()} == {"male"}
     assert (speakers["ravdess_23"].sex, speakers["ravdess_24"].sex) == ("male", "female")
@@ -53,13 +56,13 @@ def test_speakers():
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA)
 def test_description(corpus):
-    assert set(corpus.counts) <= set(EMOTIONS)
+    assert set(corpus.counts) <= {*EMOTIONS, "boredom"}
     assert list(corpus.counts) == sorted(corpus.counts)
     assert corpus.citation.startswith("@")
     assert corpus.citation.count("{") == corpus.citation.count("}")
     assert corpus.homepage.startswith("http")
     assert all(corpus.parse(example) for example in corpus.examples)
-    assert corpus.language == "en"
+    assert (corpus.language, corpus.acted) == ("de" if corpus.name == "emo_db" else "en", True)
     assert corpus.short_title.lower().replace("-", "_") == corpus.name
 
 
@@ -87,7 +90,11 @@ def test_the_strictest_licence_and_the_table(outside_corpus):
     assert strictest(CORPORA.values()).name == "savee"
     assert strictest([outside_corpus, CORPORA["crema_d"]]).name == "mycorpus"
     assert strictest([]) is None
-    assert [name for name, corpus in CORPORA.items() if not corpus.licence.redistribution] == ["tess", "savee"]
+    assert [name for name, corpus in CORPORA.items() if not corpus.licence.redistribution] == [
+        "tess",
+        "savee",
+        "emo_db",
+    ]
     assert [name for name, corpus in CORPORA.items() if not corpus.licence.non_commercial] == ["crema_d"]
     rows = licence_table([outside_corpus]).splitlines()
     assert rows[2] == "| [MINE](https://example.org) | [CC BY-NC 4.0](https://example.org/terms) | no | yes |"
@@ -102,3 +109,69 @@ def test_import_takes_the_standard_library_only():
     imported = set(finished.stdout.split())
     assert "hf_ser" in imported
     assert imported - set(sys.stdlib_module_names) == {"hf_ser"}
+
+
+def test_emo_db_is_the_fifth_corpus():
+    clip = parse("wav/03a01Fa.wav")
+    assert (clip.corpus, clip.clip_id, clip.speaker) == ("emo_db", "emo_db/03a01Fa", "emo_db_03")
+    assert (clip.sex, clip.age, clip.emotion, clip.sentence) == ("male", 31, "happy", "a01")
+    assert parse("16B10TD.opus").emotion == "sad"
+    corpus = CORPORA["emo_db"]
+    assert sum(corpus.counts.values()) == 535
+    assert corpus.classify("04a01Fa.wav") == "EMO-DB has no speaker 04"
+    assert corpus.classify("03a03Fa.wav") == "EMO-DB has no sentence a03"
+    assert corpus.classify("03a01Xa.wav") is None
+    assert list(CORPORA)[: len(FOUR)] == list(FOUR) == list(EIGHT_EMOTIONS_CORPORA)
+
+
+@pytest.mark.shared
+def test_the_names_of_emo_db_say_what_its_metadata_says(shared):
+    rows = list(csv.DictReader((shared / "other/emo_db/metadata.csv").open(encoding="utf-8")))
+    assert len(rows) == 221
+    for row in rows:
+        clip = parse(row["file_name"])
+        found = (clip.emotion, clip.speaker[-2:], clip.sex[0], clip.sentence)
+        assert found == (canonical_emotion(row["emotion"]), row["speaker"][-2:], row["sex"], row["text_id"])
+
+
+PACKAGE = """
+from hf_ser.corpora import Clip, Corpus, Licence
+
+def read_name(stem, folder):
+    if not stem.startswith("outside_"):
+        return None
+    _, speaker, emotion = stem.split("_")
+    return Clip("outside", f"outside/{stem}", f"outside_{speaker}", "unknown", None, emotion, "1", "unspecified")
+
+LICENCE = Licence("mit", "MIT", None, redistribution=True, non_commercial=False)
+CORPUS = Corpus(name="outside", title="Outside", read_name=read_name, language="fi", licence=LICENCE, citation="",
+                homepage="https://example.org")
+"""
+READ = """
+import logging, sys
+logging.basicConfig(format="%(message)s")
+import hf_ser.corpora
+assert "outside_package" not in sys.modules, "packages are asked when a corpus is looked up"
+from hf_ser.dataset.collection import read_folder
+rows = read_folder(sys.argv[1])
+print(list(hf_ser.corpora.CORPORA)[-1], rows[0]["clip_id"], rows[0]["speaker"])
+"""
+
+
+def test_a_package_brings_a_corpus_by_an_entry_point_and_a_broken_one_is_named(tmp_path):
+    (tmp_path / "outside_package.py").write_text(PACKAGE)
+    described = tmp_path / "outside-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    points = {"good": "outside_package:CORPUS", "absent": "no_such_module:CORPUS", "text": "outside_package:PLACE"}
+    points |= {"function": "outside_package:read_name"}
+    lines = "".join(f"{name} = {target}\n" for name, target in points.items())
+    (described / "entry_points.txt").write_text(f"[hf_ser.corpora]\n{lines}")
+    write_wav(tmp_path / "clips/outside_anna_happy.wav", noise(1))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", READ, str(tmp_path / "clips")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["outside", "outside/outside_anna_happy", "outside_anna"]
+    warned = [line for line in done.stderr.splitlines() if line.startswith("package outside: corpus")]
+    assert len(warned) == 3
+    assert "package outside: corpus 'function' cannot be used (a function is not a corpus" in "".join(warned)

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from dataset_files import contents, noise, published_names, write_wav
+from dataset_files import FOUR, contents, noise, published_names, write_wav
 from hf_ser.cli import main
-from hf_ser.corpora import CORPORA, parse
+from hf_ser.corpora import parse
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.splits import PROTOCOLS, split
 from hf_ser.errors import InputError
@@ -62,7 +62,7 @@ def test_card_has_the_configurations_and_their_sizes(built):
     matter = front_matter(built)
     assert matter["configs"][0]["config_name"] == "speaker_independent"
     assert [config["config_name"] for config in matter["configs"] if config.get("default")] == ["speaker_independent"]
-    assert {config["config_name"] for config in matter["configs"]} == {*PROTOCOLS, *CORPORA, "all"}
+    assert {config["config_name"] for config in matter["configs"]} == {*PROTOCOLS, *FOUR, "all"}
     rows = rows_of(built)
     columns = {key: [row[key] for row in rows] for key in ("corpus", "speaker", "clip_id")}
     for info in matter["dataset_info"]:
@@ -150,7 +150,7 @@ def test_a_subset_builds_and_strict_makes_any_finding_an_error(savee, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "no corpus is given"),
+        ({}, "no data is given"),
         ({"savee": "in", "label_scheme": "vote"}, "label_scheme 'vote' is unknown"),
         ({"savee": "in", "label_scheme": "voice_vote"}, "need CREMA-D"),
         ({"savee": "in", "num_proc": 0}, "num_proc is 0"),
@@ -196,7 +196,7 @@ def test_table_2_exactly_over_the_manifest(shared):
     rows = pandas.read_csv(shared / "manifest.csv.gz")
     clips = pandas.DataFrame([parse(path) for path in rows["path"]])
     clips = clips.assign(duration=rows["frames"] / rows["sampling_rate"], provenance="original", flags=[{}] * len(rows))
-    collection = Collection(tuple(CORPORA), clips.assign(file=rows["path"]), (), "intended")
+    collection = Collection(tuple(FOUR), clips.assign(file=rows["path"]), (), "intended")
     facts = report(collection, list(PROTOCOLS), {})
     assert facts["counts"] == facts["table_2"]
     assert (facts["clips"], facts["missing"], facts["hours"]) == (12_162, [], 8.847)

@@ -6,8 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dataset_files import noise, write_wav
-from hf_ser.corpora import CORPORA
+from dataset_files import FOUR, noise, write_wav
 from hf_ser.dataset.collection import collect
 from hf_ser.errors import InputError
 
@@ -95,7 +94,7 @@ def test_a_contradictory_original_is_flagged_without_its_twin(shared, tmp_path):
 
 @pytest.mark.shared
 def test_the_44_originals_are_classified(shared):
-    collection = collect(dict.fromkeys(CORPORA, shared / "originals"))
+    collection = collect(dict.fromkeys(FOUR, shared / "originals"))
     assert collection.rejected == ()
     assert set(collection.clips["provenance"]) == {"original"}
     assert reasons(collection) == {

@@ -109,10 +109,11 @@ def test_what_is_left_out_is_logged(root, caplog):
 def test_folder_without_clips(tmp_path):
     spoil(tmp_path, "interview.wav", b"")
     assert message(tmp_path) == (
-        f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee (1 files ignored, such as interview.wav: "
-        "the name is not that of a clip of a known corpus); files must keep their published names, such as "
-        "03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), OAF_back_angry.wav (tess), DC_a01.wav or "
-        "DC/a01.wav (savee)"
+        f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee, emo_db (1 files ignored, such as "
+        "interview.wav: the name is not that of a clip of a known corpus); files must keep their published names, such "
+        "as 03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), OAF_back_angry.wav (tess), DC_a01.wav "
+        "or DC/a01.wav (savee), 03a01Fa.wav (emo_db); recordings of your own need a table, a metadata.csv, or a folder "
+        "for each label"
     )
 
 
@@ -160,9 +161,9 @@ def silent_header() -> bytes:
         (POINTER.encode(), "is a Git LFS pointer, not audio; run `git lfs pull` in a clone of its repository"),
         (
             b"<!DOCTYPE html><title>404</title>",
-            "is not audio that soundfile reads (Format not recognised); download it again or remove it",
+            "is not readable as audio (Format not recognised); download it again or remove it",
         ),
-        (silent_header(), "contains no samples; download it again or remove it"),
+        (silent_header(), "holds no samples; download it again or remove it"),
     ],
     ids=["empty", "pointer", "html", "no samples"],
 )

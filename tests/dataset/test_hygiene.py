@@ -78,7 +78,7 @@ def test_an_original_under_another_clips_name_is_misnamed(shared, tmp_path):
     [
         (b"", "unreadable", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "lfs_pointer", "git lfs pull"),
-        (b"<html>404</html>", "unreadable", "not audio"),
+        (b"<html>404</html>", "unreadable", "not readable as audio"),
         (encoded(noise(1).astype("int16"))[:40], "unreadable", ""),
         (encoded(np.zeros(0, dtype="int16")), "unreadable", "no samples"),
         (encoded(np.array([0.1, np.nan, 0.2]), subtype="FLOAT"), "unreadable", "not finite"),

@@ -6,8 +6,8 @@ import pytest
 from datasets import Features
 
 import hf_ser.dataset.parquet as parquet_module
-from dataset_files import noise, write_wav
-from hf_ser.corpora import CORPORA, parse
+from dataset_files import FOUR, noise, write_wav
+from hf_ser.corpora import parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
@@ -35,7 +35,7 @@ def test_every_configuration_is_a_list_of_files_and_every_clip_is_in_one_file(cl
     assert sorted(row for rows in layout.files.values() for row in rows) == list(range(len(clips)))
     assert len(layout.files) == 57
     assert next(iter(layout.configurations)) == "speaker_independent"
-    assert set(layout.configurations) == {*PROTOCOLS, *CORPORA, "all"}
+    assert set(layout.configurations) == {*PROTOCOLS, *FOUR, "all"}
     assert layout.left_out == {}
     for name, splits in layout.configurations.items():
         for part, paths in splits.items():

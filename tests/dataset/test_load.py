@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from dataset_files import assign, published_names
-from hf_ser.corpora import CORPORA, parse
+from dataset_files import FOUR, assign, published_names
+from hf_ser.corpora import parse
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.labels import EMOTIONS
 
@@ -59,7 +59,7 @@ def check(answer: dict, corpora: Path, configs: list[str]) -> None:
         seconds = (path.stat().st_size - 44) / 2 / 16_000
         facts = [EMOTIONS.index(clip.emotion), clip.age, seconds, 16_000, [], "unknown"]
         expected[clip.clip_id] = (clip, [digest, clip.clip_id, clip.speaker, *facts])
-    assert set(answer["all_configs"]) == {*PROTOCOLS, *CORPORA, "all"}
+    assert set(answer["all_configs"]) == {*PROTOCOLS, *FOUR, "all"}
     assert set(answer["configs"]) == set(configs or answer["all_configs"])
     for config, parts in answer["configs"].items():
         wanted: dict[str, list] = {part: [] for part in parts}

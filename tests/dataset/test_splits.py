@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import pytest
 
-from dataset_files import assign
-from hf_ser.corpora import CORPORA, parse
+from dataset_files import FOUR, assign
+from hf_ser.corpora import parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.proof import PAPER_WARNING, prove
 from hf_ser.dataset.splits import PARTS, PROTOCOLS, parts_of, split
@@ -113,7 +113,7 @@ def test_the_labels_that_a_part_lacks(published):
 def speakers_by_sex(protocol, part):
     """Return (female, male) numbers of speakers in a part, by corpus."""
     found = {}
-    for name, corpus in CORPORA.items():
+    for name, corpus in FOUR.items():
         chosen = [s for s in corpus.speakers if assign(name, s, f"{name}/x", protocol) == part]
         sexes = [corpus.speakers[s].sex for s in chosen]
         found[name] = (sexes.count("female"), sexes.count("male"))
@@ -328,7 +328,7 @@ def test_the_proof_counts_every_published_clip(published, protocol):
     shared = any(first & second for first, second in itertools.combinations(speakers, 2))
     assert proof.speaker_disjoint == (not shared) == (protocol != "paper")
     assert sum(part.clips for part in proof.parts.values()) == 12_162
-    for name, corpus in CORPORA.items():
+    for name, corpus in FOUR.items():
         for emotion, count in corpus.counts.items():
             assert sum(part.counts.get(name, {}).get(emotion, 0) for part in proof.parts.values()) == count
     if protocol != "paper":

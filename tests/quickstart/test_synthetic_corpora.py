@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset_files import assign
+from dataset_files import FOUR, assign
 from hf_ser.corpora import CORPORA, discover
 from hf_ser.dataset.splits import PARTS
 from hf_ser.errors import InputError
@@ -38,7 +38,7 @@ def test_every_clip_is_found_and_none_is_reported(miniature, found):
     assert all(len(copies) == 1 for copies in discovery.copies.values())
     assert Counter(clip.corpus for _, clip, _ in found) == counts
     assert len(list(folder.rglob("*.wav"))) == len(found)
-    for name, corpus in CORPORA.items():
+    for name, corpus in FOUR.items():
         assert {clip.emotion for _, clip, _ in found if clip.corpus == name} == set(corpus.counts)
     text = (folder / "SYNTHETIC.txt").read_text()
     assert text.startswith("SYNTHETIC AUDIO")

@@ -251,7 +251,7 @@ def test_augmentation_changes_what_is_learned(toy, encoder, tmp_path):
 def test_the_recipes_balance_reaches_the_loss(toy, encoder, tmp_path):
     from datasets import DatasetDict
 
-    uneven = DatasetDict({**toy, "train": toy["train"].select([*range(32), *[0] * 32])})
+    uneven = DatasetDict({**toy, "train": toy["train"].select([*range(8), 8, 16, 24])})
     losses = {}
     for balance in (False, True):
         result = finetune(

@@ -14,8 +14,8 @@ from hf_ser.text import printable
 
 DATASET_HELP = "folder of recordings, table of them, or Hub id; several are joined, NAME=DATA names one"
 PROTOCOL_HELP = (
-    "speaker_independent (default), fold_0 … fold_4, leave_out_DATASET, leave_speaker_out_SPEAKER, stratified (parts of "
-    "a known corpus), or paper (shares speakers)"
+    "speaker_independent (default), fold_0 … fold_4, leave_out_DATASET, leave_speaker_out_SPEAKER, stratified (for a "
+    "part of a known corpus), or paper (shares speakers)"
 )
 
 _DATA = {

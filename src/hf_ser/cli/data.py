@@ -15,10 +15,8 @@ from hf_ser.cli.command import (
     data_options,
     require_datasets,
 )
-from hf_ser.corpora import CORPORA
+from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA
 from hf_ser.errors import InputError
-
-_FOUR = ("ravdess", "crema_d", "tess", "savee")
 
 _BUILD = {
     "--download NAME,NAME": "fetch these corpora: ravdess, tess, crema_d, separated by commas",
@@ -50,7 +48,10 @@ def add_data(commands: Any) -> None:
     add_options(check, {"--output-dir DIR": "write check.json and a page of plots here"})
     described = "Build one data set from the four corpora, or from recordings of your own, and publish it."
     command = add_command(commands, "build", _build, described)
-    sources = {f"--{name.replace('_', '-')} DIR|ZIP": f"{CORPORA[name].short_title}, in any layout" for name in _FOUR}
+    sources = {
+        f"--{name.replace('_', '-')} DIR|ZIP": f"{CORPORA[name].short_title}, in any layout"
+        for name in EIGHT_EMOTIONS_CORPORA
+    }
     add_options(command, sources)
     add_options(command, {"--dataset DATASET": f"recordings of your own: {DATASET_HELP}"}, action="append")
     add_options(command, {"--out DIR": "absent or empty folder to write"}, required=True)
@@ -83,7 +84,7 @@ def _splits(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
 def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     from hf_ser.dataset.build import build_dataset
 
-    given = {name: getattr(options, name) for name in _FOUR}
+    given = {name: getattr(options, name) for name in EIGHT_EMOTIONS_CORPORA}
     if (options.public or options.acknowledge_licences or options.gated) and not options.push_to:
         raise InputError("--public, --gated and --acknowledge-licences go with --push-to USER/NAME; add it")
     require_datasets(options.dataset or ())

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
 
-LFS_POINTER = b"version https://git-lfs"
-"""First bytes of the text file that Git LFS leaves in place of a file that was not downloaded."""
-
 LOSSY_EXTENSIONS: frozenset[str] = frozenset({".mp3", ".oga", ".ogg", ".opus"})
 
 # soundfile also reads `.au` and `.snd`, but under these two names libsndfile accepts any bytes (such as those of a
@@ -97,6 +94,7 @@ class Corpus:
         examples: Published file names, for messages.
         doi: Identifier of the data (not of the paper); None where it has none.
         archive_url: A public archive of exactly these clips; None where none is known.
+        acted: Whether the speech is acted, as the source says; None where it does not.
     """
 
     name: str

@@ -77,6 +77,7 @@ CREMA_D = Corpus(
     ),
     held_out=({"female": 9, "male": 9}, {"female": 4, "male": 5}),
     language="en",
+    acted=True,
     licence=Licence(
         id="odbl",
         name="Open Database License 1.0, contents under the Database Contents License 1.0",

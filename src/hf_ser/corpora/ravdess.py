@@ -70,6 +70,7 @@ RAVDESS = Corpus(
     sentences=_SENTENCES,
     held_out=({"female": 2, "male": 2}, {"female": 2, "male": 2}),
     language="en",
+    acted=True,
     licence=Licence(
         id="cc-by-nc-sa-4.0",
         name="Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International",

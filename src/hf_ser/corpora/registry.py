@@ -1,40 +1,95 @@
 """The known corpora by name, how to add one, and their licences side by side."""
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Final
 
 from hf_ser.corpora.clip import Clip, Corpus
 from hf_ser.corpora.crema_d import CREMA_D
+from hf_ser.corpora.emo_db import EMO_DB
 from hf_ser.corpora.ravdess import RAVDESS
 from hf_ser.corpora.savee import SAVEE
 from hf_ser.corpora.tess import TESS
 from hf_ser.errors import InputError
 from hf_ser.text import markdown_table
 
-_registered: dict[str, Corpus] = {corpus.name: corpus for corpus in (RAVDESS, CREMA_D, TESS, SAVEE)}
+logger = logging.getLogger(__name__)
 
-CORPORA: Mapping[str, Corpus] = MappingProxyType(_registered)
-"""The known corpora by name: the four of the eight-emotions data set, then those of `register_corpus`."""
+EIGHT_EMOTIONS_CORPORA: Final = ("ravdess", "crema_d", "tess", "savee")
+"""The corpora of the eight-emotions data set."""
+
+ENTRY_POINTS: Final = "hf_ser.corpora"
+"""The group of entry points by which a package brings corpora, each a `Corpus`."""
+
+
+class _Corpora(Mapping[str, Corpus]):
+    """The corpora of this library, those of installed packages, and those of `register_corpus`.
+
+    The packages are asked when a corpus is first looked up, since that takes a while.
+    """
+
+    def __init__(self, built_in: Iterable[Corpus]) -> None:
+        self.added = {corpus.name: corpus for corpus in built_in}
+        self._asked = False
+
+    def _found(self) -> dict[str, Corpus]:
+        if not self._asked:
+            self._asked = True
+            for point in entry_points(group=ENTRY_POINTS):
+                try:
+                    register_corpus(point.load())
+                except Exception as error:
+                    # Somebody else's package must not keep this one from working.
+                    package = point.dist.name if point.dist else "?"
+                    reason = " ".join(str(error).split()) or type(error).__name__
+                    logger.warning("package %s: corpus '%s' cannot be used (%s)", package, point.name, reason)
+        return self.added
+
+    def __getitem__(self, name: str) -> Corpus:
+        return self.added[name] if name in self.added else self._found()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+
+_registered = _Corpora((RAVDESS, CREMA_D, TESS, SAVEE, EMO_DB))
+
+CORPORA: Mapping[str, Corpus] = _registered
+"""The known corpora by name: the four of the eight-emotions data set, EMO-DB, then those of others."""
 
 
 def register_corpus(corpus: Corpus) -> None:
     """Add a corpus: its clips are found in folders, `leave_out_NAME` becomes a protocol, cards state its terms.
 
+    A package brings one by an entry point in the group `hf_ser.corpora` that names a `Corpus`.
+
     Raises:
         InputError: The name is not lower-case letters, digits and underscores, or is in use.
 
     Example:
-        >>> from dataclasses import replace
-        >>> register_corpus(replace(CORPORA["savee"], title="Another SAVEE"))
+        >>> from hf_ser.corpora import Clip, Corpus, Licence
+        >>> def read_name(stem, folder):  # such as anna_03_bored
+        ...     speaker, number, emotion = stem.split("_") if stem.count("_") == 2 else ("", "", "")
+        ...     names = (f"my_corpus/{stem}", f"my_corpus_{speaker}", "unknown", None, emotion, number, "unspecified")
+        ...     return Clip("my_corpus", *names) if emotion in ("bored", "amused") else None
+        >>> terms = Licence("cc-by-4.0", "Creative Commons BY 4.0", None, redistribution=True, non_commercial=False)
+        >>> mine = dict(title="My corpus", language="sv", licence=terms, citation="", homepage="")
+        >>> register_corpus(Corpus(name="my corpus", read_name=read_name, **mine))
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: corpus 'savee' is registered already; choose another name
+        hf_ser.errors.InputError: corpus name 'my corpus' is not usable; use lower-case letters, digits and underscores
     """
+    if not isinstance(corpus, Corpus):
+        raise InputError(f"a {type(corpus).__name__} is not a corpus; give a hf_ser.corpora.Corpus")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", corpus.name):
         raise InputError(f"corpus name '{corpus.name}' is not usable; use lower-case letters, digits and underscores")
-    if _registered.setdefault(corpus.name, corpus) is not corpus:
+    if _registered.added.setdefault(corpus.name, corpus) is not corpus:
         raise InputError(f"corpus '{corpus.name}' is registered already; choose another name")
 
 

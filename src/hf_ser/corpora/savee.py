@@ -48,6 +48,7 @@ SAVEE = Corpus(
     sentences=_SENTENCES,
     held_out=({"male": 1}, {"male": 1}),
     language="en",
+    acted=True,
     licence=Licence(
         id="other",
         name="No licence text; the University of Surrey provides it to registered users for research",

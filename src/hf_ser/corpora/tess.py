@@ -58,6 +58,7 @@ TESS = Corpus(
     # OAF trains by default, YAF is tested; two talkers are too few for a validation part.
     held_out=({"female": 1}, {}),
     language="en",
+    acted=True,
     licence=Licence(
         id="cc-by-nc-nd-4.0",
         name="Creative Commons Attribution-NonCommercial-NoDerivatives 4.0 International",

@@ -87,7 +87,7 @@ def build_dataset(
     sources = {name: Path(path) for name, path in given.items() if path is not None}
     if dataset is not None or data:
         if dataset is None or sources or votes is not None or label_scheme != "intended":
-            other = next(iter(sources), None) or next(iter(data), "votes") if dataset is not None else next(iter(data))
+            other = [*(sources if dataset is not None else data), "votes"][0]
             raise InputError(
                 f"dataset and {other} do not go together; give recordings of your own, or the four corpora"
             )

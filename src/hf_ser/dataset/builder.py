@@ -9,7 +9,7 @@ import datasets
 import pandas
 import pyarrow
 
-from hf_ser.corpora import CORPORA, discover
+from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA, discover
 from hf_ser.dataset.collection import collect
 from hf_ser.dataset.layout import EIGHT_EMOTIONS
 from hf_ser.dataset.parquet import tables
@@ -21,7 +21,7 @@ from hf_ser.errors import InputError
 class EightEmotionsConfig(datasets.BuilderConfig):  # type: ignore[misc]
     """The corpora to read where they are present; `label_scheme` and `votes` as in `build_dataset`."""
 
-    corpora: tuple[str, ...] = tuple(CORPORA)
+    corpora: tuple[str, ...] = EIGHT_EMOTIONS_CORPORA
     label_scheme: str = "intended"
     votes: str | None = None
 
@@ -46,7 +46,10 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     BUILDER_CONFIG_CLASS = EightEmotionsConfig
     BUILDER_CONFIGS = (
         EightEmotionsConfig(name="all", description="all corpora in the folder"),
-        *(EightEmotionsConfig(name=name, description=it.title, corpora=(name,)) for name, it in CORPORA.items()),
+        *(
+            EightEmotionsConfig(name=name, description=CORPORA[name].title, corpora=(name,))
+            for name in EIGHT_EMOTIONS_CORPORA
+        ),
     )
     DEFAULT_CONFIG_NAME = "all"
 

@@ -184,7 +184,8 @@ def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:
         ignored = f" ({len(discovery.ignored)} files ignored, such as {path.name}: {reason})"
     return (
         f"folder {discovery.root} holds no clip of {', '.join(missing)}{ignored}; files must keep their published "
-        f"names, such as {', '.join(examples)}"
+        f"names, such as {', '.join(examples)}; recordings of your own need a table, a metadata.csv, or a folder for "
+        "each label"
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hf_ser.corpora import CORPORA
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.proof import UNKNOWN_SPEAKER
 from hf_ser.dataset.tables import PART_SYNONYMS, Table, resolve
@@ -37,6 +38,9 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "flags": ("flags",),
 }
 """What a column can hold, with the names by which it is found, the preferred one first."""
+
+FACTS: Final = {"audio_sha256": "string", "duration": "float64", "sampling_rate": "int32"}
+"""The columns that say what the bytes of a recording are, with their types."""
 
 _PLAIN = {"large_string": "string", "string_view": "string", "large_binary": "binary", "binary_view": "binary"}
 _SEXES = {"f": "female", "w": "female", "female": "female", "woman": "female",
@@ -132,10 +136,13 @@ def normalised(
     texts = {role: rows[column][:] for role, column in found.items() if role not in ("audio", "emotion", "flags")}
     rows, paths, held = _with_audio(rows, found["audio"], table, subject)
     labels = _labels(table.rows, found["emotion"], reading, subject)
+    places = [name if path is None else _inside(path, table) for path, name in zip(paths, held, strict=True)]
+    if corpus in CORPORA and "corpus" not in texts and not all(CORPORA[corpus].parse(it or "") for it in places):
+        # A table that happens to be called after a known corpus is not that corpus.
+        corpus = f"{corpus}_own"
     corpora = [_text(value) or corpus for value in texts["corpus"]] if "corpus" in texts else [corpus] * len(rows)
     if "corpus" in texts:
         _check(texts["corpus"], found["corpus"], subject)
-    places = [name if path is None else _inside(path, table) for path, name in zip(paths, held, strict=True)]
     findings: list[Finding] = []
     kept: list[int] = []
     seen: dict[tuple[str, str | None], int] = {}
@@ -173,6 +180,9 @@ def normalised(
     columns["flags"] = _flags(table.rows, found.get("flags"), subject) or nothing
     columns["row"] = list(range(len(rows)))
     audio = rows.select_columns(["audio"]).select(kept)
+    if not kept:
+        # Data sets without rows cannot be joined.
+        return audio, findings, found
     plain = {name: [values[row] for row in kept] for name, values in columns.items()}
     described = Features(
         dict.fromkeys(columns, Value("string")) | {"flags": List(Value("string")), "row": Value("int64")}
@@ -453,6 +463,8 @@ def with_audio_facts(rows: Dataset) -> tuple[Dataset, list[Finding]]:
     Columns of these names may be wrong: the bytes decide. Rows whose audio cannot be read are left out, each with a
     finding.
     """
+    from datasets import Value
+
     audio = rows.select_columns(["audio", "corpus", "clip_id"])
     found: list[tuple[str, float, int] | Finding] = []
 
@@ -467,15 +479,16 @@ def with_audio_facts(rows: Dataset) -> tuple[Dataset, list[Finding]]:
     kept = [row for row, one in enumerate(found) if not isinstance(one, Finding)]
     digests, seconds, rates = zip(*(found[row] for row in kept), strict=True) if kept else ((), (), ())
     rows = rows.select(kept) if len(kept) < len(rows) else rows
-    rows = rows.add_column("audio_sha256", list(digests)).add_column("duration", list(seconds))
-    return rows.add_column("sampling_rate", list(rates)), [one for one in found if isinstance(one, Finding)]
+    for name, values in (("audio_sha256", digests), ("duration", seconds), ("sampling_rate", rates)):
+        rows = rows.add_column(name, list(values), feature=Value(FACTS[name]))
+    return rows, [one for one in found if isinstance(one, Finding)]
 
 
 def _facts(row: int, audio: Mapping[str, Any], corpus: str, clip_id: str) -> tuple[str, float, int] | Finding:
     name = printable(clip_id)
     try:
         content = audio["bytes"] if audio["bytes"] is not None else read_file(audio["path"], name)
-        seconds, rate, _ = sound_length(content, name)
+        seconds, rate = sound_length(content, name)
         return hashlib.sha256(content).hexdigest(), seconds, rate
     except InputError as error:
         detail = f"row {row} of column 'audio' ({name!r}): {str(error).removeprefix(f'{name}: ')}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import logging
 import math
 from collections import Counter
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from hf_ser.corpora import CORPORA, Clip
-from hf_ser.corpora.clip import LFS_POINTER
 from hf_ser.corpora.originals import PCM_DIGITS, Provenance, level, originals
+from hf_ser.errors import InputError
+from hf_ser.sound import LFS_POINTER, read_sound, sound_length
 from hf_ser.text import printable
 
 if TYPE_CHECKING:
@@ -110,17 +109,16 @@ def inspect_file(path: Path, clip: Clip, quick: bool = False) -> Inspection | Fa
         flags |= _levels(rms, clipped)
         return Inspection(len(content), sha256, pcm_sha1, frames, rate, rms, "original", flags)
     if quick:
-        with contextlib.suppress(soundfile.LibsndfileError):
-            if (header := soundfile.info(path)).frames:
-                facts = ("", header.frames, header.samplerate, math.nan)
-                return Inspection(len(content), sha256, *facts, "unknown", flags)
-    # Given a path, libsndfile decodes several times as fast as from bytes.
-    decoded = _decode(path)
-    if isinstance(decoded, Fault):
-        return decoded
-    samples, rate = decoded
-    if not samples.size or not rate:
-        return Fault("unreadable", "contains no samples")
+        with contextlib.suppress(InputError):
+            seconds, rate = sound_length(path, path.name)
+            facts = ("", round(seconds * rate), rate, math.nan)
+            return Inspection(len(content), sha256, *facts, "unknown", flags)
+    try:
+        # Given a path, libsndfile decodes several times as fast as from bytes.
+        samples, rate = read_sound(path, path.name)
+    except InputError as error:
+        why = str(error).removeprefix(f"{path.name}: ").partition(";")[0]
+        return Fault("unreadable", f"is {why}" if why.startswith("not ") else why)
     digest, rms, found = inspect_samples(samples)
     if not math.isfinite(rms):
         return Fault("unreadable", "contains samples that are not finite numbers")
@@ -178,20 +176,6 @@ def _levels(rms: float, clipped: bool) -> dict[str, str]:
     if clipped:
         flags["clipped"] = FLAGS["clipped"]
     return flags
-
-
-def _decode(path: Path) -> tuple[npt.NDArray[Any], int] | Fault:
-    """Return the samples (frames, channels), as 16-bit integers or as floats in [-1, 1], and the rate in Hz."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            # 16-bit samples stay integers, so that a FLAC file has the digest of its original.
-            samples = file.read(dtype="int16" if file.subtype == "PCM_16" else "float32", always_2d=True)
-            return samples, int(file.samplerate)
-    except soundfile.LibsndfileError as error:
-        return Fault("unreadable", f"is not audio that soundfile reads ({error.error_string.rstrip('.')})")
-    except (MemoryError, ValueError) as error:
-        # The header claims more samples than the file can contain.
-        return Fault("unreadable", f"cannot be decoded ({error})")
 
 
 def repeated_samples(
@@ -253,9 +237,9 @@ def _is_published(row: Mapping[str, Any]) -> bool:
     if any(original.clip_id == row["clip_id"] for original in known.with_digest(row["audio_sha256"])):
         return True
     try:
-        samples, rate = soundfile.read(audio["path"] if audio["bytes"] is None else io.BytesIO(audio["bytes"]))
-    except (soundfile.LibsndfileError, OSError):
+        samples, rate = read_sound(Path(audio["path"]) if audio["bytes"] is None else audio["bytes"], "clip")
+    except InputError:
         return False
     # As 16-bit integers: a lossy copy of silence is not exactly zero.
-    rms = math.sqrt(float(np.mean(np.square(np.rint(32768 * samples))))) if samples.size else 0.0
+    _, rms, _ = inspect_samples(samples)
     return known.is_copy(row["clip_id"], duration=len(samples) / rate, level_db=level(rms))

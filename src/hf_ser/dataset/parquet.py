@@ -73,7 +73,7 @@ def tables(
     """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files."""
     batch: list[dict[str, Any]] = []
     size = 0
-    for clip in clips.to_dict("records"):
+    for clip in clips.astype(object).where(clips.notna(), None).to_dict("records"):
         row = _row(clip, (read or _unchanged)(clip), form)
         size += len(row["audio"]["bytes"])
         if batch and (len(batch) == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE):

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def _grouped(found: tuple[npt.NDArray[np.int64], ...]) -> tuple[list[int], list[
 def _described(audio: Mapping[str, Any]) -> Described:
     try:
         content = read_file(audio["path"]) if audio["bytes"] is None else audio["bytes"]
-        samples, rate = read_sound(content, "the clip")
+        samples, rate = read_sound(Path(audio["path"]) if audio["bytes"] is None else content, "the clip")
     except InputError:
         # Whoever reads the clip for training reports it.
         return Described(np.full(_FRAMES * _BANDS, np.nan, np.float32), "", -math.inf, ())
@@ -177,8 +178,8 @@ def _signature(samples: Samples, rate: int) -> Samples:
 
 def _correlation(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
     """Return the largest correlation of two clips over all offsets."""
-    contents = (read_file(audio["path"]) if audio["bytes"] is None else audio["bytes"] for audio in (first, second))
-    sounds = [_sound(*read_sound(content, "the clip", seconds=_LONGEST_SECONDS)) for content in contents]
+    files = (Path(audio["path"]) if audio["bytes"] is None else audio["bytes"] for audio in (first, second))
+    sounds = [_sound(*read_sound(file, "the clip", seconds=_LONGEST_SECONDS)) for file in files]
     rate = min(rate for _, rate in sounds)
     waves = [
         np.interp(np.arange(0, len(samples), own / rate), np.arange(len(samples)), samples) for samples, own in sounds

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hf_ser.corpora import CORPORA, Corpus, strictest
-from hf_ser.dataset.columns import Reading, normalised, part_named, with_audio_facts, with_label_ids
+from hf_ser.dataset.columns import FACTS, Reading, normalised, part_named, with_audio_facts, with_label_ids
 from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import Finding, without_unfit
 from hf_ser.dataset.opening import Opened, open_any
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FACTS: Final = {"audio_sha256": "string", "duration": "float64", "sampling_rate": "int32"}
 
 WHOLE: Final = "all"
 """The protocol that does not split: all clips are the test part."""
@@ -257,10 +256,12 @@ def _rows_of(
         prefix = one.kind != "corpora" and (several or one.path is not None)
         rows, found, columns = normalised(table, subject, one.corpus, reading, prefix=prefix)
         findings += found
+        if not len(rows):
+            continue
         if one.kind == "corpora":
             facts = table.rows.select(rows["row"][:])
-            for column in ("audio_sha256", "duration", "sampling_rate"):
-                rows = rows.add_column(column, facts[column][:], feature=Value(_FACTS[column]))
+            for column, kind in FACTS.items():
+                rows = rows.add_column(column, facts[column][:], feature=Value(kind))
         else:
             rows, found = with_audio_facts(rows)
             findings += found

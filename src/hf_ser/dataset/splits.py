@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
-from hf_ser.corpora import CORPORA, Corpus
+from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA, Corpus
 from hf_ser.dataset.proof import Columns, read_columns
 from hf_ser.errors import InputError
 
@@ -63,7 +63,7 @@ def protocols(corpora: Iterable[str]) -> dict[str, str]:
 
 
 PROTOCOLS: Final[Mapping[str, str]] = {
-    name: text for name, text in protocols(("ravdess", "crema_d", "tess", "savee")).items() if name != "stratified"
+    name: text for name, text in protocols(EIGHT_EMOTIONS_CORPORA).items() if name != "stratified"
 }
 """The protocols of the eight-emotions data set by name, with a description."""
 

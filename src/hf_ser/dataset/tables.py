@@ -65,9 +65,7 @@ def read_table(file: Path) -> Table:
         else:
             import pandas
 
-            frame = pandas.read_json(
-                file, lines=kind != ".json", dtype=False, convert_dates=False, encoding="utf-8-sig"
-            )
+            frame = pandas.read_json(file, lines=kind != ".json", dtype=False, encoding="utf-8-sig")
         rows = Dataset.from_pandas(frame, preserve_index=False)
     except InputError:
         raise
