@@ -44,17 +44,16 @@ def test_what_is_there_and_what_is_wrong_with_it(mine, tmp_path):
     assert facts["synonyms"] == {"Anger": "angry", "Sadness": "sad"}
     assert facts["speakers"] == {"mine": 5}
     assert facts["sampling_rates"] == {"8000": 3, "16000": 18}
-    assert facts["languages"] == ("de",)
+    assert facts["languages"] == ["de"]
     assert [(it["file"], it["reason"]) for it in facts["left_out"]] == [("mine/clips/pointer.wav", "unreadable")]
     assert "Git LFS pointer" in facts["left_out"][0]["detail"]
     assert facts["flags"] == {
         "all_zeros": 1, "clipped": 1, "identical_samples_two_labels": 2, "near_silent": 1, "truncated": 1,
     }  # fmt: skip
     assert ["mine/clips/3.wav", "mine/clips/copy.wav"] in [sorted(pair) for pair in facts["near_identical"]]
-    assert facts["training"]["left_out"].keys() <= {"all_zeros", "near_silent", "identical_samples_two_labels"}
-    assert sum(part["clips"] for name, part in facts["training"].items() if name != "left_out") + sum(
-        facts["training"]["left_out"].values()
-    ) == len(found.clips)
+    assert facts["left_out_of_training"].keys() <= {"all_zeros", "near_silent", "identical_samples_two_labels"}
+    dropped = sum(facts["left_out_of_training"].values())
+    assert sum(part["clips"] for part in facts["parts"].values()) + dropped == len(found.clips)
     text = found.render()
     for words in (
         "taken as",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -209,7 +210,7 @@ def test_speakers_are_found_in_the_path_or_groups_stand_in_for_them(clips):
     assert {it for part in named.parts.values() for it in part["speaker"]} == {f"mine_{name}" for name in SPEAKERS}
     assert "finds no speaker in clips/anna_anger.wav" in refusal(file, speaker_pattern=r"spk(\d+)")
     assert "has no group; put the speaker in brackets" in refusal(file, speaker_pattern="anna")
-    assert "is no pattern" in refusal(file, speaker_pattern="(")
+    assert "cannot be used: missing )" in refusal(file, speaker_pattern="(")
     assert "speakers is 'none'; give 'unknown'" in refusal(file, speakers="none")
     unknown = open_dataset(file, speakers="unknown")
     assert not unknown.proof.speakers_known
@@ -302,7 +303,7 @@ def test_several_data_sets_are_one_with_speakers_of_their_own(clips, tmp_path, s
     assert set(left.parts["test"]["corpus"]) == {"theirs"}
     assert "which holds no clip" not in str(left.proof)
     same = table(tmp_path / "other", text(rows()), "mine.csv")
-    assert "two data sets are called 'mine'; name one of them, as in NAME=" in refusal([first, same])
+    assert "two data sets are called 'mine'; name one, as in NAME=" in refusal([first, same])
     assert open_dataset([first, f"ours={same}"]).name == "mine, ours"
     joint = open_dataset([small_corpora, first])
     assert joint.labels[-1] == "boredom"
@@ -371,7 +372,10 @@ def test_rows_of_others_open_no_file_outside_their_folder(clips, tmp_path):
         pyarrow.parquet.write_table(whole, folder / "train.parquet")
         source = open_dataset(tmp_path / "theirs")
         (finding,) = source.findings
-        assert "lies outside the data set" in finding.detail or "is a URL" in finding.detail
+        assert finding.detail.endswith("has no audio")
+        whole = pyarrow.table({"audio": pyarrow.array([audio[0], *audio[:1] * 14], kind), **columns})
+        pyarrow.parquet.write_table(whole, folder / "train.parquet")
+        assert re.search("lies outside the data set|is a URL", refusal(tmp_path / "theirs"))
 
 
 def test_pipes_devices_links_and_odd_names_are_one_line_each(clips, tmp_path, caplog):

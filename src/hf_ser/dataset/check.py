@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora.originals import level, originals
-from hf_ser.dataset.columns import Reading
+from hf_ser.dataset.gather import Gathered, gather
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.own_build import flagged
+from hf_ser.dataset.proof import UNKNOWN_WARNING
 from hf_ser.dataset.recordings import describe, repeated_recordings
-from hf_ser.dataset.source import Gathered, divide, gather, with_known_groups
+from hf_ser.dataset.source import divide, with_known_groups
 from hf_ser.dataset.splits import check_protocol
 from hf_ser.errors import InputError
 from hf_ser.files import write_json
@@ -21,8 +22,6 @@ from hf_ser.text import aligned, printable
 
 if TYPE_CHECKING:
     import pandas
-
-    from hf_ser.dataset.source import Source
 
 _SHOWN = 5
 
@@ -73,20 +72,7 @@ class DataCheck:
 
 
 def check_dataset(
-    dataset: Any,
-    protocol: str = "speaker_independent",
-    *,
-    columns: Mapping[str, str] | None = None,
-    labels: Mapping[str, str | None] | None = None,
-    speaker_pattern: str | None = None,
-    speakers: str | None = None,
-    strict: bool = False,
-    allow_speaker_overlap: bool = False,
-    name: str | None = None,
-    language: str | Sequence[str] | None = None,
-    licence: str | None = None,
-    acted: bool | None = None,
-    **options: Any,
+    dataset: Any, protocol: str = "speaker_independent", *, allow_speaker_overlap: bool = False, **data: Any
 ) -> DataCheck:
     """Check data before training: what is there, what is wrong with it, how it splits, and what training would do.
 
@@ -97,39 +83,41 @@ def check_dataset(
         >>> check_dataset("no_such_folder").refused
         "data set 'no_such_folder': there is no such folder or file; give a folder of recordings, a table, or ..."
     """
-    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
     try:
         check_protocol(protocol)
-        gathered = gather(dataset, protocol, reading, name=name, strict=strict, **options)
+        gathered = gather(dataset, protocol, **data)
     except InputError as error:
         return DataCheck({"refused": str(error)})
     described = describe([gathered.rows])
     rows = with_known_groups(gathered.rows, described)
-    clips = flagged(rows, gathered.labels, described)
-    known = originals()
-    published = {it: known.with_digest(it) for it in clips["audio_sha256"]}
+    clips, published = flagged(rows, gathered.labels, described), originals()
     clips["level_db"] = [
-        described[it].level_db if it in described else max(level(published[it][0].rms), -200.0)
+        described[it].level_db if it in described else max(level(published.with_digest(it)[0].rms), -200.0)
         for it in clips["audio_sha256"]
     ]
-    own = gathered.facts(language, licence, acted)
-    facts: dict[str, Any] = {"name": gathered.name, **_found(gathered, clips, reading), **own}
-    pairs = repeated_recordings(rows, described) if described else []
     ids = list(clips["clip_id"])
-    facts["near_identical"] = [(ids[first], ids[second]) for first, second in pairs]
+    pairs = repeated_recordings(rows, described) if described else []
+    facts = {**_found(gathered, clips), "near_identical": [(ids[first], ids[second]) for first, second in pairs]}
     try:
-        source = divide(gathered, protocol, allow_speaker_overlap, renamed=dict(reading.labels), **own)
+        source = divide(gathered, protocol, allow_speaker_overlap)
     except InputError as error:
         return DataCheck({**facts, "refused": str(error)}, clips.assign(part="not split"))
-    place = {clip: part for part, rows in source.parts.items() for clip in rows["clip_id"]}
-    facts |= {"split": source.proof.as_dict(), "protocol": source.protocol, "training": _training(source)}
-    return DataCheck({**facts, "refused": None}, clips.assign(part=[place.get(it, "left out") for it in ids]))
+    place = {clip: part for part, own in source.parts.items() for clip in own["clip_id"]}
+    training = {
+        part: {"clips": len(own), "speakers": len(set(own["speaker"])), "labels": len(set(own["emotion"]))}
+        for part, own in source.parts.items()
+    }
+    facts |= {"protocol": source.protocol, "split": source.proof.as_dict(), "parts": training}
+    facts |= {"left_out_of_training": dict(source.left_out), "refused": None}
+    return DataCheck(facts, clips.assign(part=[place.get(it, "left out") for it in ids]))
 
 
-def _found(gathered: Gathered, clips: pandas.DataFrame, reading: Reading) -> dict[str, Any]:
-    flags = Counter(flag for own in clips["flags"] for flag in own)
-    seconds = clips["duration"]
+def _found(gathered: Gathered, clips: pandas.DataFrame) -> dict[str, Any]:
+    """Return what is there, and what is wrong with it, in types that JSON has."""
+    seconds, flagged = clips["duration"], clips[clips["flags"].map(bool)]
+    counts = clips.groupby(["emotion", "corpus"]).size()
     return {
+        "name": gathered.name,
         "sources": {it.name: {"path": it.path, "columns": dict(gathered.columns[it.name])} for it in gathered.opened},
         "clips": len(clips),
         "hours": round(float(seconds.sum()) / 3600, 4),
@@ -138,78 +126,58 @@ def _found(gathered: Gathered, clips: pandas.DataFrame, reading: Reading) -> dic
             "median": float(seconds.median()),
             "longest": float(seconds.max()),
         },
-        "labels": {
-            label: {of: int(count) for of, count in own["corpus"].value_counts().sort_index().items()}
-            for label, own in ((label, clips[clips["emotion"] == label]) for label in gathered.labels)
-        },
-        "synonyms": dict(sorted(reading.spelled.items())),
-        "speakers": {of: int(count) for of, count in clips.groupby("corpus")["speaker"].nunique().items()},
+        "labels": {label: {of: int(n) for of, n in counts[label].items()} for label in gathered.labels},
+        "synonyms": dict(sorted(gathered.reading.spelled.items())),
+        "speakers": {of: int(n) for of, n in clips.groupby("corpus")["speaker"].nunique().items()},
         "sampling_rates": {str(rate): int(n) for rate, n in clips["sampling_rate"].value_counts().sort_index().items()},
+        "languages": list(gathered.languages),
+        "licence": gathered.licence,
+        "acted": gathered.acted,
         "left_out": [it._asdict() for it in gathered.findings],
-        "flags": dict(sorted(flags.items())),
-        "flagged": [
-            {"clip_id": clip_id, "flags": list(own)}
-            for clip_id, own in zip(clips["clip_id"], clips["flags"], strict=True)
-            if own
-        ],
+        "flags": dict(sorted(Counter(flag for own in flagged["flags"] for flag in own).items())),
+        "flagged": dict(zip(flagged["clip_id"], flagged["flags"], strict=True)),
     }
-
-
-def _training(source: Source) -> dict[str, Any]:
-    return {
-        part: {"clips": len(rows), "speakers": len(set(rows["speaker"])), "labels": len(set(rows["emotion"]))}
-        for part, rows in source.parts.items()
-    } | {"left_out": dict(source.left_out)}
 
 
 def _sections(facts: Mapping[str, Any]) -> list[str]:
     verdict = f"finetune would refuse this: {facts['refused']}" if facts["refused"] else "finetune would take this."
     if "clips" not in facts:
         return [verdict]
-    seconds, sources = facts["seconds"], list(facts["speakers"])
-    spoken = ", ".join(facts["languages"]) or "not known (--language says it)"
-    rates = ", ".join(f"{rate} Hz ({count:,})" for rate, count in facts["sampling_rates"].items())
+    seconds, corpora = facts["seconds"], list(facts["speakers"])
     lines = [
-        ["data", printable(facts["name"])],
-        ["clips", f"{facts['clips']:,}, {facts['hours']:.2f} hours"],
-        ["length", f"{seconds['shortest']:.2f} to {seconds['longest']:.2f} s, median {seconds['median']:.2f} s"],
-        ["speakers", ", ".join(f"{count:,} in {of}" for of, count in facts["speakers"].items())],
-        ["languages", spoken],
-        ["rates", rates],
+        ("data", printable(facts["name"])),
+        ("clips", f"{facts['clips']:,}, {facts['hours']:.2f} hours"),
+        ("length", "{shortest:.2f} to {longest:.2f} s, median {median:.2f} s".format(**seconds)),
+        ("speakers", ", ".join(f"{count:,} in {of}" for of, count in facts["speakers"].items())),
+        ("languages", ", ".join(facts["languages"]) or "not known (--language says it)"),
+        ("rates", ", ".join(f"{rate} Hz ({count:,})" for rate, count in facts["sampling_rates"].items())),
     ]
-    lines += [
-        [f"columns of {of}", ", ".join(f"{role}: {it}" for role, it in own["columns"].items())]
-        for of, own in facts["sources"].items()
-    ]
+    for of, own in facts["sources"].items():
+        lines.append((f"columns of {of}", ", ".join(f"{role}: {it}" for role, it in own["columns"].items())))
     if facts["synonyms"]:
-        lines.append(["taken as", ", ".join(f"{old}: {new or 'dropped'}" for old, new in facts["synonyms"].items())])
-    table = [["label", *sources, "all"]]
+        lines.append(("taken as", ", ".join(f"{old}: {new or 'dropped'}" for old, new in facts["synonyms"].items())))
+    table = [["label", *corpora, "all"]]
     for label, counts in facts["labels"].items():
-        table.append([label, *(f"{counts.get(of, 0):,}" for of in sources), f"{sum(counts.values()):,}"])
-    wrong = [f"{count:,} {flag}: {FLAGS.get(flag, '')}" for flag, count in facts["flags"].items()]
-    wrong += [f"{len(facts['near_identical']):,} pairs are near-identical"] if facts["near_identical"] else []
-    gone = facts["left_out"]
+        table.append([label, *(f"{counts.get(of, 0):,}" for of in corpora), f"{sum(counts.values()):,}"])
+    gone, near = facts["left_out"], facts["near_identical"]
     listed = [f"  {printable(it['file'])}: {it['detail']} ({it['reason']})" for it in gone[:_SHOWN]]
-    more = [f"  and {len(gone) - _SHOWN:,} more (--json lists all)"] if len(gone) > _SHOWN else []
+    listed += [f"  and {len(gone) - _SHOWN:,} more (--json lists all)"] if len(gone) > _SHOWN else []
+    wrong = [f"  {count:,} {flag}: {FLAGS.get(flag, '')}" for flag, count in facts["flags"].items()]
+    wrong += [f"  {len(near):,} pairs of near-identical recordings, such as {' and '.join(near[0])}"] if near else []
     sections = [
         aligned(lines, right=()),
         aligned(table),
-        "\n".join([f"left out: {len(gone):,} rows and files", *listed, *more]),
-        "\n".join(["hygiene: nothing was found"] if not wrong else ["hygiene:", *(f"  {line}" for line in wrong)]),
+        "\n".join([f"left out: {len(gone):,} rows and files", *listed]),
     ]
-    if "training" in facts:
-        proof = facts["split"]
-        shared = {pair: sum(len(found or ()) for found in it.values()) for pair, it in proof["overlaps"].items()}
-        parts = {part: it for part, it in facts["training"].items() if part != "left_out"}
-        split = [["part", "clips", "speakers" if proof["speakers_known"] else "groups", "labels"]]
-        split += [[part, *(f"{it[key]:,}" for key in ("clips", "speakers", "labels"))] for part, it in parts.items()]
-        claim = "no speaker and no recording is in two parts" if proof["speaker_disjoint"] else "the parts overlap"
-        if not proof["speakers_known"]:
-            claim = "the speakers are not known: the parts may share them, and figures may be inflated"
-        sentences = [pair for pair, it in proof["overlaps"].items() if it["sentences"] and shared[pair]]
-        claim += "; parts share sentences" if sentences else ""
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in facts["training"]["left_out"].items())
-        sections.append(f"split '{facts['protocol']}': {claim}\n{aligned(split)}")
-        if dropped:
-            sections[-1] += f"\nleft out of training: {dropped}"
+    sections.append("\n".join(["hygiene:", *wrong] if wrong else ["hygiene: nothing was found"]))
+    if "parts" in facts:
+        known = facts["split"]["speakers_known"]
+        claim = (
+            "no speaker and no recording is in two parts" if not facts["split"]["overlapping"] else "the parts overlap"
+        )
+        split = [["part", "clips", "speakers" if known else "groups", "labels"]]
+        split += [[part, *(f"{count:,}" for count in it.values())] for part, it in facts["parts"].items()]
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in facts["left_out_of_training"].items())
+        text = f"split '{facts['protocol']}': {claim if known else UNKNOWN_WARNING}\n{aligned(split)}"
+        sections.append(text + (f"\nleft out of training: {dropped}" if dropped else ""))
     return [*sections, verdict]

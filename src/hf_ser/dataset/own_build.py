@@ -12,14 +12,14 @@ import pandas
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, licence_table
 from hf_ser.corpora.originals import originals
-from hf_ser.dataset.columns import Reading
 from hf_ser.dataset.data_card import PLACE, WHERE, configuration_table, front_matter, licences_of, render, shared
+from hf_ser.dataset.gather import gather
 from hf_ser.dataset.hygiene import FLAGS, repeated_samples
 from hf_ser.dataset.layout import own_form, plan
 from hf_ser.dataset.parquet import write_files
 from hf_ser.dataset.proof import SplitProof, prove
 from hf_ser.dataset.recordings import describe, repeated_recordings
-from hf_ser.dataset.source import gather, refuse_overlap, with_known_groups
+from hf_ser.dataset.source import refuse_overlap, with_known_groups
 from hf_ser.dataset.splits import protocols
 from hf_ser.files import write_json, write_text
 from hf_ser.sound import read_file
@@ -32,25 +32,10 @@ if TYPE_CHECKING:
 
 
 def build_own(
-    dataset: Any,
-    folder: Path,
-    *,
-    num_proc: int | None = None,
-    strict: bool = False,
-    allow_speaker_overlap: bool = False,
-    columns: Mapping[str, str] | None = None,
-    labels: Mapping[str, str | None] | None = None,
-    speaker_pattern: str | None = None,
-    speakers: str | None = None,
-    name: str | None = None,
-    language: str | Sequence[str] | None = None,
-    licence: str | None = None,
-    acted: bool | None = None,
-    **options: Any,
+    dataset: Any, folder: Path, *, num_proc: int | None = None, allow_speaker_overlap: bool = False, **data: Any
 ) -> dict[str, Any]:
     """Write recordings into a new folder and return the report; for the arguments see `open_dataset`."""
-    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
-    gathered = gather(dataset, "speaker_independent", reading, name=name, strict=strict, **options)
+    gathered = gather(dataset, "speaker_independent", **data)
     described = describe([gathered.rows])
     rows = with_known_groups(gathered.rows, described)
     clips = flagged(rows, gathered.labels, described)
@@ -72,9 +57,8 @@ def build_own(
         "speakers": int(clips["speaker"].nunique()),
         "speakers_known": all(proof.speakers_known for proof in proofs.values()),
         "counts": {of: own["emotion"].value_counts().sort_index().to_dict() for of, own in clips.groupby("corpus")},
-        **gathered.facts(language, licence, acted),
-        "labels": list(gathered.labels),
-        "labels_renamed": dict(reading.labels),
+        **{name: getattr(gathered, name) for name in ("languages", "licence", "acted", "labels")},
+        "labels_renamed": dict(gathered.reading.labels),
         "rejected": [it._asdict() for it in gathered.findings],
         "flagged": _findings(clips),
         "protocols": list(layout.rows),
@@ -88,7 +72,7 @@ def build_own(
     front = front_matter(
         layout, sizes, len(clips), form,
         pretty_name=gathered.name, language=list(facts["languages"]), tags=held,
-        license=licences_of(known) if licence is None and len(known) == len(held) else licence,
+        license=licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.licence,
     )  # fmt: skip
     card = render(
         "own_data_card.md", front_matter=front, path=f'"{PLACE}"', where=WHERE, default=f'"{default}"', proofs=proofs,

@@ -109,6 +109,7 @@ class SplitProof:
         plain = {
             "speaker_disjoint": self.speaker_disjoint,
             "speakers_known": self.speakers_known,
+            "overlapping": self.overlapping,
             "untrained_labels": self.untrained_labels,
             "parts": {name: asdict(part) for name, part in self.parts.items()},
             "overlaps": {"/".join(names): asdict(overlap) for names, overlap in self.overlaps.items()},

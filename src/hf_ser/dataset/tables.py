@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -199,3 +199,15 @@ def resolve(value: str, table: Table) -> Path | str:
         return "is not a regular file" if path.exists() else "does not exist"
     except (OSError, RuntimeError) as error:
         return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+
+
+def part_named(value: str, others: Sequence[str], subject: str) -> str:
+    """Return train, validation or test for what a data set calls a part, given the names of all its parts."""
+    names = {synonym: part for part, synonyms in PART_SYNONYMS.items() for synonym in synonyms}
+    # Where another part validates, `eval` is the test part.
+    validated = any(names.get(str(other).lower()) == "validation" for other in others)
+    names |= dict.fromkeys(("eval", "evaluation"), "test" if validated else "validation")
+    if str(value).lower() not in names:
+        known = ", ".join(f"{part} ({', '.join(others)})" for part, (_, *others) in PART_SYNONYMS.items())
+        raise InputError(f"{subject} has an unknown part '{printable(str(value))}'; rename it to {known}, or remove it")
+    return names[str(value).lower()]
