@@ -57,7 +57,7 @@ def test_what_is_there_and_what_is_wrong_with_it(mine, tmp_path):
     text = found.render()
     for words in (
         "taken as",
-        "Anger: angry",
+        "Anger is angry",
         "1 truncated: the file ends before",
         "finetune would take this.",
         "8000 Hz (3)",

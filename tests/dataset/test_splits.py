@@ -285,7 +285,7 @@ def test_wrong_input_is_refused_by_name(published):
         split({"corpus": ["a"], "clip_id": ["b"]})
     with pytest.raises(InputError, match="'mine/1' has no speaker"):
         assign("mine", "", "mine/1", "fold_0")
-    with pytest.raises(InputError, match="empty clip_id"):
+    with pytest.raises(InputError, match="has no clip_id"):
         assign("mine", "someone", "", "paper")
     for outside in (2, -1):
         with pytest.raises(InputError, match="part 'test' names a row outside the data set of 2 rows"):

@@ -26,36 +26,32 @@ ENTRY_POINTS: Final = "hf_ser.corpora"
 
 
 class _Corpora(Mapping[str, Corpus]):
-    """The corpora of this library, those of installed packages, and those of `register_corpus`.
-
-    The packages are asked when a corpus is first looked up, since that takes a while.
-    """
+    """The corpora of this library, of installed packages, asked when one is first looked up, and of `register_corpus`."""
 
     def __init__(self, built_in: Iterable[Corpus]) -> None:
         self.added = {corpus.name: corpus for corpus in built_in}
         self._asked = False
 
-    def _found(self) -> dict[str, Corpus]:
-        if not self._asked:
+    def _all(self) -> dict[str, Corpus]:
+        for point in () if self._asked else entry_points(group=ENTRY_POINTS):
             self._asked = True
-            for point in entry_points(group=ENTRY_POINTS):
-                try:
-                    register_corpus(point.load())
-                except Exception as error:
-                    # Somebody else's package must not keep this one from working.
-                    package = point.dist.name if point.dist else "?"
-                    reason = " ".join(str(error).split()) or type(error).__name__
-                    logger.warning("package %s: corpus '%s' cannot be used (%s)", package, point.name, reason)
+            try:
+                register_corpus(point.load())
+            except Exception as error:
+                # Somebody else's package must not keep this one from working.
+                package, reason = point.dist.name if point.dist else "?", " ".join(str(error).split())
+                logger.warning("package %s: corpus '%s' cannot be used (%s)", package, point.name, reason)
+        self._asked = True
         return self.added
 
     def __getitem__(self, name: str) -> Corpus:
-        return self.added[name] if name in self.added else self._found()[name]
+        return self.added[name] if name in self.added else self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found())
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._found())
+        return len(self._all())
 
 
 _registered = _Corpora((RAVDESS, CREMA_D, TESS, SAVEE, EMO_DB))
@@ -73,17 +69,11 @@ def register_corpus(corpus: Corpus) -> None:
         InputError: The name is not lower-case letters, digits and underscores, or is in use.
 
     Example:
-        >>> from hf_ser.corpora import Clip, Corpus, Licence
-        >>> def read_name(stem, folder):  # such as anna_03_bored
-        ...     speaker, number, emotion = stem.split("_") if stem.count("_") == 2 else ("", "", "")
-        ...     names = (f"my_corpus/{stem}", f"my_corpus_{speaker}", "unknown", None, emotion, number, "unspecified")
-        ...     return Clip("my_corpus", *names) if emotion in ("bored", "amused") else None
-        >>> terms = Licence("cc-by-4.0", "Creative Commons BY 4.0", None, redistribution=True, non_commercial=False)
-        >>> mine = dict(title="My corpus", language="sv", licence=terms, citation="", homepage="")
-        >>> register_corpus(Corpus(name="my corpus", read_name=read_name, **mine))
+        >>> from dataclasses import replace
+        >>> register_corpus(replace(CORPORA["savee"], title="Another SAVEE"))
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: corpus name 'my corpus' is not usable; use lower-case letters, digits and underscores
+        hf_ser.errors.InputError: corpus 'savee' is registered already; choose another name
     """
     if not isinstance(corpus, Corpus):
         raise InputError(f"a {type(corpus).__name__} is not a corpus; give a hf_ser.corpora.Corpus")

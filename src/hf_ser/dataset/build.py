@@ -14,7 +14,7 @@ from tqdm import tqdm
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Collection, collect
-from hf_ser.dataset.data_card import render_data_card, render_report, report
+from hf_ser.dataset.data_card import render_data_card, render_report, report, write_records
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.layout import plan
 from hf_ser.dataset.own_build import build_own
@@ -23,7 +23,6 @@ from hf_ser.dataset.proof import prove
 from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
 from hf_ser.errors import InputError
-from hf_ser.files import write_json, write_text
 from hf_ser.text import printable
 
 # Besides recordings, a build reads tables of votes.
@@ -189,8 +188,6 @@ def _write(collection: Collection, folder: Path, num_proc: int | None) -> dict[s
     sizes = write_files(collection.clips, layout, folder, num_proc)
     proofs = {protocol: prove(collection.clips, parts) for protocol, parts in layout.rows.items()}
     facts = report(collection, layout.rows, layout.left_out)
-    write_json(folder / "build_report.json", facts)
-    write_text(folder / "build_report.md", render_report(facts))
-    write_json(folder / "split_proof.json", {protocol: proof.as_dict() for protocol, proof in proofs.items()})
-    write_text(folder / "README.md", render_data_card(collection, layout, sizes, proofs, facts))
+    card = render_data_card(collection, layout, sizes, proofs, facts)
+    write_records(folder, facts, proofs, render_report(facts), card)
     return facts

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora.originals import level, originals
+from hf_ser.dataset.data_card import render
 from hf_ser.dataset.gather import Gathered, gather
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.own_build import flagged
@@ -22,8 +23,6 @@ from hf_ser.text import aligned, printable
 
 if TYPE_CHECKING:
     import pandas
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,7 +46,10 @@ class DataCheck:
 
     def render(self) -> str:
         """Return what was found as plain text."""
-        return "\n\n".join(_sections(self.facts))
+        facts = {"clips": None, "parts": None, **self.facts}
+        return render(
+            "check.txt", aligned=aligned, printable=printable, meaning=FLAGS, unknown=UNKNOWN_WARNING, **facts
+        )
 
     def __repr__(self) -> str:
         return self.render()
@@ -137,47 +139,3 @@ def _found(gathered: Gathered, clips: pandas.DataFrame) -> dict[str, Any]:
         "flags": dict(sorted(Counter(flag for own in flagged["flags"] for flag in own).items())),
         "flagged": dict(zip(flagged["clip_id"], flagged["flags"], strict=True)),
     }
-
-
-def _sections(facts: Mapping[str, Any]) -> list[str]:
-    verdict = f"finetune would refuse this: {facts['refused']}" if facts["refused"] else "finetune would take this."
-    if "clips" not in facts:
-        return [verdict]
-    seconds, corpora = facts["seconds"], list(facts["speakers"])
-    lines = [
-        ("data", printable(facts["name"])),
-        ("clips", f"{facts['clips']:,}, {facts['hours']:.2f} hours"),
-        ("length", "{shortest:.2f} to {longest:.2f} s, median {median:.2f} s".format(**seconds)),
-        ("speakers", ", ".join(f"{count:,} in {of}" for of, count in facts["speakers"].items())),
-        ("languages", ", ".join(facts["languages"]) or "not known (--language says it)"),
-        ("rates", ", ".join(f"{rate} Hz ({count:,})" for rate, count in facts["sampling_rates"].items())),
-    ]
-    for of, own in facts["sources"].items():
-        lines.append((f"columns of {of}", ", ".join(f"{role}: {it}" for role, it in own["columns"].items())))
-    if facts["synonyms"]:
-        lines.append(("taken as", ", ".join(f"{old}: {new or 'dropped'}" for old, new in facts["synonyms"].items())))
-    table = [["label", *corpora, "all"]]
-    for label, counts in facts["labels"].items():
-        table.append([label, *(f"{counts.get(of, 0):,}" for of in corpora), f"{sum(counts.values()):,}"])
-    gone, near = facts["left_out"], facts["near_identical"]
-    listed = [f"  {printable(it['file'])}: {it['detail']} ({it['reason']})" for it in gone[:_SHOWN]]
-    listed += [f"  and {len(gone) - _SHOWN:,} more (--json lists all)"] if len(gone) > _SHOWN else []
-    wrong = [f"  {count:,} {flag}: {FLAGS.get(flag, '')}" for flag, count in facts["flags"].items()]
-    wrong += [f"  {len(near):,} pairs of near-identical recordings, such as {' and '.join(near[0])}"] if near else []
-    sections = [
-        aligned(lines, right=()),
-        aligned(table),
-        "\n".join([f"left out: {len(gone):,} rows and files", *listed]),
-    ]
-    sections.append("\n".join(["hygiene:", *wrong] if wrong else ["hygiene: nothing was found"]))
-    if "parts" in facts:
-        known = facts["split"]["speakers_known"]
-        claim = (
-            "no speaker and no recording is in two parts" if not facts["split"]["overlapping"] else "the parts overlap"
-        )
-        split = [["part", "clips", "speakers" if known else "groups", "labels"]]
-        split += [[part, *(f"{count:,}" for count in it.values())] for part, it in facts["parts"].items()]
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in facts["left_out_of_training"].items())
-        text = f"split '{facts['protocol']}': {claim if known else UNKNOWN_WARNING}\n{aligned(split)}"
-        sections.append(text + (f"\nleft out of training: {dropped}" if dropped else ""))
-    return [*sections, verdict]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import pandas
@@ -17,6 +18,7 @@ from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.layout import EIGHT_EMOTIONS, Form, Layout, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import PARTS, protocols
+from hf_ser.files import write_json, write_text
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import markdown_table, printable
 
@@ -78,7 +80,7 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
-    tables = {"count_table": _count_table(facts), "reasons": REASONS, "finding_table": _finding_table}
+    tables = {"count_table": count_table(facts, EMOTIONS), "reasons": REASONS, "finding_table": finding_table}
     return render("build_report.md", **facts, **tables, missing_clips=missing)
 
 
@@ -91,21 +93,22 @@ def render(template: str, **values: Any) -> str:
     return environment.from_string(text).render(**values)
 
 
-def _count_table(facts: Mapping[str, Any]) -> str:
-    """Return a Markdown table of the clips by corpus and emotion, such as `4 of 60` where clips are missing."""
+def count_table(facts: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """Return a Markdown table of the clips by corpus and label, such as `4 of 60` where published clips are missing."""
 
     def cell(found: int, published: int) -> str:
         return f"{found:,}" if found == published else f"{found:,} of {published:,}"
 
     rows = []
     for name, counts in facts["counts"].items():
-        published = facts["table_2"][name]
-        cells = [cell(counts[emotion], published[emotion]) for emotion in EMOTIONS]
+        published = facts.get("table_2", facts["counts"])[name]
+        cells = [cell(counts.get(label, 0), published.get(label, 0)) for label in labels]
         rows.append([name, *cells, cell(sum(counts.values()), sum(published.values()))])
-    return markdown_table(["corpus", *EMOTIONS, "all"], rows)
+    return markdown_table(["corpus", *labels, "all"], rows)
 
 
-def _finding_table(findings: Sequence[Mapping[str, str]]) -> str:
+def finding_table(findings: Sequence[Mapping[str, str]]) -> str:
+    """Return a Markdown table of what was left out or flagged."""
     rows = [[f"`{it['file']}`", it["corpus"], f"`{it['reason']}`", it["detail"]] for it in findings]
     return markdown_table(["file", "corpus", "reason", "what was found"], rows, numbers=False)
 
@@ -140,13 +143,13 @@ def render_data_card(
         path=f'"{PLACE}"',
         where=WHERE,
         default=f'"{default}"',
-        configurations=configuration_table(layout, default),
+        configurations=configuration_table(layout),
         published=len(originals().by_clip_id),
         proofs=proofs,
         paper_warning=PAPER_WARNING,
         shared=shared,
-        counts=_count_table(facts),
-        durations=_durations(collection.clips),
+        counts=count_table(facts, EMOTIONS),
+        durations=durations_table(collection.clips),
         reasons=REASONS,
         licences=licence_table(corpora),
         closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
@@ -204,11 +207,10 @@ def _clips(layout: Layout, paths: Sequence[str]) -> int:
     return sum(len(layout.files[path]) for path in paths)
 
 
-def configuration_table(layout: Layout, default: str) -> str:
+def configuration_table(layout: Layout) -> str:
     """Return a Markdown table of the configurations and the clips of their parts."""
-    described = protocols(layout.configurations)
-    described["given"] = "the parts that the data came with"
-    rows = []
+    described = protocols(layout.configurations) | {"given": "the parts that the data came with"}
+    rows, default = [], next(iter(layout.configurations))
     for name, splits in layout.configurations.items():
         what = described.get(name, "all clips, not split").removesuffix(" (the default)")
         if name not in described and name != "all":
@@ -224,15 +226,28 @@ def shared(proof: SplitProof, what: str) -> int:
     return len({it for overlap in overlaps for it in overlap})
 
 
-def _durations(clips: pandas.DataFrame) -> str:
+def durations_table(clips: pandas.DataFrame) -> str:
+    """Return a Markdown table of the speakers, durations and sampling rates of each corpus."""
     rows = []
-    for corpus in (name for name in CORPORA if name in set(clips["corpus"])):
+    for corpus in dict.fromkeys([*CORPORA, *sorted(set(clips["corpus"]))]):
         own = clips[clips["corpus"] == corpus]
+        if own.empty:
+            continue
         seconds = own["duration"].astype(float)
-        sexes = Counter(own.drop_duplicates("speaker")["sex"])
-        speakers = f"{sexes.total()} ({sexes['female']} female, {sexes['male']} male)"
+        sexes = Counter(own.drop_duplicates("speaker")["sex"] if "sex" in own else ())
+        known = f" ({sexes['female']} female, {sexes['male']} male)" if sexes["female"] + sexes["male"] else ""
         lengths = (seconds.sum() / 3600, seconds.min(), seconds.median(), seconds.max())
         rates = ", ".join(f"{rate:,}" for rate in sorted(own["sampling_rate"].unique()))
-        rows.append([f"`{corpus}`", speakers, *(f"{it:.2f}" for it in lengths), rates])
+        rows.append([f"`{corpus}`", f"{own['speaker'].nunique():,}{known}", *(f"{it:.2f}" for it in lengths), rates])
     header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (Hz)"]
     return markdown_table(header, rows, numbers=(2, 3, 4, 5))
+
+
+def write_records(
+    folder: Path, facts: Mapping[str, Any], proofs: Mapping[str, SplitProof], report: str, card: str
+) -> None:
+    """Write what a build says about itself: its report, the proofs, and the card."""
+    write_json(folder / "build_report.json", facts)
+    write_text(folder / "build_report.md", report)
+    write_json(folder / "split_proof.json", {protocol: proof.as_dict() for protocol, proof in proofs.items()})
+    write_text(folder / "README.md", card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,18 +13,29 @@ import pandas
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, licence_table
 from hf_ser.corpora.originals import originals
-from hf_ser.dataset.data_card import PLACE, WHERE, configuration_table, front_matter, licences_of, render, shared
+from hf_ser.dataset.data_card import (
+    PLACE,
+    WHERE,
+    configuration_table,
+    count_table,
+    durations_table,
+    finding_table,
+    front_matter,
+    licences_of,
+    render,
+    shared,
+    write_records,
+)  # fmt: skip
 from hf_ser.dataset.gather import gather
-from hf_ser.dataset.hygiene import FLAGS, repeated_samples
+from hf_ser.dataset.hygiene import FLAGS, Finding, repeated_samples
 from hf_ser.dataset.layout import own_form, plan
 from hf_ser.dataset.parquet import write_files
 from hf_ser.dataset.proof import SplitProof, prove
 from hf_ser.dataset.recordings import describe, repeated_recordings
 from hf_ser.dataset.source import refuse_overlap, with_known_groups
 from hf_ser.dataset.splits import protocols
-from hf_ser.files import write_json, write_text
 from hf_ser.sound import read_file
-from hf_ser.text import markdown_table, printable
+from hf_ser.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,6 +61,8 @@ def build_own(
         refuse_overlap(proof, gathered.subject, protocol, allow_speaker_overlap)
     form = own_form(clips.columns, gathered.labels)
     sizes = write_files(clips, layout, folder, num_proc, form, lambda clip: _content(rows, clip))
+    flags = [(*names, flag) for *names, own in zip(clips["corpus"], clips["clip_id"], clips["flags"], strict=True)
+             for flag in own]  # fmt: skip
     facts: dict[str, Any] = {
         "hf_ser": __version__,
         "name": gathered.name,
@@ -56,32 +70,26 @@ def build_own(
         "hours": round(float(clips["duration"].sum()) / 3600, 3),
         "speakers": int(clips["speaker"].nunique()),
         "speakers_known": all(proof.speakers_known for proof in proofs.values()),
-        "counts": {of: own["emotion"].value_counts().sort_index().to_dict() for of, own in clips.groupby("corpus")},
-        **{name: getattr(gathered, name) for name in ("languages", "licence", "acted", "labels")},
+        "counts": {of: Counter(own["emotion"]) for of, own in clips.groupby("corpus")},
+        **{it: getattr(gathered, it) for it in ("languages", "licence", "acted", "labels")},
         "labels_renamed": dict(gathered.reading.labels),
         "rejected": [it._asdict() for it in gathered.findings],
-        "flagged": _findings(clips),
+        "flagged": [
+            Finding(of, printable(clip), clip, flag, FLAGS.get(flag, ""))._asdict() for of, clip, flag in flags
+        ],
         "protocols": list(layout.rows),
         "protocols_left_out": dict(layout.left_out),
     }
-    write_json(folder / "build_report.json", facts)
-    write_text(folder / "build_report.md", render("own_build_report.md", finding_table=_table, **facts))
-    write_json(folder / "split_proof.json", {protocol: proof.as_dict() for protocol, proof in proofs.items()})
-    default = next(iter(layout.configurations))
     known = [CORPORA[it] for it in held if it in CORPORA]
-    front = front_matter(
-        layout, sizes, len(clips), form,
-        pretty_name=gathered.name, language=list(facts["languages"]), tags=held,
-        license=licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.licence,
-    )  # fmt: skip
-    card = render(
-        "own_data_card.md", front_matter=front, path=f'"{PLACE}"', where=WHERE, default=f'"{default}"', proofs=proofs,
-        columns=list(form.types), configurations=configuration_table(layout, default), shared=shared, flags=FLAGS,
-        label_table=_label_table(facts), corpora_table=_corpora(clips), licences=licence_table(known),
-        unknown=[it for it in held if it not in CORPORA],
-        citations="\n\n".join(it.citation for it in known), **facts,
-    )  # fmt: skip
-    write_text(folder / "README.md", card)
+    stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.licence
+    front = front_matter(layout, sizes, len(clips), form, tags=held, pretty_name=gathered.name,
+                         language=list(gathered.languages), license=stated)  # fmt: skip
+    tables = {"counts_table": count_table(facts, gathered.labels), "durations": durations_table(clips),
+              "configurations": configuration_table(layout), "licences": licence_table(known)}  # fmt: skip
+    card = render("own_data_card.md", **facts, **tables, front_matter=front, path=f'"{PLACE}"', where=WHERE,
+                  default=f'"{next(iter(layout.configurations))}"', proofs=proofs, columns=list(form.types), known=known,
+                  shared=shared, flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
+    write_records(folder, facts, proofs, render("own_build_report.md", finding_table=finding_table, **facts), card)
     return facts
 
 
@@ -115,48 +123,8 @@ def _content(rows: Dataset, clip: Mapping[str, Any]) -> bytes:
 
 
 def _proof(clips: pandas.DataFrame, parts: Mapping[str, Sequence[int]], pairs: Sequence[tuple[int, int]]) -> SplitProof:
-    place = {row: part for part, rows in parts.items() for row in rows}
-    ids = list(clips["clip_id"])
-    shared: dict[tuple[str, str], list[tuple[str, str]]] = {of: [] for of in itertools.combinations(parts, 2)}
-    for pair in pairs:
-        first, second = sorted(pair, key=lambda row: list(parts).index(place[row]))
-        if (of := (place[first], place[second])) in shared:
-            shared[of].append((ids[first], ids[second]))
-    columns = clips.drop(columns=["path", "row"]).rename(columns={"audio_sha256": "sha256"})
-    return prove(columns.to_dict("list"), parts, {of: tuple(found) for of, found in shared.items()})
-
-
-def _findings(clips: pandas.DataFrame) -> list[dict[str, Any]]:
-    found = zip(clips["corpus"], clips["clip_id"], clips["flags"], strict=True)
-    return [
-        {
-            "corpus": corpus,
-            "file": printable(clip_id),
-            "clip_id": clip_id,
-            "reason": flag,
-            "detail": FLAGS.get(flag, ""),
-        }
-        for corpus, clip_id, flags in found
-        for flag in flags
-    ]
-
-
-def _table(findings: Sequence[Mapping[str, str]]) -> str:
-    rows = [[f"`{it['file']}`", it["corpus"], f"`{it['reason']}`", it["detail"]] for it in findings]
-    return markdown_table(["file", "corpus", "reason", "what was found"], rows, numbers=False)
-
-
-def _label_table(facts: Mapping[str, Any]) -> str:
-    rows = [[of, *(f"{counts.get(it, 0):,}" for it in facts["labels"])] for of, counts in facts["counts"].items()]
-    return markdown_table(["corpus", *facts["labels"]], rows)
-
-
-def _corpora(clips: pandas.DataFrame) -> str:
-    rows = []
-    for corpus, own in clips.groupby("corpus"):
-        seconds = own["duration"]
-        lengths = (seconds.sum() / 3600, seconds.min(), seconds.median(), seconds.max())
-        rates = ", ".join(f"{rate:,}" for rate in sorted(own["sampling_rate"].unique()))
-        rows.append([f"`{corpus}`", f"{own['speaker'].nunique():,}", *(f"{it:.2f}" for it in lengths), rates])
-    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (Hz)"]
-    return markdown_table(header, rows, numbers=(1, 2, 3, 4, 5))
+    place, ids = {row: part for part, rows in parts.items() for row in rows}, list(clips["clip_id"])
+    both = [*pairs, *((second, first) for first, second in pairs)]
+    recordings = {of: tuple((ids[a], ids[b]) for a, b in both if (place[a], place[b]) == of)
+                  for of in itertools.combinations(parts, 2)}  # fmt: skip
+    return prove(clips.rename(columns={"audio_sha256": "sha256"}).to_dict("list"), parts, recordings)

@@ -93,15 +93,12 @@ def parts_of(columns: Columns, protocol: str = "speaker_independent") -> list[Pa
     """Return the part of every clip under a protocol; `columns` as for `split`."""
     table = read_columns(columns)
     corpora, speakers, clip_ids = (table[name] for name in ("corpus", "speaker", "clip_id"))
-    if check_protocol(protocol) == "paper":
-        if "" in clip_ids:
-            raise InputError("a clip has an empty clip_id, which protocol 'paper' needs; fill the column in")
+    needed, column = (clip_ids, "clip_id") if check_protocol(protocol) == "paper" else (speakers, "speaker")
+    if "" in needed:
+        clip = clip_ids[needed.index("")]
+        raise InputError(f"clip '{clip}' has no {column}, which protocol '{protocol}' needs; fill column '{column}' in")
+    if protocol == "paper":
         return [_cut(_uniform(clip_id)) for clip_id in clip_ids]
-    if "" in speakers:
-        clip_id = clip_ids[speakers.index("")]
-        raise InputError(
-            f"clip '{clip_id}' has no speaker, which protocol '{protocol}' needs; fill column 'speaker' in"
-        )
     if protocol.startswith(LEAVE_SPEAKER_OUT):
         tested, validated = _left_out(protocol.removeprefix(LEAVE_SPEAKER_OUT), corpora, speakers)
         return ["test" if it == tested else "validation" if it == validated else "train" for it in speakers]
@@ -113,9 +110,7 @@ def parts_of(columns: Columns, protocol: str = "speaker_independent") -> list[Pa
 
 def _part(corpus: str, fold: int, part: PartName, protocol: str) -> PartName:
     if protocol.startswith(LEAVE_OUT):
-        if protocol == f"{LEAVE_OUT}{corpus}":
-            return "test"
-        return "validation" if part == "validation" else "train"
+        return "test" if protocol == f"{LEAVE_OUT}{corpus}" else "validation" if part == "validation" else "train"
     if not protocol.startswith("fold_"):
         return part
     tested = int(protocol.removeprefix("fold_"))
@@ -129,15 +124,16 @@ def _part(corpus: str, fold: int, part: PartName, protocol: str) -> PartName:
 def _left_out(named: str, corpora: Sequence[str], speakers: Sequence[str]) -> tuple[str, str]:
     """Return the tested speaker, and the one that validates: the next in the order of their hashes, of its corpus."""
     homes = dict(zip(speakers, corpora, strict=True))
-    found = sorted(name for name, home in homes.items() if named in (name, name.removeprefix(f"{home}_")))
+    found = [name for name, home in homes.items() if named in (name, name.removeprefix(f"{home}_"))]
     if len(found) != 1 or len(homes) < 3:
         fault = f"{len(found) or 'no'} speaker{'s' if len(found) > 1 else ''} called '{named}' among {len(homes)}"
         shown = ", ".join(sorted(homes)[:8]) + (", …" if len(homes) > 8 else "")
         raise InputError(f"protocol '{LEAVE_SPEAKER_OUT}{named}': {fault}; name one of three or more: {shown}")
-    tested = found[0]
-    others = sorted(homes.keys() - {tested}, key=lambda it: (homes[it] != homes[tested], _uniform(it)))
-    near = [it for it in others if homes[it] == homes[others[0]]]
-    return tested, next((it for it in near if _uniform(it) > _uniform(tested)), near[0])
+
+    def turn(name: str) -> tuple[bool, bool, float]:
+        return homes[name] != homes[found[0]], _uniform(name) < _uniform(found[0]), _uniform(name)
+
+    return found[0], min(homes.keys() - {found[0]}, key=turn)
 
 
 def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, list[int]]:
@@ -148,19 +144,20 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
     left-out corpus has it.
     """
     table = read_columns(columns)
-    corpora, speakers = (table[name] for name in ("corpus", "speaker"))
-    parts: dict[str, list[int]] = {part: [] for part in PARTS}
+    corpora, speakers = table["corpus"], table["speaker"]
     left_out = check_protocol(protocol).removeprefix(LEAVE_OUT)
-    ways = "choose another protocol (hf-ser splits lists them)"
+    ways, held = "choose another protocol (hf-ser splits lists them)", ", ".join(sorted(set(corpora))) or "no corpus"
     if left_out != protocol and left_out not in corpora:
         fault = f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip"
-        raise InputError(f"{fault} (it holds {', '.join(sorted(set(corpora))) or 'none'}); add the corpus or {ways}")
-    for row, part in enumerate(parts_of(table, protocol)):
-        parts[part].append(row)
+        raise InputError(f"{fault} (it holds {held}); add the corpus or {ways}")
+    places = parts_of(table, protocol)
+    parts: dict[str, list[int]] = {part: [row for row, it in enumerate(places) if it == part] for part in PARTS}
     if empty := next((part for part in PARTS if not parts[part]), None):
         fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
-        named = ", ".join(sorted(set(corpora))) or "no corpus"
-        raise InputError(f"{fault} of {named}; add speakers or corpora, or {_other_ways(speakers, protocol) or ways}")
+        if len(set(speakers)) >= 3:
+            others = "'stratified', which splits the speakers that are there, or " if protocol != "stratified" else ""
+            ways = f"choose protocol {others}'{LEAVE_SPEAKER_OUT}{min(speakers)}' and so on, which tests on one speaker"
+        raise InputError(f"{fault} of {held}; add speakers or corpora, or {ways}")
     labels = table.get("emotion", [])
     learnable = {label for label, corpus in zip(labels, corpora, strict=False) if protocol != f"{LEAVE_OUT}{corpus}"}
     if untrained := sorted(learnable - {labels[row] for row in parts["train"] if labels}):
@@ -169,71 +166,48 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
     return parts
 
 
-def _other_ways(speakers: Sequence[str], protocol: str) -> str:
-    """Return the protocols that would split these speakers."""
-    if len(set(speakers)) < 3:
-        return ""
-    ways = ["protocol 'stratified', which splits the speakers that are there"] if protocol != "stratified" else []
-    ways.append(f"'{LEAVE_SPEAKER_OUT}{min(speakers)}' and so on, which tests on one speaker")
-    return f"choose {', or '.join(ways)}"
-
-
 def stratify(traits: Mapping[str, Collection[str]], shares: Sequence[float]) -> dict[str, int]:
-    """Distribute speakers to parts of given shares so that each part gets its share of every trait.
+    """Distribute speakers to parts of given shares so that each part gets its share of every trait (label, sex).
 
-    Speakers with the rarest trait (a label, a sex) are placed first, each into a part that has none of it yet, else
-    into the one that lacks most (iterative stratification, Sechidis et al. 2011, https://doi.org/10.1007/
-    978-3-642-23808-6_10, on speakers in place of clips). Ties are decided by SHA-256 of the names. Where a trait of
-    enough speakers is missing in a part, up to 64 orders are tried.
-
-    Args:
-        traits: Labels and other traits of each speaker.
-        shares: Shares of the parts, which add up to 1.
-
-    Returns:
-        The index of the part of each speaker.
+    Speakers with the rarest trait are placed first, each into a part that has none of it yet, else into the one that
+    lacks most (iterative stratification, Sechidis et al. 2011, https://doi.org/10.1007/978-3-642-23808-6_10, on
+    speakers in place of clips). Ties are decided by SHA-256 of the names. Where a part lacks a trait that enough
+    speakers have, up to 64 orders are tried. The result is the index of the part of each speaker.
     """
     counts = Counter(itertools.chain.from_iterable(map(set, traits.values())))
-    rare = sorted(
-        (trait for trait, count in counts.items() if count <= _COMMON * len(traits)), key=lambda it: (counts[it], it)
-    )
     enough = [trait for trait, count in counts.items() if count >= len(shares)]
-    best: tuple[int, dict[str, int]] | None = None
+    best: tuple[int, dict[str, int]] = len(enough) * len(shares) + 1, {}
     for trial in range(_TRIALS):
         order = sorted(traits, key=lambda name: (_uniform(f"{trial or ''}{name}"), name))
-        placed = _distribute(order, traits, rare, counts, shares)
+        placed = _distribute(order, traits, counts, shares)
         held = {(trait, part) for name, part in placed.items() for trait in traits[name]}
         lacking = sum((trait, part) not in held for trait in enough for part in range(len(shares)))
-        if best is None or lacking < best[0]:
-            best = lacking, placed
+        best = min(best, (lacking, placed), key=lambda it: it[0])
         if not lacking:
             break
-    return best[1] if best else {}
+    return best[1]
 
 
 def _distribute(
-    order: Sequence[str],
-    traits: Mapping[str, Collection[str]],
-    rare: Sequence[str],
-    counts: Mapping[str, int],
-    shares: Sequence[float],
+    order: Sequence[str], traits: Mapping[str, Collection[str]], counts: Mapping[str, int], shares: Sequence[float]
 ) -> dict[str, int]:
     held: dict[str, list[int]] = {trait: [0] * len(shares) for trait in (*counts, "")}
     placed: dict[str, int] = {}
+    rare = sorted((trait for trait in counts if counts[trait] <= _COMMON * len(order)), key=lambda it: (counts[it], it))
+    # At the end those without a rare trait.
     for trait in (*rare, ""):
         wanted = counts[trait] if trait else len(order)
+
+        def need(part: int, trait: str = trait, wanted: int = wanted) -> tuple[Any, ...]:
+            lack, whole = shares[part] * wanted - held[trait][part], shares[part] * len(order) - held[""][part]
+            first = wanted >= len(shares) and held[trait][part] == 0
+            return first, held[""][part] == 0, round(lack, 9), round(whole, 9), -part
+
         for name in order:
-            if name in placed or (trait and trait not in traits[name]):
-                continue
-
-            def need(part: int, trait: str = trait, wanted: int = wanted) -> tuple[Any, ...]:
-                lack, whole = shares[part] * wanted - held[trait][part], shares[part] * len(order) - held[""][part]
-                first = wanted >= len(shares) and held[trait][part] == 0
-                return first, held[""][part] == 0, round(lack, 9), round(whole, 9), -part
-
-            placed[name] = max(range(len(shares)), key=need)
-            for own in ("", *set(traits[name])):
-                held[own][placed[name]] += 1
+            if name not in placed and (not trait or trait in traits[name]):
+                placed[name] = max(range(len(shares)), key=need)
+                for own in ("", *set(traits[name])):
+                    held[own][placed[name]] += 1
     return placed
 
 
