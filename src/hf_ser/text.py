@@ -1,6 +1,9 @@
-"""Plain text, Markdown and CSV forms that reports, cards and the command line share; standard library only."""
+"""Plain text, Markdown and CSV forms that reports, cards and the command line share."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from typing import Any
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] | None = None) -> str:
@@ -49,3 +52,25 @@ def percent_range(bounds: Sequence[float]) -> str:
 def printable(text: str) -> str:
     """Return a text on one line, in which whatever a terminal would act on is escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of this package, filled in; a name that it does not get is an error, not a gap."""
+    text: str = _templates().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    own = {"percent": percent, "percent_range": percent_range, "table": markdown_table}
+    environment = Environment(
+        loader=PackageLoader("hf_ser"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals |= own
+    return environment

@@ -262,7 +262,8 @@ def test_results_have_their_intervals(qkv):
     for label, figures in test["pooled"]["per_class"].items():
         low, high = (f"{100 * bound:.1f}" for bound in figures["recall_interval"])
         recall = f"{100 * figures['recall']:.1f} ({low} to {high})"
-        assert f"| {label} | {figures['support']:,} | {recall} |" in body
+        precision = f"{100 * figures['precision']:.1f}"
+        assert f"| {label} | {figures['support']:,} | {precision} | {recall} |" in body
     assert "(confusion.png)" in body
 
 

@@ -26,7 +26,7 @@ ENTRY_POINTS: Final = "hf_ser.corpora"
 
 
 class _Corpora(Mapping[str, Corpus]):
-    """The corpora of this library, of installed packages, asked when one is first looked up, and of `register_corpus`."""
+    """The corpora of this library, of installed packages (asked at the first look-up) and of `register_corpus`."""
 
     def __init__(self, built_in: Iterable[Corpus]) -> None:
         self.added = {corpus.name: corpus for corpus in built_in}

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_ser.corpora.originals import level, originals
-from hf_ser.dataset.data_card import render
 from hf_ser.dataset.gather import Gathered, gather
+from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.own_build import flagged
 from hf_ser.dataset.proof import UNKNOWN_WARNING
 from hf_ser.dataset.recordings import describe, repeated_recordings
-from hf_ser.dataset.source import divide, with_known_groups
+from hf_ser.dataset.source import divide
 from hf_ser.dataset.splits import check_protocol
 from hf_ser.errors import InputError
 from hf_ser.files import write_json
-from hf_ser.text import aligned, printable
+from hf_ser.text import aligned, printable, render
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +49,7 @@ class DataCheck:
         facts = {"clips": None, "parts": None, **self.facts}
         return render(
             "check.txt", aligned=aligned, printable=printable, meaning=FLAGS, unknown=UNKNOWN_WARNING, **facts
-        )
+        ).rstrip()
 
     def __repr__(self) -> str:
         return self.render()
@@ -91,7 +91,7 @@ def check_dataset(
     except InputError as error:
         return DataCheck({"refused": str(error)})
     described = describe([gathered.rows])
-    rows = with_known_groups(gathered.rows, described)
+    rows = with_groups(gathered.rows, described)
     clips, published = flagged(rows, gathered.labels, described), originals()
     clips["level_db"] = [
         described[it].level_db if it in described else max(level(published.with_digest(it)[0].rms), -200.0)

@@ -138,6 +138,9 @@ def normalised(
             kept.append(row)
         else:
             findings.append(Finding(corpora[row], printable(name or f"row {row}"), None, *reason))
+    findings += [
+        Finding(corpus, printable(it), None, "not_listed", "no row names it") for it in table.unlisted({*names})
+    ]
     audio = audio.select(kept)
     if not kept:
         # Data sets without rows cannot be joined.
@@ -235,8 +238,8 @@ def _speakers(names: Sequence[str | None], kept: Sequence[int], reading: Reading
         return [UNKNOWN_SPEAKER] * len(names)
     if reading.speaker_pattern is None:
         raise InputError(
-            f"{subject} has no column 'speaker', which a split by speaker needs; name it (--columns speaker=NAME), find "
-            r"it in the path (--speaker-pattern 'spk(\d+)'), or accept inflated figures (--speakers unknown)"
+            f"{subject} has no column 'speaker', which a split by speaker needs; name it (--columns speaker=NAME), "
+            r"find it in the path (--speaker-pattern 'spk(\d+)'), or accept inflated figures (--speakers unknown)"
         )
     reading.used.add("speaker_pattern")
     matches = [re.search(reading.speaker_pattern, name or "") for name in names]

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import pandas
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
@@ -20,7 +18,7 @@ from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import PARTS, protocols
 from hf_ser.files import write_json, write_text
 from hf_ser.labels import EMOTIONS
-from hf_ser.text import markdown_table, printable
+from hf_ser.text import markdown_table, printable, render
 
 REASONS: Final[Mapping[str, str]] = {
     "lfs_pointer": "a Git LFS pointer instead of audio",
@@ -82,15 +80,6 @@ def render_report(facts: Mapping[str, Any]) -> str:
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
     tables = {"count_table": count_table(facts, EMOTIONS), "reasons": REASONS, "finding_table": finding_table}
     return render("build_report.md", **facts, **tables, missing_clips=missing)
-
-
-def render(template: str, **values: Any) -> str:
-    """Return a Markdown template of this package, filled in."""
-    text = resources.files("hf_ser").joinpath("templates", template).read_text(encoding="utf-8")
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(text).render(**values)
 
 
 def count_table(facts: Mapping[str, Any], labels: Sequence[str]) -> str:

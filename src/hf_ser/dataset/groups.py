@@ -28,25 +28,21 @@ def with_groups(rows: Dataset, described: Mapping[str, Described]) -> Dataset:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    speakers, corpora, digests = (rows[name][:] for name in ("speaker", "corpus", "audio_sha256"))
-    unknown = np.array([speaker.endswith(UNKNOWN_SPEAKER) for speaker in speakers])
-    places = [f"{corpus}/{folder}" for corpus, folder in zip(corpora, rows["folder"][:], strict=True)]
-    folders: dict[str, set[str]] = {}
-    for corpus, place in zip(corpora, places, strict=True):
-        folders.setdefault(corpus, set()).add(place)
-    pairs = repeated_recordings(rows, described) if described else []
+    speakers, digests, size = rows["speaker"][:], rows["audio_sha256"][:], len(rows)
+    unknown = [speaker.endswith(UNKNOWN_SPEAKER) for speaker in speakers]
+    if not any(unknown):
+        return rows
+    places = list(zip(rows["corpus"][:], rows["folder"][:], strict=True))
+    folders = {corpus: sum(of == corpus for of, _ in set(places)) for corpus, _ in set(places)}
+    # Named after its first folder or content, so that the order of the rows does not matter.
+    keys = ["/".join(place) if folders[place[0]] >= _FEWEST_FOLDERS else digest
+            for place, digest in zip(places, digests, strict=True)]  # fmt: skip
     first: dict[Any, int] = {}
-    for row, key in enumerate(zip(corpora, digests, strict=True)):
-        pairs.append((first.setdefault(key, row), row))
-        if len(folders[corpora[row]]) >= _FEWEST_FOLDERS:
-            pairs.append((first.setdefault(places[row], row), row))
-    ends = np.array([pair for pair in pairs if unknown[list(pair)].all()]).reshape(-1, 2).T
-    size = len(speakers)
+    pairs = [(first.setdefault(it, row), row) for of in (enumerate(keys), enumerate(digests)) for row, it in of]
+    pairs += repeated_recordings(rows, described) if described else []
+    ends = np.array([(a, b) for a, b in pairs if unknown[a] and unknown[b]]).T
     _, group = connected_components(coo_array((np.ones(ends.shape[1]), ends), shape=(size, size)), directed=False)
-    # Named after its first folder, or its content, so that the order of the rows does not matter.
     names: dict[int, str] = {}
-    whole = [len(folders[corpus]) >= _FEWEST_FOLDERS for corpus in corpora]
-    keys = [place if it else digest for place, digest, it in zip(places, digests, whole, strict=True)]
     for row in sorted(range(size), key=keys.__getitem__):
         names.setdefault(int(group[row]), hashlib.sha256(keys[row].encode()).hexdigest()[:10])
     named = [f"{it}{names[int(group[row])]}" if unknown[row] else it for row, it in enumerate(speakers)]

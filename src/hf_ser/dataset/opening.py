@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hf_ser.dataset.tables import TABLE_EXTENSIONS, Table, read_labelled_folders, read_metadata, read_table
 from hf_ser.errors import InputError, hub_errors, persistent
-
-if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
 
 SYNTHETIC_MARK: Final = "SYNTHETIC.txt"
 """A folder of synthesised speech contains this file, so that results on it are never reported as evidence."""
@@ -57,10 +54,9 @@ def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str 
     from datasets.config import HF_CACHE_HOME
 
     if isinstance(dataset, Dataset | DatasetDict):
-        first = next(iter(dataset.values()), None) if isinstance(dataset, dict) else dataset
-        name = name or (first and first.info.dataset_name) or "in-memory data set"
-        parts = dataset if isinstance(dataset, dict) else {"train": dataset}
-        return Opened(name, None, {part: Table(rows) for part, rows in parts.items()})
+        parts = _tables(dataset)
+        info = next((it.rows.info for it in parts.values()), None)
+        return Opened(name or (info and info.dataset_name) or "in-memory data set", None, parts)
     if not isinstance(dataset, str | Path):
         ways = "give a folder, a table, a Hub id, a datasets.Dataset (from_dict, from_pandas; no streaming)"
         raise InputError(f"a {type(dataset).__name__} is not a data set; {ways} or a DatasetDict")
@@ -84,12 +80,12 @@ def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str 
     loaded, kind = _load_from_hub(text, protocol, options)
     # Rows of others: what they call a file must not be any file of this machine.
     cache = Path(HF_CACHE_HOME).expanduser()
-    parts = {part: Table(rows, cache, closed=True) for part, rows in _as_parts(loaded).items()}
-    return Opened(name or text.rpartition("/")[2], text, parts, kind)
+    return Opened(name or text.rpartition("/")[2], text, _tables(loaded, cache, closed=True), kind)
 
 
-def _as_parts(loaded: Dataset | DatasetDict) -> dict[str, Dataset]:
-    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+def _tables(loaded: Any, root: Path | None = None, closed: bool = False) -> dict[str, Table]:
+    parts = loaded if isinstance(loaded, dict) else {"train": loaded}
+    return {part: Table(rows, root, closed=closed) for part, rows in parts.items()}
 
 
 def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[str, Any]) -> Opened:
@@ -98,15 +94,15 @@ def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[st
     from hf_ser.dataset.collection import holds_clips, read_folder
 
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return Opened(name, text, {part: Table(rows) for part, rows in _as_parts(load_from_disk(text)).items()})
-    if (table := read_metadata(path)) is not None:
-        return Opened(name, text, {"train": table})
+        return Opened(name, text, _tables(load_from_disk(text)))
+    if parts := read_metadata(path):
+        return Opened(name, text, parts)
     if any(path.glob("*.parquet")) or any(path.glob("*/*.parquet")):
         try:
             loaded, kind = _load(text, protocol, options)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"data set '{text}': {str(error).strip().splitlines()[0]}") from error
-        return Opened(name, text, {part: Table(rows, path, True) for part, rows in _as_parts(loaded).items()}, kind)
+        return Opened(name, text, _tables(loaded, path, closed=True), kind)
     if not holds_clips(path) and (table := read_labelled_folders(path)) is not None:
         return Opened(name, text, {"train": table})
     return Opened(name, text, {"train": Table(read_folder(path), path)}, "corpora")

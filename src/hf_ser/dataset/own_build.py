@@ -22,20 +22,20 @@ from hf_ser.dataset.data_card import (
     finding_table,
     front_matter,
     licences_of,
-    render,
     shared,
     write_records,
 )  # fmt: skip
 from hf_ser.dataset.gather import gather
+from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import FLAGS, Finding, repeated_samples
 from hf_ser.dataset.layout import own_form, plan
 from hf_ser.dataset.parquet import write_files
 from hf_ser.dataset.proof import SplitProof, prove
 from hf_ser.dataset.recordings import describe, repeated_recordings
-from hf_ser.dataset.source import refuse_overlap, with_known_groups
+from hf_ser.dataset.source import refuse_overlap
 from hf_ser.dataset.splits import protocols
 from hf_ser.sound import read_file
-from hf_ser.text import printable
+from hf_ser.text import printable, render
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +49,7 @@ def build_own(
     """Write recordings into a new folder and return the report; for the arguments see `open_dataset`."""
     gathered = gather(dataset, "speaker_independent", **data)
     described = describe([gathered.rows])
-    rows = with_known_groups(gathered.rows, described)
+    rows = with_groups(gathered.rows, described)
     clips = flagged(rows, gathered.labels, described)
     given = list(clips["split"]) if "split" in clips and clips["split"].notna().all() else None
     held = list(dict.fromkeys(sorted(clips["corpus"])))
@@ -87,8 +87,8 @@ def build_own(
     tables = {"counts_table": count_table(facts, gathered.labels), "durations": durations_table(clips),
               "configurations": configuration_table(layout), "licences": licence_table(known)}  # fmt: skip
     card = render("own_data_card.md", **facts, **tables, front_matter=front, path=f'"{PLACE}"', where=WHERE,
-                  default=f'"{next(iter(layout.configurations))}"', proofs=proofs, columns=list(form.types), known=known,
-                  shared=shared, flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
+                  default=f'"{next(iter(layout.configurations))}"', proofs=proofs, columns=list(form.types),
+                  known=known, shared=shared, flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
     write_records(folder, facts, proofs, render("own_build_report.md", finding_table=finding_table, **facts), card)
     return facts
 
@@ -122,9 +122,12 @@ def _content(rows: Dataset, clip: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _proof(clips: pandas.DataFrame, parts: Mapping[str, Sequence[int]], pairs: Sequence[tuple[int, int]]) -> SplitProof:
+def _proof(clips: pandas.DataFrame, parts: Mapping[str, Sequence[int]], pairs: Any) -> SplitProof:
+    """Prove a split; `pairs` are the rows of near-identical recordings."""
     place, ids = {row: part for part, rows in parts.items() for row in rows}, list(clips["clip_id"])
     both = [*pairs, *((second, first) for first, second in pairs)]
-    recordings = {of: tuple((ids[a], ids[b]) for a, b in both if (place[a], place[b]) == of)
-                  for of in itertools.combinations(parts, 2)}  # fmt: skip
+    recordings = {
+        of: tuple((ids[a], ids[b]) for a, b in both if (place[a], place[b]) == of)
+        for of in itertools.combinations(parts, 2)
+    }
     return prove(clips.rename(columns={"audio_sha256": "sha256"}).to_dict("list"), parts, recordings)

@@ -6,13 +6,12 @@ import hashlib
 import io
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hf_ser.dataset.hygiene import Finding
-from hf_ser.dataset.tables import Table, resolve
+from hf_ser.dataset.tables import Table
 from hf_ser.errors import InputError
 from hf_ser.sound import read_file, sound_length
 from hf_ser.text import printable
@@ -63,13 +62,11 @@ def with_audio(table: Table, column: str, subject: str) -> tuple[Dataset, list[s
         paths += compute.struct_field(batch["audio"], "path").to_pylist()
     if any(held):
         return rows, paths, {row: "has no audio" for row, one in enumerate(held) if not one}
-    files = [resolve(path, table) if path and path.strip() else "has no value" for path in paths]
+    files = [table.resolve(path) if path and path.strip() else "has no value" for path in paths]
     # A reason in the place of a path.
     faults = {row: file for row, file in enumerate(files) if isinstance(file, str)}
     rows = Dataset.from_dict({"audio": ["" if isinstance(file, str) else str(file) for file in files]})
-    names = [
-        path if isinstance(file, str) else _inside(file, table.root) for path, file in zip(paths, files, strict=True)
-    ]
+    names = [path if isinstance(file, str) else table.name_of(file) for path, file in zip(paths, files, strict=True)]
     return rows.cast_column("audio", Audio(decode=False)), names, faults
 
 
@@ -104,14 +101,6 @@ def _encoded(audio: Any, rate: Any, subject: str) -> dict[str, Any]:
     file = io.BytesIO()
     soundfile.write(file, samples.astype(kind), int(rate), format="WAV", subtype=subtype)
     return {"bytes": file.getvalue(), "path": None}
-
-
-def _inside(file: Path, root: Path | None) -> str:
-    """Return a file's path within the data, else its last two parts, so that no report holds a private path."""
-    if root is None:
-        return file.as_posix()
-    inside = file.relative_to(root) if file.is_relative_to(root) else PurePath(*file.parts[-2:])
-    return inside.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def with_audio_facts(rows: Dataset) -> tuple[Dataset, list[Finding]]:

@@ -121,8 +121,10 @@ def open_dataset(
         ...
         hf_ser.errors.InputError: a dict is not a data set; give a folder, a table, a Hub id, a datasets.Dataset ...
     """
-    described: dict[str, Any] = {"columns": columns, "labels": labels, "speaker_pattern": speaker_pattern, "speakers": speakers,
-                 "strict": strict, "name": name, "language": language, "licence": licence, "acted": acted}  # fmt: skip
+    described: dict[str, Any] = {
+        "columns": columns, "labels": labels, "speaker_pattern": speaker_pattern, "speakers": speakers,
+        "strict": strict, "name": name, "language": language, "licence": licence, "acted": acted,
+    }  # fmt: skip
     if isinstance(dataset, Source):
         if given := next((it for it, value in described.items() if value not in (None, False)), None):
             raise InputError(f"data set '{dataset.name}' is open already; give {given} to open_dataset")
@@ -138,7 +140,7 @@ def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = Fals
     described: dict[str, Described] | None = None
     if any(it.endswith(UNKNOWN_SPEAKER) for it in whole.unique("speaker")):
         described = describe([whole])
-        whole = with_known_groups(whole, described)
+        whole = with_groups(whole, described)
     parts, made = _divided(whole, gathered, protocol)
     table, places = _table(parts, labels)
     _refuse(table["emotion"], places, prove(table, places), gathered.subject, made, allow_speaker_overlap)
@@ -170,11 +172,6 @@ def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = Fals
         findings=gathered.findings,
         renamed=dict(gathered.reading.labels),
     )
-
-
-def with_known_groups(rows: Dataset, described: Mapping[str, Described]) -> Dataset:
-    """Return rows in which clips without a known speaker have the name of a group in its place."""
-    return with_groups(rows, described) if any(it.endswith(UNKNOWN_SPEAKER) for it in rows.unique("speaker")) else rows
 
 
 def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[str, Dataset], str]:

@@ -3,18 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from hf_ser.corpora import CORPORA, licence_table, strictest
 from hf_ser.errors import InputError
+from hf_ser.evaluation.report import by_corpus
 from hf_ser.hub.facts import code, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter
-from hf_ser.hub.tables import environment, label_table, limits, results, settings, split
-from hf_ser.text import percent, percent_range
+from hf_ser.hub.tables import environment, label_table, limits, settings, split
+from hf_ser.text import render
 
 _REPO_ID = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 
@@ -46,7 +43,8 @@ def render_model_card(
     run, metrics = shareable_record(run), metrics or {}
     facts, test = read_facts(run, metrics), metrics.get("test")
     pooled: Mapping[str, Any] = test["pooled"] if test else {}
-    text = _template().render(
+    return render(
+        "model_card.md",
         front_matter=front_matter(metrics, facts, repo_id),
         run={"recipe": None, "hf_ser": None, "dataset": None, **run},
         facts=facts,
@@ -62,21 +60,13 @@ def render_model_card(
         limits=limits(run, facts),
         label_table=label_table(run, facts),
         split=split(run, facts) if test else [],
-        results=results(test) if test else None,
+        by_corpus=by_corpus,
+        renamed=(run.get("dataset") or {}).get("labels_renamed"),
+        code=code,
+        quoted=json.dumps,
         settings=settings(run, facts) if test else None,
         environment=environment(run) if test else None,
         licences=licence_table(facts.known_corpora),
         unknown=[code(name) for name in facts.corpora if name not in CORPORA],
         strictest=strictest(facts.known_corpora),
     )
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-@lru_cache
-def _template() -> Template:
-    source = resources.files("hf_ser").joinpath("templates", "model_card.md").read_text(encoding="utf-8")
-    # An undefined name fails instead of leaving a gap in the card.
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    # A string in JSON is one in Python, with double quotes as a formatter would write it.
-    environment.globals |= {"percent": percent, "percent_range": percent_range, "code": code, "quoted": json.dumps}
-    return environment.from_string(source)

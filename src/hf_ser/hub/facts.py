@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.errors import without_tokens
@@ -15,8 +15,6 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 # Starts of paths: a root, a home, a drive, the current or the parent folder.
 _PATH = re.compile(r"(?:[\\/~]|[A-Za-z]:[\\/]|\.\.?[\\/])")
-
-_ACTED_ENGLISH: Final = {"ravdess", "crema_d", "tess", "savee"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class Facts:
     shared_speakers: tuple[str, ...]  # of the test part, who are in another part too
     shared_clips: int  # pairs of clips in two parts with the same audio
     disjoint: bool | None  # whether the parts share no speaker and no recording; None if that is not known
+    speakers_known: bool  # whether every speaker is one, and not a group of recordings
+    acted: bool | None  # whether the speech is acted; None if that is not known
 
     @property
     def known_corpora(self) -> tuple[Corpus, ...]:
@@ -53,9 +53,11 @@ class Facts:
         return bool(self.corpora) and len(self.known_corpora) == len(self.corpora)
 
     @property
-    def acted_english(self) -> bool:
-        """Whether every clip is acted English speech of the corpora built into this library."""
-        return self.all_known and set(self.corpora) <= _ACTED_ENGLISH
+    def speech(self) -> str:
+        """What the clips hold, such as `English speech` or `speech (de, sv)`."""
+        if self.languages == ("en",):
+            return "English speech"
+        return f"speech ({', '.join(self.languages)})" if self.languages else "speech"
 
 
 def entry(mapping: Mapping[str, Any], *path: str) -> Any:
@@ -74,9 +76,10 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
     if saved is None and isinstance(run.get("recipe"), Mapping):
         saved = "adapter" if run["recipe"].get("lora") else "checkpoint"
     corpora = _corpora(run, metrics)
-    known = [CORPORA[name].language for name in corpora if name in CORPORA]
-    spoken = dict.fromkeys(known if len(known) == len(corpora) else ())
     synthetic = bool(entry(run, "dataset", "synthetic"))
+    known = [CORPORA[name] for name in corpora if name in CORPORA]
+    known = known if len(known) == len(corpora) and not synthetic else []
+    acted = entry(run, "dataset", "acted")
     shared, copies, disjoint = _shared(run)
     return Facts(
         base=base,
@@ -90,13 +93,17 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         dataset=dataset,
         dataset_id=dataset_id,
         corpora=corpora,
-        languages=() if synthetic else tuple(entry(run, "dataset", "languages") or spoken),
+        languages=()
+        if synthetic
+        else tuple(entry(run, "dataset", "languages") or dict.fromkeys(it.language for it in known)),
         licence=None if synthetic else _line(entry(run, "dataset", "licence")),
         synthetic=synthetic,
         example=bool(run.get("example")),
         shared_speakers=shared,
         shared_clips=copies,
         disjoint=disjoint,
+        speakers_known=entry(run, "dataset", "proof", "speakers_known") is not False,
+        acted=(bool(known) and all(it.acted for it in known)) or None if acted is None else bool(acted),
     )
 
 

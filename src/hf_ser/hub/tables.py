@@ -6,12 +6,14 @@ from typing import Any
 
 from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
-from hf_ser.text import markdown_table, percent, percent_range
+from hf_ser.text import markdown_table
 
 _PROTOCOLS: Mapping[str, str] = {
     "speaker_independent": "each speaker is in one part only",
+    "stratified": "each speaker is in one part only",
     "fold": "one fold of a cross-validation without shared speakers; report the mean over all folds",
     "leave_out": "the test part is a corpus that is not in the training data",
+    "leave_speaker_out": "the test part is one speaker, who is in no other part",
     "paper": "a random draw of clips as in the paper, only for comparison with its tables",
     "given": "the parts are those of the data set",
 }
@@ -76,40 +78,13 @@ def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
     single = [f"{next(iter(only))} in {title}" for title, only in sexes.items() if len(only) == 1]
     if single:
         found.append(f"Sex and corpus are confounded: every speaker is {', '.join(single)}.")
+    if left_out := entry(run, "dataset", "left_out"):
+        counts = ", ".join(f"{number:,} {code(reason)}" for reason, number in left_out.items())
+        found.append(f"Rows and files of the data that are in no part: {counts}.")
     overlaps = entry(run, "dataset", "proof", "overlaps") or {}
     if any(shared.get("sentences") for pair, shared in overlaps.items() if "test" in pair):
         found.append("The test clips repeat sentences of the training or validation clips.")
     return found
-
-
-def results(test: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of the test part by corpus and by emotion, and notes on their intervals."""
-    pooled = test["pooled"]
-    measures = [*test["corpora"].items()] or [("all clips", pooled)]
-    if len(measures) > 1:
-        measures += [("pooled", pooled), ("mean over corpora", test["mean_over_corpora"])]
-    rows = []
-    for name, measure in measures:
-        cells = [
-            _with_interval(entry(measure, *path), measure["intervals"][key])
-            for path, key in ((("uar",), "uar"), (("accuracy",), "accuracy"), (("f1", "macro"), "f1_macro"))
-        ]
-        counts = [f"{measure[key]:,}" if key in measure else "" for key in ("clips", "speakers")]
-        rows.append((name, *counts, *cells, percent(measure["eer"]["macro"])))
-    emotions = [
-        (
-            label,
-            f"{figures['support']:,}",
-            _with_interval(figures["recall"], figures["recall_interval"]),
-            *(percent(figures[key]) for key in ("precision", "f1", "eer")),
-        )
-        for label, figures in pooled["per_class"].items()
-    ]
-    return {
-        "corpora": markdown_table(("corpus", "clips", "speakers", "UAR", "accuracy", "macro F1", "macro EER"), rows),
-        "notes": [f"{name}: {measure['intervals_note']}." for name, measure in measures if measure["intervals_note"]],
-        "emotions": markdown_table(("emotion", "clips", "recall", "precision", "F1", "EER"), emotions),
-    }
 
 
 def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
@@ -153,10 +128,6 @@ def environment(run: Mapping[str, Any]) -> str | None:
     ]
     rows = [(name, value) for name, value in rows if value]
     return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
-
-
-def _with_interval(value: float | None, bounds: Any) -> str:
-    return percent(value) + (f" ({percent_range(bounds)})" if bounds else "")
 
 
 def _plain(value: Any) -> str:
