@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from dataset_files import noise, write_wav
 from hf_ser.cli import build_parser, main
 from hf_ser.cli.finetune import DROPPED, training_fields
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"(<!-- (?:not run|needs the Hub)[^\n]*\n)?```(bash|python)\n(.*?)```", README, flags=re.S)
+GUIDE = (ROOT / "docs/own-data.md").read_text()
+SNIPPET = re.compile(r"(<!-- (?:not run|needs the Hub)[^\n]*\n)?```(bash|python)\n(.*?)```", flags=re.S)
+BLOCKS = SNIPPET.findall(README)
 
 
 def commands(text):
@@ -69,6 +72,35 @@ def test_what_needs_the_hub_runs_against_one_on_loopback(after_quickstart, hub):
     assert "eer.py" in hub.paths("alice/eer", kind="space")
 
 
+def test_every_command_of_the_guide_to_own_data_runs_as_printed(after_quickstart, hub, monkeypatch, capsys):
+    monkeypatch.chdir(after_quickstart)
+    speakers, labels, lines = ("anna", "bea", "cleo", "dora", "eva", "fay"), ("anger", "boredom", "sadness"), []
+    for place, (speaker, label) in enumerate((speaker, label) for speaker in speakers for label in labels):
+        write_wav(Path(f"voices/clips/{speaker}_{label}.wav"), noise(place, 6000))
+        lines.append(f"clips/{speaker}_{label}.wav,{label},{speaker}")
+    Path("voices/table.csv").write_text("\n".join(["path,emotion,speaker", *lines]) + "\n")
+    without = [line.rpartition(",")[0] for line in lines]
+    Path("voices/no-speakers.csv").write_text("\n".join(["path,emotion", *without]) + "\n")
+    blocks = SNIPPET.findall(GUIDE)
+    assert [language for _, language, _ in blocks].count("bash") == len(blocks) >= 7
+    for skipped, _, text in blocks:
+        if skipped:
+            words = [f"assert main({line[1:]!r}) == 0" for line in commands(text.replace("USER/", "alice/"))]
+            code = "\n".join(["from hf_ser.cli import main", *words])
+            hub.run(code, token=hub.token("alice"), cwd=after_quickstart)
+            continue
+        for line in commands(text):
+            assert line[0] == "hf-ser"
+            assert main(line[1:]) == 0, line
+    assert "leave_speaker_out" not in capsys.readouterr().err
+    assert hub.repo("alice/voices", kind="dataset").gated == "auto"
+    assert "model.safetensors" in hub.paths("alice/voices-ser")
+    card = Path("voices-model/README.md").read_text()
+    assert "boredom" in card
+    assert "speech (de)" in card
+    assert "English" not in card
+
+
 def test_commands_that_need_a_gpu_have_options_that_exist():
     checked = 0
     for skipped, _, text in BLOCKS:
@@ -82,11 +114,11 @@ def test_commands_that_need_a_gpu_have_options_that_exist():
 
 
 def test_every_option_that_the_text_names_exists_or_is_refused_with_a_way_out(capsys):
-    for command in ("finetune", "evaluate", "predict", "build", "push"):
+    for command in ("finetune", "evaluate", "predict", "build", "check", "push"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
     known = set(re.findall(r"--[a-z][\w-]+", capsys.readouterr().out))
-    prose = re.sub(r"```.*?```", "", README, flags=re.S)
+    prose = re.sub(r"```.*?```", "", README + GUIDE, flags=re.S)
     assert set(re.findall(r"`(--[a-z][\w-]+)", prose)) - known == set(DROPPED)
 
 

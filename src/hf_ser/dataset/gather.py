@@ -153,7 +153,8 @@ def _rows_of(
             parts = _parts(rows, named, one) if keeps else [None] * len(rows)
             used[subject] = rows.remove_columns("split").add_column("split", parts, feature=Value("string"))
     if not used:
-        first = f": the first of {len(findings):,} findings is: {findings[0].detail}" if findings else ""
+        worst = next((it for it in findings if it.reason != "duplicate_row"), None)
+        first = f": the first of {len(findings):,} findings is: {worst.detail}" if worst else ""
         ways = "" if findings else "; give parts named train, validation and test, or train alone"
         raise InputError(f"{one.subject} has no clips{first}{ways}")
     logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))

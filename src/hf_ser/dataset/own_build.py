@@ -88,7 +88,8 @@ def build_own(
               "configurations": configuration_table(layout), "licences": licence_table(known)}  # fmt: skip
     card = render("own_data_card.md", **facts, **tables, front_matter=front, path=f'"{PLACE}"', where=WHERE,
                   default=f'"{next(iter(layout.configurations))}"', proofs=proofs, columns=list(form.types),
-                  known=known, shared=shared, flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
+                  known=known, shared=shared, flags=FLAGS,
+                  unknown=[it for it in held if it not in CORPORA])  # fmt: skip
     write_records(folder, facts, proofs, render("own_build_report.md", finding_table=finding_table, **facts), card)
     return facts
 
