@@ -98,10 +98,10 @@ def check_dataset(
         for it in clips["audio_sha256"]
     ]
     ids = list(clips["clip_id"])
-    pairs = repeated_recordings(rows, described) if described else []
+    pairs = repeated_recordings(rows, described)
     facts = {**_found(gathered, clips), "near_identical": [(ids[first], ids[second]) for first, second in pairs]}
     try:
-        source = divide(gathered, protocol, allow_speaker_overlap)
+        source = divide(gathered, protocol, allow_speaker_overlap, described)
     except InputError as error:
         return DataCheck({**facts, "refused": str(error)}, clips.assign(part="not split"))
     place = {clip: part for part, own in source.parts.items() for clip in own["clip_id"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from hf_ser.dataset.recordings import repeated_recordings
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_ser.dataset.recordings import Described
+    from hf_ser.dataset.recordings import Descriptions
 
 _FEWEST_FOLDERS = 3
 
 
-def with_groups(rows: Dataset, described: Mapping[str, Described]) -> Dataset:
+def with_groups(rows: Dataset, described: Descriptions) -> Dataset:
     """Return rows in which clips without a known speaker have the name of a group in its place.
 
     Clips of a group are in one folder, or are near-identical recordings of each other. Folders that are named after a
@@ -39,7 +38,7 @@ def with_groups(rows: Dataset, described: Mapping[str, Described]) -> Dataset:
             for place, digest in zip(places, digests, strict=True)]  # fmt: skip
     first: dict[Any, int] = {}
     pairs = [(first.setdefault(it, row), row) for of in (enumerate(keys), enumerate(digests)) for row, it in of]
-    pairs += repeated_recordings(rows, described) if described else []
+    pairs += repeated_recordings(rows, described)
     ends = np.array([(a, b) for a, b in pairs if unknown[a] and unknown[b]]).T
     _, group = connected_components(coo_array((np.ones(ends.shape[1]), ends), shape=(size, size)), directed=False)
     names: dict[int, str] = {}

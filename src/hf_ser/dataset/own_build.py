@@ -40,7 +40,7 @@ from hf_ser.text import printable, render
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hf_ser.dataset.recordings import Described
+    from hf_ser.dataset.recordings import Descriptions
 
 
 def build_own(
@@ -55,7 +55,7 @@ def build_own(
     held = list(dict.fromkeys(sorted(clips["corpus"])))
     wanted = [it for it in protocols(held) if it not in ("stratified", "paper")]
     layout = plan(clips, wanted if len(held) > 1 else [it for it in wanted if not it.startswith("leave_out_")], given)
-    pairs = repeated_recordings(rows, described) if described else []
+    pairs = repeated_recordings(rows, described)
     proofs = {protocol: _proof(clips, parts, pairs) for protocol, parts in layout.rows.items()}
     for protocol, proof in proofs.items():
         refuse_overlap(proof, gathered.subject, protocol, allow_speaker_overlap)
@@ -94,7 +94,7 @@ def build_own(
     return facts
 
 
-def flagged(rows: Dataset, labels: Sequence[str], described: Mapping[str, Described]) -> pandas.DataFrame:
+def flagged(rows: Dataset, labels: Sequence[str], described: Descriptions) -> pandas.DataFrame:
     """Return the clips as a table without their audio, with labels by name and what was found wrong in `flags`.
 
     `path` is that of the file, or the name that the data gives it, and `row` the place in `rows`.

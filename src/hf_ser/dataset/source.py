@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from hf_ser.dataset.proof import SplitProof
-    from hf_ser.dataset.recordings import Described
+    from hf_ser.dataset.recordings import Descriptions
 
 logger = logging.getLogger(__name__)
 
@@ -134,12 +134,13 @@ def open_dataset(
     return divide(gather(dataset, protocol, **described, **options), protocol, allow_speaker_overlap)
 
 
-def divide(gathered: Gathered, protocol: str, allow_speaker_overlap: bool = False) -> Source:
-    """Split gathered clips and prove the parts; see `open_dataset`."""
+def divide(
+    gathered: Gathered, protocol: str, allow_speaker_overlap: bool = False, described: Descriptions | None = None
+) -> Source:
+    """Split gathered clips and prove the parts; see `open_dataset`. `described` are the clips, if they were decoded."""
     labels, opened, whole = gathered.labels, gathered.opened, gathered.rows
-    described: dict[str, Described] | None = None
     if any(it.endswith(UNKNOWN_SPEAKER) for it in whole.unique("speaker")):
-        described = describe([whole])
+        described = describe([whole]) if described is None else described
         whole = with_groups(whole, described)
     parts, made = _divided(whole, gathered, protocol)
     table, places = _table(parts, labels)
