@@ -5,14 +5,13 @@ from fnmatch import fnmatchcase
 import pytest
 from datasets import Features
 
-import hf_ser.dataset.parquet as parquet_module
+import hf_ser.dataset.layout as layout_module
 from dataset_files import FOUR, noise, write_wav
 from hf_ser.corpora import parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.layout import EIGHT_EMOTIONS, patterns, plan
-from hf_ser.dataset.parquet import tables
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, patterns, plan, tables
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
 
@@ -72,8 +71,8 @@ def test_the_columns_are_those_that_datasets_makes_of_the_description():
 )
 def test_a_table_is_bounded_in_rows_and_in_bytes(savee, monkeypatch, rows, size, sizes):
     clips = collect({"savee": savee}).clips
-    monkeypatch.setattr(parquet_module, "_ROWS_OF_A_TABLE", rows)
-    monkeypatch.setattr(parquet_module, "_BYTES_OF_A_TABLE", size)
+    monkeypatch.setattr(layout_module, "_ROWS_OF_A_TABLE", rows)
+    monkeypatch.setattr(layout_module, "_BYTES_OF_A_TABLE", size)
     made = list(tables(clips))
     assert [len(table) for table in made] == sizes
     assert all(table.schema.equals(EIGHT_EMOTIONS.schema(), check_metadata=True) for table in made)

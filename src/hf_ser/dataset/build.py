@@ -16,9 +16,8 @@ from hf_ser.corpora.walk import OTHER_RECORDINGS
 from hf_ser.dataset.collection import Collection, collect
 from hf_ser.dataset.data_card import render_data_card, render_report, report, write_records
 from hf_ser.dataset.hygiene import Finding
-from hf_ser.dataset.layout import plan
+from hf_ser.dataset.layout import plan, write_files
 from hf_ser.dataset.own_build import build_own
-from hf_ser.dataset.parquet import write_files
 from hf_ser.dataset.proof import prove
 from hf_ser.dataset.staging import move, staging
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes

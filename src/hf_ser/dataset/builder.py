@@ -11,8 +11,7 @@ import pyarrow
 
 from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA, discover
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.layout import EIGHT_EMOTIONS
-from hf_ser.dataset.parquet import tables
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, tables
 from hf_ser.dataset.votes import find_votes, read_votes
 from hf_ser.errors import InputError
 

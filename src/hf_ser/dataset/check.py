@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_ser.corpora.originals import level, originals
-from hf_ser.dataset.gather import Gathered, gather
-from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import FLAGS
+from hf_ser.dataset.opening import Gathered, gather
 from hf_ser.dataset.own_build import flagged
 from hf_ser.dataset.proof import UNKNOWN_WARNING
-from hf_ser.dataset.recordings import describe, repeated_recordings
+from hf_ser.dataset.recordings import describe, repeated_recordings, with_groups
 from hf_ser.dataset.source import divide
 from hf_ser.dataset.splits import check_protocol
 from hf_ser.errors import InputError
@@ -67,7 +68,7 @@ class DataCheck:
             raise InputError(f"folder '{folder}' cannot be created ({error.strerror}); choose another one") from error
         write_json(folder / "check.json", self.facts)
         if self.clips is not None:
-            from hf_ser.dataset.check_plot import plot_clips
+            from hf_ser.dataset.check import plot_clips
 
             plot_clips(self.clips, list(self.facts["labels"]), folder / "check.png")
         return folder
@@ -139,3 +140,49 @@ def _found(gathered: Gathered, clips: pandas.DataFrame) -> dict[str, Any]:
         "flags": dict(sorted(Counter(flag for own in flagged["flags"] for flag in own).items())),
         "flagged": dict(zip(flagged["clip_id"], flagged["flags"], strict=True)),
     }
+
+
+# Okabe and Ito's colours, which differ for the colour-blind, too.
+_COLOURS = {
+    "train": "#0072B2",
+    "validation": "#E69F00",
+    "test": "#009E73",
+    "left out": "#999999",
+    "not split": "#56B4E9",
+}
+
+
+def plot_clips(clips: pandas.DataFrame, labels: Sequence[str], file: Path) -> None:
+    """Draw the clips of each label by source and part, and histograms of durations and levels."""
+    from matplotlib.figure import Figure
+
+    sources = list(dict.fromkeys(sorted(clips["corpus"])))
+    figure = Figure(figsize=(10, 3.2 + 0.32 * len(labels) * len(sources) + 1.6), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=[0.32 * len(labels) * len(sources) + 1.0, 3.2])
+    bars = figure.add_subplot(grid[0, :])
+    names = [(source, label) for source in sources for label in labels]
+    counts = clips.groupby(["corpus", "emotion", "part"]).size()
+    left = np.zeros(len(names))
+    for part in [it for it in _COLOURS if it in set(clips["part"])]:
+        widths = np.array([counts.get((*name, part), 0) for name in names], dtype=float)
+        bars.barh(range(len(names)), widths, left=left, color=_COLOURS[part], label=part)
+        left += widths
+    bars.set_yticks(
+        range(len(names)), [label if len(sources) == 1 else f"{source}: {label}" for source, label in names]
+    )
+    bars.invert_yaxis()
+    bars.set_xlabel("clips")
+    bars.legend(loc="lower right", frameon=False)
+    panels = (("duration", "duration (s)"), ("level_db", "level (dBFS, RMS)"))
+    for place, (column, title) in enumerate(panels):
+        panel = figure.add_subplot(grid[1, place])
+        values = clips[column].to_numpy(dtype=float)
+        edges = np.histogram_bin_edges(values[np.isfinite(values)], bins=40)
+        for source in sources:
+            own = clips[clips["corpus"] == source][column]
+            panel.hist(own, bins=edges.tolist(), histtype="step", linewidth=1.5, label=source)
+        panel.set_xlabel(title)
+        panel.set_ylabel("clips")
+        if len(sources) > 1:
+            panel.legend(frameon=False)
+    figure.savefig(file, dpi=120)

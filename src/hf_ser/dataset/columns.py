@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.proof import UNKNOWN_SPEAKER
-from hf_ser.dataset.recorded import with_audio
-from hf_ser.dataset.tables import Table
+from hf_ser.dataset.tables import Table, with_audio
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS, canonical_emotion
 from hf_ser.text import printable

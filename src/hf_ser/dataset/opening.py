@@ -1,15 +1,34 @@
-"""Where data comes from: a folder, a table, a Hub id or a `datasets` object becomes rows in their own columns."""
+"""Data sets opened, wherever they come from, their rows checked, and joined, before they are split."""
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from hf_ser.dataset.tables import TABLE_EXTENSIONS, Table, read_labelled_folders, read_metadata, read_table
+from hf_ser.corpora import CORPORA, strictest
+from hf_ser.dataset.columns import Reading, normalised, with_label_ids
+from hf_ser.dataset.hygiene import Finding
+from hf_ser.dataset.tables import (
+    FACTS,
+    TABLE_EXTENSIONS,
+    Table,
+    part_named,
+    read_labelled_folders,
+    read_metadata,
+    read_table,
+    with_audio_facts,
+)
 from hf_ser.errors import InputError, hub_errors, persistent
+from hf_ser.text import printable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SYNTHETIC_MARK: Final = "SYNTHETIC.txt"
 """A folder of synthesised speech contains this file, so that results on it are never reported as evidence."""
@@ -141,3 +160,166 @@ def _load(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, st
     # Without a configuration of the protocol the whole is split here, or the data set keeps its own parts.
     chosen = next((wanted for wanted in (protocol, "given", "all") if wanted in configurations), None)
     return load_dataset(name, chosen, **options), "protocol" if chosen == protocol else "other"
+
+
+logger = logging.getLogger(__name__)
+
+TOLERATED: Final = ("dropped_label", "no_recording")
+"""Reasons of findings that `strict` does not treat as errors: they were asked for, or concern no recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The clips of some data sets, before they are split.
+
+    `rows` are those of all data sets, with the part that a data set came with in column `split` (None where it had
+    none); `columns` has the column of each role, by data set; for the others see `Source`.
+    """
+
+    opened: tuple[Opened, ...]
+    rows: Dataset
+    labels: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    columns: Mapping[str, Mapping[str, str]]
+    reading: Reading
+    languages: tuple[str, ...]
+    licence: str | None
+    acted: bool | None
+
+    @property
+    def name(self) -> str:
+        """The names of the data sets."""
+        return ", ".join(it.name for it in self.opened)
+
+    @property
+    def subject(self) -> str:
+        """What messages call the data."""
+        return self.opened[0].subject if len(self.opened) == 1 else f"data set '{self.name}'"
+
+
+def gather(
+    dataset: Any, protocol: str, *, columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str | None] | None = None, speaker_pattern: str | None = None, speakers: str | None = None,
+    strict: bool = False, name: str | None = None, language: str | Sequence[str] | None = None,
+    licence: str | None = None, acted: bool | None = None, **options: Any,
+) -> Gathered:  # fmt: skip
+    """Open data sets and check every row; see `open_dataset` for the arguments."""
+    from datasets import concatenate_datasets, load_dataset
+
+    if unknown := sorted(set(options) - set(inspect.signature(load_dataset).parameters)):
+        raise InputError(f"open_dataset has no option '{unknown[0]}', and datasets.load_dataset has none either")
+    reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
+    reading.check()
+    given = list(dataset) if isinstance(dataset, list | tuple) else [dataset]
+    if not given:
+        raise InputError("the list of data sets is empty; give at least one")
+    several = len(given) > 1
+    names = [(None if isinstance(one, str | Path) else f"data_{place}") if several else name
+             for place, one in enumerate(given, 1)]  # fmt: skip
+    opened = tuple(open_any(one, protocol, options, called) for one, called in zip(given, names, strict=True))
+    twice = [it for it, count in Counter(it.corpus for it in opened if it.kind != "corpora").items() if count > 1]
+    if twice:
+        raise InputError(f"two data sets are called '{twice[0]}'; name one, as in NAME={opened[0].path or 'DATA'}")
+    parts: dict[str, Dataset] = {}
+    findings: list[Finding] = []
+    found_columns = {}
+    for one in opened:
+        keeps = one.kind == "protocol" or protocol in ("speaker_independent", "paper")
+        rows, found, found_columns[one.name] = _rows_of(one, reading, several, keeps)
+        _report(one, found, strict)
+        findings += found
+        parts |= rows
+    reading.check_used()
+    coded, kinds = with_label_ids(parts)
+    if len(kinds) < 2:
+        what = ", ".join(it.subject for it in opened)
+        raise InputError(f"{what}: all clips have the label '{''.join(kinds)}'; recognition needs two labels or more")
+    whole = concatenate_datasets(list(coded.values()))
+    empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
+    whole = whole.remove_columns([*empty, "row"])
+    facts = _known_facts(whole, any(it.synthetic for it in opened), language, licence, acted)
+    return Gathered(opened, whole, kinds, tuple(findings), found_columns, reading, *facts)
+
+
+def _known_facts(
+    rows: Dataset, synthetic: bool, language: str | Sequence[str] | None, licence: str | None, acted: bool | None
+) -> tuple[tuple[str, ...], str | None, bool | None]:
+    """Return languages, licence, and whether the speech is acted: as given, else as rows and corpora say."""
+    own = rows["language"][:] if "language" in rows.column_names else [None] * len(rows)
+    spoken = set(zip(rows["corpus"][:], own, strict=True))
+    held = {corpus for corpus, _ in spoken}
+    known = {it: CORPORA[it] for it in sorted(held) if it in CORPORA and not synthetic}
+    found = {tongue or (known[corpus].language if corpus in known else None) for corpus, tongue in spoken}
+    languages = () if None in found else tuple(sorted(it for it in found if it))
+    languages = (language,) if isinstance(language, str) else tuple(language or languages)
+    if len(known) == len(held) and known:
+        most, kinds = strictest(known.values()), {it.acted for it in known.values()}
+        licence = licence or (most.licence.id if most else None)
+        acted = kinds.pop() if acted is None and len(kinds) == 1 else acted
+    return languages, licence, acted
+
+
+def _rows_of(
+    one: Opened, reading: Reading, several: bool, keeps: bool
+) -> tuple[dict[str, Dataset], list[Finding], dict[str, str]]:
+    """Return the rows of each part of a data set, with their part in column `split` if it is to be kept."""
+    from datasets import Value
+
+    used: dict[str, Dataset] = {}
+    findings = [
+        Finding(one.corpus, printable(file), None, *why) for it in one.parts.values() for file, *why in it.unused
+    ]
+    columns: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for part, table in one.parts.items():
+        alone = len(one.parts) == 1
+        subject = one.subject if alone else f"{one.subject}, part '{part}'"
+        named = "" if alone else part_named(part, list(one.parts), one.subject)
+        if taken.setdefault(named, part) != part:
+            raise InputError(f"{one.subject} has two parts for {named}, one of them '{part}'; merge them or remove one")
+        if not len(table.rows):
+            continue
+        prefix = one.kind != "corpora" and (several or one.path is not None)
+        rows, found, columns = normalised(table, subject, one.corpus, reading, prefix=prefix)
+        findings += found
+        if one.kind == "corpora":
+            known = table.rows.select(rows["row"][:])
+            for column, kind in FACTS.items():
+                rows = rows.add_column(column, known[column][:], feature=Value(kind))
+        elif len(rows):
+            rows, found = with_audio_facts(rows)
+            findings += found
+        if len(rows):
+            parts = _parts(rows, named, one) if keeps else [None] * len(rows)
+            used[subject] = rows.remove_columns("split").add_column("split", parts, feature=Value("string"))
+    if not used:
+        worst = next((it for it in findings if it.reason != "duplicate_row"), None)
+        first = f": the first of {len(findings):,} findings is: {worst.detail}" if worst else ""
+        ways = "" if findings else "; give parts named train, validation and test, or train alone"
+        raise InputError(f"{one.subject} has no clips{first}{ways}")
+    logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))
+    return used, findings, columns
+
+
+def _parts(rows: Dataset, named: str, one: Opened) -> list[str | None]:
+    values = [named or value for value in rows["split"][:]]
+    if None in values and any(values):
+        row = rows[values.index(None)]["row"]
+        raise InputError(f"{one.subject}: row {row} has no part, and others do; fill the column in, or remove it")
+    of = {value: part_named(value, sorted(set(values)), one.subject) for value in set(values) if value}
+    return [of.get(value) for value in values]
+
+
+def _report(one: Opened, findings: Sequence[Finding], strict: bool) -> None:
+    """Say in one line what is left out, or refuse it."""
+    serious = [it for it in findings if it.reason not in TOLERATED]
+    if serious and strict:
+        first = serious[0]
+        raise InputError(
+            f"{one.subject}: {first.file}: {first.detail} ({first.reason}); {len(serious):,} such in all, which strict "
+            "treats as errors: mend them, or leave strict out"
+        )
+    if findings:
+        counts = ", ".join(f"{n:,} {reason}" for reason, n in Counter(it.reason for it in findings).most_common())
+        first = (serious or findings)[0]
+        logger.warning("%s: left out: %s; such as %s (%s)", one.name, counts, first.file, first.detail)

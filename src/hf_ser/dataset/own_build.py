@@ -25,13 +25,11 @@ from hf_ser.dataset.data_card import (
     shared,
     write_records,
 )  # fmt: skip
-from hf_ser.dataset.gather import gather
-from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import FLAGS, Finding, repeated_samples
-from hf_ser.dataset.layout import own_form, plan
-from hf_ser.dataset.parquet import write_files
+from hf_ser.dataset.layout import own_form, plan, write_files
+from hf_ser.dataset.opening import gather
 from hf_ser.dataset.proof import SplitProof, prove
-from hf_ser.dataset.recordings import describe, repeated_recordings
+from hf_ser.dataset.recordings import describe, repeated_recordings, with_groups
 from hf_ser.dataset.source import refuse_overlap
 from hf_ser.dataset.splits import protocols
 from hf_ser.sound import read_file

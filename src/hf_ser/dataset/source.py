@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_ser.dataset.gather import Gathered, gather
-from hf_ser.dataset.groups import with_groups
 from hf_ser.dataset.hygiene import Finding, without_unfit
+from hf_ser.dataset.opening import Gathered, gather
 from hf_ser.dataset.proof import PAPER_WARNING, UNKNOWN_SPEAKER, prove
-from hf_ser.dataset.recordings import describe, shared_recordings
+from hf_ser.dataset.recordings import describe, shared_recordings, with_groups
 from hf_ser.dataset.splits import LEAVE_OUT, PARTS, check_protocol, parts_of, split
 from hf_ser.errors import InputError
 
