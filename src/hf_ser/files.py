@@ -40,3 +40,12 @@ def cache_folder() -> Path | None:
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME) / "hf_ser"
+
+
+def new_folder(folder: str | Path) -> Path:
+    """Create a folder where there is none, and return its path."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder '{folder}' cannot be created ({error.strerror}); choose another one") from error
+    return Path(folder)

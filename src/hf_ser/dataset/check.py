@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hf_ser.corpora.originals import level, originals
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.opening import Gathered, gather
@@ -19,22 +17,21 @@ from hf_ser.dataset.recordings import describe, repeated_recordings, with_groups
 from hf_ser.dataset.source import divide
 from hf_ser.dataset.splits import check_protocol
 from hf_ser.errors import InputError
-from hf_ser.files import write_json
+from hf_ser.files import new_folder, write_json
 from hf_ser.text import aligned, printable, render
 
 if TYPE_CHECKING:
     import pandas
 
+# Okabe and Ito's colours, which differ for the colour-blind, too.
+_COLOURS = {
+    "train": "#0072B2", "validation": "#E69F00", "test": "#009E73", "left out": "#999999", "not split": "#56B4E9",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DataCheck:
-    """What `check_dataset` found.
-
-    Attributes:
-        facts: The content of `check.json`: what was found, what is wrong with it, the split and its proof, and in
-            `refused` why `finetune` would refuse the data (None if it would not).
-        clips: One row for each clip: its source, label, speaker, part, duration in seconds, level in dBFS, and flags.
-    """
+    """What `check_dataset` found: `facts` as in `check.json`, and in `clips` a row for each clip."""
 
     facts: Mapping[str, Any]
     clips: pandas.DataFrame | None = None
@@ -56,21 +53,11 @@ class DataCheck:
         return self.render()
 
     def save(self, folder: str | Path) -> Path:
-        """Write `check.json`, and `check.png` with labels by source and part, durations and levels.
-
-        Raises:
-            InputError: The folder cannot be written.
-        """
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder '{folder}' cannot be created ({error.strerror}); choose another one") from error
+        """Write `check.json`, and `check.png` with labels by source and part, durations and levels."""
+        folder = new_folder(folder)
         write_json(folder / "check.json", self.facts)
         if self.clips is not None:
-            from hf_ser.dataset.check import plot_clips
-
-            plot_clips(self.clips, list(self.facts["labels"]), folder / "check.png")
+            _plot(self.clips, list(self.facts["labels"]), folder / "check.png")
         return folder
 
 
@@ -119,70 +106,43 @@ def _found(gathered: Gathered, clips: pandas.DataFrame) -> dict[str, Any]:
     """Return what is there, and what is wrong with it, in types that JSON has."""
     seconds, flagged = clips["duration"], clips[clips["flags"].map(bool)]
     counts = clips.groupby(["emotion", "corpus"]).size()
+    rates = clips["sampling_rate"].value_counts().sort_index()
     return {
         "name": gathered.name,
         "sources": {it.name: {"path": it.path, "columns": dict(gathered.columns[it.name])} for it in gathered.opened},
         "clips": len(clips),
         "hours": round(float(seconds.sum()) / 3600, 4),
-        "seconds": {
-            "shortest": float(seconds.min()),
-            "median": float(seconds.median()),
-            "longest": float(seconds.max()),
-        },
+        "seconds": {"shortest": float(seconds.min()), "median": seconds.median(), "longest": float(seconds.max())},
         "labels": {label: {of: int(n) for of, n in counts[label].items()} for label in gathered.labels},
         "synonyms": dict(sorted(gathered.reading.spelled.items())),
         "speakers": {of: int(n) for of, n in clips.groupby("corpus")["speaker"].nunique().items()},
-        "sampling_rates": {str(rate): int(n) for rate, n in clips["sampling_rate"].value_counts().sort_index().items()},
+        "sampling_rates": {str(rate): int(n) for rate, n in rates.items()},
         "languages": list(gathered.languages),
-        "licence": gathered.licence,
-        "acted": gathered.acted,
+        **{name: getattr(gathered, name) for name in ("licence", "acted")},
         "left_out": [it._asdict() for it in gathered.findings],
         "flags": dict(sorted(Counter(flag for own in flagged["flags"] for flag in own).items())),
         "flagged": dict(zip(flagged["clip_id"], flagged["flags"], strict=True)),
     }
 
 
-# Okabe and Ito's colours, which differ for the colour-blind, too.
-_COLOURS = {
-    "train": "#0072B2",
-    "validation": "#E69F00",
-    "test": "#009E73",
-    "left out": "#999999",
-    "not split": "#56B4E9",
-}
-
-
-def plot_clips(clips: pandas.DataFrame, labels: Sequence[str], file: Path) -> None:
+def _plot(clips: pandas.DataFrame, labels: Sequence[str], file: Path) -> None:
     """Draw the clips of each label by source and part, and histograms of durations and levels."""
     from matplotlib.figure import Figure
 
-    sources = list(dict.fromkeys(sorted(clips["corpus"])))
-    figure = Figure(figsize=(10, 3.2 + 0.32 * len(labels) * len(sources) + 1.6), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=[0.32 * len(labels) * len(sources) + 1.0, 3.2])
-    bars = figure.add_subplot(grid[0, :])
-    names = [(source, label) for source in sources for label in labels]
-    counts = clips.groupby(["corpus", "emotion", "part"]).size()
-    left = np.zeros(len(names))
-    for part in [it for it in _COLOURS if it in set(clips["part"])]:
-        widths = np.array([counts.get((*name, part), 0) for name in names], dtype=float)
-        bars.barh(range(len(names)), widths, left=left, color=_COLOURS[part], label=part)
-        left += widths
-    bars.set_yticks(
-        range(len(names)), [label if len(sources) == 1 else f"{source}: {label}" for source, label in names]
+    counts = clips.groupby(["corpus", "emotion", "part"]).size().unstack("part", fill_value=0)
+    order = [(of, label) for of in sorted(set(clips["corpus"])) for label in labels if (of, label) in counts.index]
+    figure = Figure(figsize=(10, 5 + 0.3 * len(order)), layout="constrained")
+    axes: Any = figure.subplot_mosaic(
+        [["bars", "bars"], ["duration", "level_db"]], height_ratios=[1 + 0.1 * len(order), 1]
     )
-    bars.invert_yaxis()
-    bars.set_xlabel("clips")
-    bars.legend(loc="lower right", frameon=False)
-    panels = (("duration", "duration (s)"), ("level_db", "level (dBFS, RMS)"))
-    for place, (column, title) in enumerate(panels):
-        panel = figure.add_subplot(grid[1, place])
-        values = clips[column].to_numpy(dtype=float)
-        edges = np.histogram_bin_edges(values[np.isfinite(values)], bins=40)
-        for source in sources:
-            own = clips[clips["corpus"] == source][column]
-            panel.hist(own, bins=edges.tolist(), histtype="step", linewidth=1.5, label=source)
-        panel.set_xlabel(title)
-        panel.set_ylabel("clips")
-        if len(sources) > 1:
-            panel.legend(frameon=False)
+    parts = [it for it in _COLOURS if it in counts]
+    shown = counts.loc[order[::-1], parts].set_axis([": ".join(it) for it in order[::-1]])
+    shown.plot.barh(stacked=True, ax=axes["bars"], color=_COLOURS)
+    axes["bars"].set(xlabel="clips", ylabel="")
+    for column, title in (("duration", "duration (s)"), ("level_db", "level (dBFS, RMS)")):
+        for of, own in clips.groupby("corpus"):
+            # A silent clip would stretch the axis.
+            axes[column].hist(own[column].clip(lower=-80), bins=40, histtype="step", linewidth=1.5, label=of)
+        axes[column].set(xlabel=title, ylabel="clips")
+    axes["duration"].legend(frameon=False)
     figure.savefig(file, dpi=120)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -280,10 +281,11 @@ def _rows_of(
         if not len(table.rows):
             continue
         prefix = one.kind != "corpora" and (several or one.path is not None)
-        rows, found, columns = normalised(table, subject, one.corpus, reading, prefix=prefix)
+        with _without_bars():
+            rows, found, columns = normalised(table, subject, one.corpus, reading, prefix=prefix)
         findings += found
         if one.kind == "corpora":
-            known = table.rows.select(rows["row"][:])
+            columns, known = {}, table.rows.select(rows["row"][:])
             for column, kind in FACTS.items():
                 rows = rows.add_column(column, known[column][:], feature=Value(kind))
         elif len(rows):
@@ -297,8 +299,21 @@ def _rows_of(
         first = f": the first of {len(findings):,} findings is: {worst.detail}" if worst else ""
         ways = "" if findings else "; give parts named train, validation and test, or train alone"
         raise InputError(f"{one.subject} has no clips{first}{ways}")
-    logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))
+    if columns:
+        logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))
     return used, findings, columns
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide the bars of casts, which take no time."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    yield
+    if shown:
+        enable_progress_bars()
 
 
 def _parts(rows: Dataset, named: str, one: Opened) -> list[str | None]:

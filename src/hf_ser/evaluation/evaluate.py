@@ -20,7 +20,7 @@ from hf_ser.evaluation.environment import versions
 from hf_ser.evaluation.plots import plot_confusion
 from hf_ser.evaluation.report import render_report
 from hf_ser.evaluation.scores import evaluate_scores
-from hf_ser.files import write_json, write_text
+from hf_ser.files import new_folder, write_json, write_text
 from hf_ser.inference.classifier import Classifier, load, part_scores
 from hf_ser.labels import canonical_emotion
 from hf_ser.models.encoders import open_feature_extractor
@@ -86,10 +86,7 @@ class Evaluation:
         folder = Path(folder)
         if (folder / "run.json").exists():
             raise InputError(f"folder '{folder}' contains a run; choose another one for the evaluation")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder '{folder}' cannot be created ({error.strerror}); choose another one") from error
+        new_folder(folder)
         table = self.predictions.rename(columns=csv_cell).map(csv_cell)
         write_text(folder / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
         title = f"{self.facts['model']['name']}, {self.facts['protocol']}, {self.facts['part']} part"
