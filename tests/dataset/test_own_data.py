@@ -253,6 +253,9 @@ def test_labelled_folders_with_and_without_parts(clips, tmp_path):
         ("anger/notes.txt", "no_recording"),
         ("stray.wav", "no_label"),
     }
+    (tmp_path / "plain/anger" / os.fsdecode(b"b\xe9a.wav")).write_bytes(b"")
+    latin = open_dataset(tmp_path / "plain", speaker_pattern=r"/(\w+)\.wav").findings
+    assert ("anger/b\\udce9a.wav", "its name is not UTF-8; rename it") in {(it.file, it.detail) for it in latin}
     split = open_dataset(tmp_path / "split", speaker_pattern=r"/(\w+)\.wav")
     assert split.protocol == "given"
     assert {part: sorted(set(rows["speaker"])) for part, rows in split.parts.items()} == {
@@ -349,6 +352,9 @@ def test_the_types_that_columns_come_in(clips, tmp_path):
         assert set(part["duration"]) == {0.1}, kind
         if kind in ("paths", "audio"):
             assert source.fingerprint == expected
+    wide = Features({**kinds["integers"].features, "audio": List(Value("int64"))})
+    loud = {**kinds["integers"].to_dict(), "audio": [(it * 2**31).astype(np.int64) for it in samples]}
+    assert "integers of more than 16 bits; give int32" in refusal(Dataset.from_dict(loud, features=wide))
     rows_ = kinds["arrays"].remove_columns("sampling_rate")
     assert "the audio column holds samples without a sampling rate" in refusal(rows_)
     disk = tmp_path / "saved"

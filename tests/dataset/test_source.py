@@ -241,8 +241,11 @@ def test_real_speech_has_no_false_copies(shared):
 
 
 @pytest.mark.parametrize("duration", [None, "long", 3600.0, -1.0, float("nan")])
-def test_lengths_are_those_of_the_audio_whatever_a_column_says(given, duration):
+def test_lengths_are_those_of_the_audio_whatever_a_column_says(given, duration, caplog):
     claimed = DatasetDict({part: rows.add_column("duration", [duration] * 4) for part, rows in given.items()})
     source = open_dataset(claimed)
     assert {part: list(rows["duration"]) for part, rows in source.parts.items()} == dict.fromkeys(given, [0.25] * 4)
     assert source.fingerprint == open_dataset(given).fingerprint
+    wrong = [it.getMessage() for it in caplog.records if "column 'duration' is wrong in 4 rows" in it.getMessage()]
+    assert len(wrong) == (3 if duration in ("long", 3600.0, -1.0) else 0)
+    assert all(f"row 0 has {duration!r} where the audio has 0.25" in line for line in wrong)

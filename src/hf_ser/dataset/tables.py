@@ -149,7 +149,9 @@ def read_labelled_folders(top: Path) -> Table | None:
         inside = path.relative_to(top)
         parts, folders = [it for it in inside.parts[:-1][:1] if it.lower() in synonyms], inside.parts[:-1]
         label = folders[len(parts) :][:1]
-        if path.suffix.lower() not in _RECORDINGS:
+        if (shown := inside.as_posix().encode("utf-8", "backslashreplace").decode()) != inside.as_posix():
+            unused.append((shown, "unreadable", "its name is not UTF-8; rename it"))
+        elif path.suffix.lower() not in _RECORDINGS:
             unused.append((inside.as_posix(), "no_recording", "its extension is that of no recording"))
         elif not label:
             unused.append((inside.as_posix(), "no_label", "it lies in no folder that names a label"))
@@ -194,9 +196,9 @@ def with_audio(table: Table, column: str, subject: str) -> tuple[Dataset, list[s
     samples = "array" in kind if isinstance(kind, Mapping) else type(kind).__name__ in ("List", "LargeList", "Sequence")
     if samples or rows.features[column] == Value("binary"):
         form = Features({"audio": {"bytes": Value("binary"), "path": Value("string")}})
-        of_row = rows.column_names
+        of_row, wide = rows.column_names, "int32" in str(kind)
         rows = rows.map(
-            lambda row: {"audio": _encoded(row[column], row[rates[0]] if rates else None, subject)},
+            lambda row: {"audio": _encoded(row[column], row[rates[0]] if rates else None, wide, subject)},
             features=form, remove_columns=of_row if "audio" not in of_row else [it for it in of_row if it != "audio"],
         )  # fmt: skip
     else:
@@ -231,8 +233,11 @@ def _plain(feature: Any) -> Any:
     return Value(_PLAIN[feature.dtype]) if isinstance(feature, Value) and feature.dtype in _PLAIN else feature
 
 
-def _encoded(audio: Any, rate: Any, subject: str) -> dict[str, Any]:
-    """Return bytes as they are, and samples, or what `datasets` decodes audio to, as the bytes of a WAV file."""
+def _encoded(audio: Any, rate: Any, wide: bool, subject: str) -> dict[str, Any]:
+    """Return bytes as they are, and samples, or what `datasets` decodes audio to, as the bytes of a WAV file.
+
+    Integers keep their scale of 16 bits, or of 32 if the column is `wide`.
+    """
     import soundfile
 
     if isinstance(audio, Mapping):
@@ -246,10 +251,10 @@ def _encoded(audio: Any, rate: Any, subject: str) -> dict[str, Any]:
         raise InputError(
             f"{subject}: the audio column holds samples without a sampling rate in hertz; add sampling_rate"
         )
-    # Integers keep their scale: 16 bits, or 32.
-    largest = np.abs(samples).max(initial=0) if samples.dtype.kind == "i" else 0
-    kind, subtype = ("int16", "PCM_16") if largest < 32_768 else ("int32", "PCM_32")
+    kind, subtype = ("int32", "PCM_32") if wide else ("int16", "PCM_16")
     kind, subtype = ("float64", "DOUBLE") if samples.dtype.kind == "f" else (kind, subtype)
+    if kind != "float64" and np.abs(samples).max(initial=0) > np.iinfo(kind).max + 1:
+        raise InputError(f"{subject}: the audio column holds integers of more than 16 bits; give int32, or floats")
     file = io.BytesIO()
     soundfile.write(file, samples.astype(kind), int(rate), format="WAV", subtype=subtype)
     return {"bytes": file.getvalue(), "path": None}
