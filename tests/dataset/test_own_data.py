@@ -154,7 +154,7 @@ def test_numbers_become_labels_by_name_and_a_map_must_fit(clips, tmp_path):
     file = table(clips, text(records))
     source = open_dataset(file, labels={"0": "anger", "1": "", "2": "calm"})
     assert source.labels == ("angry", "calm")
-    assert source.renamed == {"0": "anger", "1": "", "2": "calm"}
+    assert source.renamed == {"0": "angry", "1": "", "2": "calm"}
     assert {found.reason for found in source.findings} == {"dropped_label"}
     assert len(source.findings) == 5
     assert "row 1 of column 'emotion' is 1" in refusal(file, labels={"0": "anger", "2": "calm"})

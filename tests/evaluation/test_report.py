@@ -137,6 +137,16 @@ def test_says_which_labels_were_scored(metrics, report):
     assert "The model knows neu, hap, ang, sad; 12 clips with other labels left out." in found
 
 
+def test_unknown_speakers_are_never_called_new_or_counted_as_speakers(metrics):
+    found = render_report({**FACTS, "speakers_known": False, "disjoint": False}, metrics)
+    assert "**The speakers of this data are not known.**" in found
+    assert "clips of unknown speakers" in found
+    assert "so they are too narrow" in found
+    assert "| corpus | clips | groups |" in found
+    for claim in ("for new speakers", "no speaker is in two parts", "neither trained on these speakers"):
+        assert claim not in found
+
+
 def test_synthetic_speech_is_no_evidence(metrics, report):
     assert "synthetic" not in report
     dataset = {**FACTS["dataset"], "synthetic": True}

@@ -267,6 +267,20 @@ def test_results_have_their_intervals(qkv):
     assert "(confusion.png)" in body
 
 
+def test_what_is_known_of_the_speech_and_its_speakers_is_said_and_nothing_else(qkv):
+    run, metrics = qkv
+    run["dataset"] |= {"languages": ["de"], "acted": False, "labels_renamed": {"Wut": "angry", "müde": ""}}
+    run["dataset"]["left_out"] = {"missing_file": 3}
+    run["dataset"]["proof"] |= {"speakers_known": False, "speaker_disjoint": False}
+    card = render_model_card(run, metrics)
+    said = ["short clip of speech (de)", "the speakers of the data are not known", "clips of unknown speakers"]
+    said += ["`Wut` became `angry`, `müde` was dropped", "in no part: 3 `missing_file`", "Acted speech, other"]
+    assert not [words for words in said if words not in card]
+    claims = ("English speech", "an actor", "unseen", "No speaker is in two parts", "| part | clips | speakers |")
+    assert not [words for words in claims if words in card]
+    assert check_front_matter(card)["language"] == "de"
+
+
 def test_names_cannot_break_the_card(qkv):
     run, metrics = qkv
     run["dataset"].update(name="my `corpora` | {{ 7 * 7 }}\n---\n# hi <!-- hf_ser:end -->", local=True)

@@ -50,6 +50,13 @@ class Reading:
     used: set[str] = field(default_factory=set)
     spelled: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """What each label that the caller renames becomes; empty where its clips are dropped."""
+        same = {old: (new or "").strip().lower() for old, new in self.labels.items()}
+        # Who writes joy=joy wants to keep it apart.
+        return {old: new if new == old.strip().casefold() else canonical_emotion(new) for old, new in same.items()}
+
     def check(self) -> None:
         """Refuse values that cannot be meant."""
         for role, column in self.columns.items():
@@ -195,7 +202,7 @@ def _labels(values: Sequence[Any], feature: Any, reading: Reading, subject: str,
         InputError: A label is a number without a name, or two names are one label.
     """
     names = getattr(feature, "names", None)
-    wanted = {name.strip().casefold(): name for name in reading.labels}
+    wanted, renamed = {name.strip().casefold(): name for name in reading.labels}, reading.renamed
     known: dict[Any, str | None] = {}
     spellings: dict[str, str] = {}
 
@@ -209,9 +216,7 @@ def _labels(values: Sequence[Any], feature: Any, reading: Reading, subject: str,
         key = next((it for it in (raw.casefold(), canonical) if it in wanted), None)
         if key is not None:
             reading.used.add(f"labels {wanted[key]}")
-            target = (reading.labels[wanted[key]] or "").strip()
-            # Who writes joy=joy wants to keep it apart.
-            reading.spelled[raw] = target.lower() if target.casefold() == key else canonical_emotion(target)
+            reading.spelled[raw] = renamed[wanted[key]]
             return reading.spelled[raw]
         if re.fullmatch(r"[-+]?\d+(\.\d+)?", raw):
             way = "--labels 0=angry,1=happy names them, or cast the column to ClassLabel"

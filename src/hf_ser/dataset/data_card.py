@@ -15,10 +15,10 @@ from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
 from hf_ser.dataset.layout import EIGHT_EMOTIONS, Form, Layout, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
-from hf_ser.dataset.splits import PARTS, protocols
+from hf_ser.dataset.splits import protocols
 from hf_ser.files import write_json, write_text
 from hf_ser.labels import EMOTIONS
-from hf_ser.text import markdown_table, printable, render
+from hf_ser.text import printable, render
 
 REASONS: Final[Mapping[str, str]] = {
     "lfs_pointer": "a Git LFS pointer instead of audio",
@@ -78,28 +78,7 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
-    tables = {"count_table": count_table(facts, EMOTIONS), "reasons": REASONS, "finding_table": finding_table}
-    return render("build_report.md", **facts, **tables, missing_clips=missing)
-
-
-def count_table(facts: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Return a Markdown table of the clips by corpus and label, such as `4 of 60` where published clips are missing."""
-
-    def cell(found: int, published: int) -> str:
-        return f"{found:,}" if found == published else f"{found:,} of {published:,}"
-
-    rows = []
-    for name, counts in facts["counts"].items():
-        published = facts.get("table_2", facts["counts"])[name]
-        cells = [cell(counts.get(label, 0), published.get(label, 0)) for label in labels]
-        rows.append([name, *cells, cell(sum(counts.values()), sum(published.values()))])
-    return markdown_table(["corpus", *labels, "all"], rows)
-
-
-def finding_table(findings: Sequence[Mapping[str, str]]) -> str:
-    """Return a Markdown table of what was left out or flagged."""
-    rows = [[f"`{it['file']}`", it["corpus"], f"`{it['reason']}`", it["detail"]] for it in findings]
-    return markdown_table(["file", "corpus", "reason", "what was found"], rows, numbers=False)
+    return render("build_report.md", **facts, emotions=EMOTIONS, reasons=REASONS, missing_clips=missing)
 
 
 def render_data_card(
@@ -110,7 +89,6 @@ def render_data_card(
     facts: Mapping[str, Any],
 ) -> str:
     """Return the README of a data set; `sizes` has the bytes in memory, and those of the file, by path."""
-    default = next(iter(layout.configurations))
     corpora = [CORPORA[name] for name in collection.corpora]
     return render(
         "data_card.md",
@@ -131,14 +109,11 @@ def render_data_card(
         labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         path=f'"{PLACE}"',
         where=WHERE,
-        default=f'"{default}"',
-        configurations=configuration_table(layout),
+        **table_facts(layout, collection.clips),
         published=len(originals().by_clip_id),
         proofs=proofs,
         paper_warning=PAPER_WARNING,
-        shared=shared,
-        counts=count_table(facts, EMOTIONS),
-        durations=durations_table(collection.clips),
+        emotions=EMOTIONS,
         reasons=REASONS,
         licences=licence_table(corpora),
         closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
@@ -196,40 +171,26 @@ def _clips(layout: Layout, paths: Sequence[str]) -> int:
     return sum(len(layout.files[path]) for path in paths)
 
 
-def configuration_table(layout: Layout) -> str:
-    """Return a Markdown table of the configurations and the clips of their parts."""
+def table_facts(layout: Layout, clips: pandas.DataFrame) -> dict[str, Any]:
+    """Return what the tables of a card show: configurations with the clips of their parts, and each corpus."""
     described = protocols(layout.configurations) | {"given": "the parts that the data came with"}
-    rows, default = [], next(iter(layout.configurations))
+    configurations = {}
     for name, splits in layout.configurations.items():
         what = described.get(name, "all clips, not split").removesuffix(" (the default)")
         if name not in described and name != "all":
             what = f"all clips of {CORPORA[name].short_title if name in CORPORA else name}, not split"
-        counts = (f"{_clips(layout, splits[part]):,}" if part in splits else "" for part in PARTS)
-        rows.append([f"`{name}`" + (" (default)" if name == default else ""), what, *counts])
-    return markdown_table(["configuration", "what it is", *PARTS], rows, numbers=(2, 3, 4))
-
-
-def shared(proof: SplitProof, what: str) -> int:
-    """Return how many speakers, sentences or identical samples the test split shares with the other splits."""
-    overlaps = [getattr(overlap, what) or () for pair, overlap in proof.overlaps.items() if "test" in pair]
-    return len({it for overlap in overlaps for it in overlap})
-
-
-def durations_table(clips: pandas.DataFrame) -> str:
-    """Return a Markdown table of the speakers, durations and sampling rates of each corpus."""
-    rows = []
+        configurations[name] = {"what": what, **{part: _clips(layout, paths) for part, paths in splits.items()}}
+    corpora = {}
     for corpus in dict.fromkeys([*CORPORA, *sorted(set(clips["corpus"]))]):
-        own = clips[clips["corpus"] == corpus]
-        if own.empty:
-            continue
-        seconds = own["duration"].astype(float)
-        sexes = Counter(own.drop_duplicates("speaker")["sex"] if "sex" in own else ())
-        known = f" ({sexes['female']} female, {sexes['male']} male)" if sexes["female"] + sexes["male"] else ""
-        lengths = (seconds.sum() / 3600, seconds.min(), seconds.median(), seconds.max())
-        rates = ", ".join(f"{rate:,}" for rate in sorted(own["sampling_rate"].unique()))
-        rows.append([f"`{corpus}`", f"{own['speaker'].nunique():,}{known}", *(f"{it:.2f}" for it in lengths), rates])
-    header = ["corpus", "speakers", "hours", "shortest (s)", "median (s)", "longest (s)", "sampling rates (Hz)"]
-    return markdown_table(header, rows, numbers=(2, 3, 4, 5))
+        if not (own := clips[clips["corpus"] == corpus]).empty:
+            seconds = own["duration"].astype(float)
+            corpora[corpus] = {
+                "sexes": Counter(own.drop_duplicates("speaker")["sex"] if "sex" in own else ()),
+                "speakers": own["speaker"].nunique(),
+                "lengths": (seconds.sum() / 3600, seconds.min(), seconds.median(), seconds.max()),
+                "rates": sorted(own["sampling_rate"].unique()),
+            }
+    return {"configurations": configurations, "default": next(iter(configurations)), "durations": corpora}
 
 
 def write_records(

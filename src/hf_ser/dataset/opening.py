@@ -23,6 +23,7 @@ from hf_ser.dataset.tables import (
     read_labelled_folders,
     read_metadata,
     read_table,
+    warn_of_contradictions,
     with_audio_facts,
 )
 from hf_ser.errors import InputError, hub_errors, persistent
@@ -291,7 +292,7 @@ def _rows_of(
         elif len(rows):
             rows, found = with_audio_facts(rows)
             findings += found
-            _contradictions(table, rows, subject)
+            warn_of_contradictions(table, rows, subject)
         if len(rows):
             parts = _parts(rows, named, one) if keeps else [None] * len(rows)
             used[subject] = rows.remove_columns("split").add_column("split", parts, feature=Value("string"))
@@ -303,20 +304,6 @@ def _rows_of(
     if columns:
         logger.info("%s: %s", one.name, ", ".join(f"{role} is column '{it}'" for role, it in columns.items()))
     return used, findings, columns
-
-
-def _contradictions(table: Table, rows: Dataset, subject: str) -> None:
-    """Say where a column is wrong about the audio; what it says is not used."""
-    import pandas
-
-    for column in {"duration", "sampling_rate"} & set(table.rows.column_names):
-        stated = pandas.Series(table.rows[column][:], dtype=object)[rows["row"][:]]
-        found = pandas.Series(rows[column][:], index=stated.index)
-        agree = (pandas.to_numeric(stated, errors="coerce") - found).abs() <= 0.05 * found
-        if len(wrong := stated.index[stated.notna() & ~agree]):
-            what = f"row {wrong[0]} has {stated[wrong[0]]!r} where the audio has {found[wrong[0]]:g}"
-            text = "%s: column '%s' is wrong in %d rows and not used: %s"
-            logger.warning(text, subject, column, len(wrong), what)
 
 
 @contextlib.contextmanager

@@ -13,18 +13,7 @@ import pandas
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, licence_table
 from hf_ser.corpora.originals import originals
-from hf_ser.dataset.data_card import (
-    PLACE,
-    WHERE,
-    configuration_table,
-    count_table,
-    durations_table,
-    finding_table,
-    front_matter,
-    licences_of,
-    shared,
-    write_records,
-)  # fmt: skip
+from hf_ser.dataset.data_card import PLACE, WHERE, front_matter, licences_of, table_facts, write_records
 from hf_ser.dataset.hygiene import FLAGS, Finding, repeated_samples
 from hf_ser.dataset.layout import own_form, plan, write_files
 from hf_ser.dataset.opening import gather
@@ -70,7 +59,7 @@ def build_own(
         "speakers_known": all(proof.speakers_known for proof in proofs.values()),
         "counts": {of: Counter(own["emotion"]) for of, own in clips.groupby("corpus")},
         **{it: getattr(gathered, it) for it in ("languages", "licence", "acted", "labels")},
-        "labels_renamed": dict(gathered.reading.labels),
+        "labels_renamed": gathered.reading.renamed,
         "rejected": [it._asdict() for it in gathered.findings],
         "flagged": [
             Finding(of, printable(clip), clip, flag, FLAGS.get(flag, ""))._asdict() for of, clip, flag in flags
@@ -82,13 +71,10 @@ def build_own(
     stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.licence
     front = front_matter(layout, sizes, len(clips), form, tags=held, pretty_name=gathered.name,
                          language=list(gathered.languages), license=stated)  # fmt: skip
-    tables = {"counts_table": count_table(facts, gathered.labels), "durations": durations_table(clips),
-              "configurations": configuration_table(layout), "licences": licence_table(known)}  # fmt: skip
-    card = render("own_data_card.md", **facts, **tables, front_matter=front, path=f'"{PLACE}"', where=WHERE,
-                  default=f'"{next(iter(layout.configurations))}"', proofs=proofs, columns=list(form.types),
-                  known=known, shared=shared, flags=FLAGS,
-                  unknown=[it for it in held if it not in CORPORA])  # fmt: skip
-    write_records(folder, facts, proofs, render("own_build_report.md", finding_table=finding_table, **facts), card)
+    card = render("own_data_card.md", **facts, **table_facts(layout, clips), front_matter=front, path=f'"{PLACE}"',
+                  where=WHERE, proofs=proofs, columns=list(form.types), known=known, licences=licence_table(known),
+                  flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
+    write_records(folder, facts, proofs, render("own_build_report.md", **facts), card)
     return facts
 
 

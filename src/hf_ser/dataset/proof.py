@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
-from hf_ser.text import aligned
+from hf_ser.text import aligned, render
 
 PAPER_WARNING = (
     "The 'paper' protocol assigns single clips at random, as the paper did: training, validation and test share all "
@@ -119,26 +119,7 @@ class SplitProof:
 
     def render(self) -> str:
         """Return the proof as aligned plain text."""
-        named = any(overlap.speakers for overlap in self.overlaps.values())
-        head = "The parts share speakers." if named else "The parts share recordings, under different names."
-        if not self.overlapping:
-            head = "No speaker is in two parts." if self.speakers_known else UNKNOWN_WARNING
-        if self.untrained_labels:
-            head += f"\nNot in training, so never recognised: {', '.join(self.untrained_labels)}."
-        shared = [["shared", "speakers", "sentences", "identical samples", "near-identical"]]
-        for names, it in self.overlaps.items():
-            compared = (it.speakers, it.sentences, it.identical_samples, it.near_identical)
-            counts = ["not compared" if found is None else f"{len(found):,}" for found in compared]
-            shared.append([" / ".join(names), *counts])
-        parts = list(self.parts.values())
-        held = [["", *self.parts], ["clips", *(f"{part.clips:,}" for part in parts)]]
-        held.append(["speakers", *(f"{len(part.speakers):,}" for part in parts)])
-        for title in ("labels", "corpora", "sexes"):
-            tallies = [getattr(part, title) for part in parts]
-            rows = sorted({name for tally in tallies for name in tally})
-            held += [[title] + [""] * len(parts)] if rows else []
-            held += [[f"  {name}", *(f"{tally.get(name, 0):,}" for tally in tallies)] for name in rows]
-        return "\n\n".join([head, aligned(shared), aligned(held)])
+        return render("proof.txt", proof=self, aligned=aligned, unknown=UNKNOWN_WARNING).rstrip()
 
 
 def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Recordings | None = None) -> SplitProof:

@@ -49,7 +49,7 @@ class Source:
         licence: Identifier of the licence: as given, else the strictest of the corpora if all are known.
         acted: Whether the speech is acted: as given, else as the corpora say; None if that is not known.
         findings: The rows and files that are in no part, each with the reason.
-        renamed: What the labels that were renamed became; None for those that were dropped.
+        renamed: What the labels that were renamed became; empty for those that were dropped.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Source:
     licence: str | None = None
     acted: bool | None = None
     findings: tuple[Finding, ...] = ()
-    renamed: Mapping[str, str | None] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_dataset(
@@ -170,7 +170,7 @@ def divide(
         licence=gathered.licence,
         acted=gathered.acted,
         findings=gathered.findings,
-        renamed=dict(gathered.reading.labels),
+        renamed=gathered.reading.renamed,
     )
 
 

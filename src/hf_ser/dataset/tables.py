@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from hf_ser.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 TABLE_EXTENSIONS: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
 """Extensions, in lower case, of the tables that are read."""
@@ -158,7 +161,9 @@ def read_labelled_folders(top: Path) -> Table | None:
         else:
             # A deeper folder (a session, a speaker) says nothing about the label.
             rows.append({"path": inside.as_posix(), "label": label[0], "split": parts[0] if parts else None})
-    return Table(Dataset.from_list(rows), top, unused=tuple(unused)) if rows else None
+    table = Dataset.from_list(rows)
+    split = [] if any(row["split"] for row in rows) or not rows else ["split"]
+    return Table(table.remove_columns(split), top, unused=tuple(unused)) if rows else None
 
 
 def part_named(value: str, others: Sequence[str], subject: str) -> str:
@@ -291,3 +296,17 @@ def _facts(audio: Mapping[str, Any], corpus: str, clip_id: str, row: int) -> tup
     except InputError as error:
         detail = f"row {row} of column 'audio' ({name!r}): {str(error).removeprefix(f'{name}: ')}"
         return Finding(corpus, name, None, "unreadable", detail)
+
+
+def warn_of_contradictions(table: Table, rows: Dataset, subject: str) -> None:
+    """Say where a column is wrong about the audio; what it says is not used."""
+    import pandas
+
+    for column in {"duration", "sampling_rate"} & set(table.rows.column_names):
+        stated = pandas.Series(table.rows[column][:], dtype=object)[rows["row"][:]]
+        found = pandas.Series(rows[column][:], index=stated.index)
+        agree = (pandas.to_numeric(stated, errors="coerce") - found).abs() <= 0.05 * found
+        if len(wrong := stated.index[stated.notna() & ~agree]):
+            what = f"row {wrong[0]} has {stated[wrong[0]]!r} where the audio has {found[wrong[0]]:g}"
+            text = "%s: column '%s' is wrong in %d rows and not used: %s"
+            logger.warning(text, subject, column, len(wrong), what)

@@ -50,8 +50,9 @@ def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
         held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
         listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
         rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
+    who = "speakers" if facts.speakers_known else "groups of recordings"
     if rows:
-        blocks.append(markdown_table(("part", "clips", "speakers", "clips by corpus"), rows, numbers=(1, 2)))
+        blocks.append(markdown_table(("part", "clips", who, "clips by corpus"), rows, numbers=(1, 2)))
     shared = []
     for pair, overlap in (entry(run, "dataset", "proof", "overlaps") or {}).items():
         counts = [f"{len(found):,} {kind.replace('_', ' ')}" for kind, found in overlap.items() if found]

@@ -87,8 +87,10 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
 
 def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: TrainingArguments, segments: int) -> str:
     """Return what a run is going to do, in a few lines; `segments` is the number of those to train on."""
+    known = source.proof.speakers_known
     parts = ", ".join(
-        f"{part} {len(rows):,} clips of {_count(len(set(rows['speaker'])), 'speaker')}"
+        f"{part} {len(rows):,} clips of "
+        + (_count(len(set(rows["speaker"])), "speaker") if known else "unknown speakers")
         for part, rows in source.parts.items()
     )
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
