@@ -110,10 +110,10 @@ def test_folder_without_clips(tmp_path):
     spoil(tmp_path, "interview.wav", b"")
     assert message(tmp_path) == (
         f"folder {tmp_path} holds no clip of ravdess, crema_d, tess, savee, emo_db (1 files ignored, such as "
-        "interview.wav: the name is not that of a clip of a known corpus); files must keep their published names, such "
-        "as 03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), OAF_back_angry.wav (tess), DC_a01.wav "
-        "or DC/a01.wav (savee), 03a01Fa.wav (emo_db); recordings of your own need a table, a metadata.csv, or a folder "
-        "for each label"
+        "interview.wav: the name is not that of a clip of a known corpus); recordings of your own need a table, a "
+        "metadata.csv or a folder for each label, and known corpora their published names, such as "
+        "03-01-05-01-02-01-09.wav (ravdess), 1001_DFA_ANG_XX.wav (crema_d), OAF_back_angry.wav (tess), DC_a01.wav or "
+        "DC/a01.wav (savee), 03a01Fa.wav (emo_db)"
     )
 
 

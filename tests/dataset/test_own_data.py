@@ -308,6 +308,7 @@ def test_several_data_sets_are_one_with_speakers_of_their_own(clips, tmp_path, s
     same = table(tmp_path / "other", text(rows()), "mine.csv")
     assert "two data sets are called 'mine'; name one, as in NAME=" in refusal([first, same])
     assert open_dataset([first, f"ours={same}"]).name == "mine, ours"
+    assert "are the same recording" in refusal([first, f"again={first}"])
     joint = open_dataset([small_corpora, first])
     assert joint.labels[-1] == "boredom"
     assert {"ravdess", "mine"} <= set(joint.parts["test"]["corpus"])

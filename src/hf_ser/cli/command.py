@@ -106,7 +106,7 @@ def _label_map(text: str) -> dict[str, str]:
         raise InputError(f"--labels: '{text}' cannot be read ({reason}); give a YAML file of lines OLD: NEW") from error
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise InputError(f"--labels: '{text}' is not a mapping of old to new labels; give lines OLD: NEW")
-    return dict(values)
+    return {old: "" if new in ("~", "null") else new for old, new in values.items()}
 
 
 def require_datasets(names: Iterable[str]) -> None:

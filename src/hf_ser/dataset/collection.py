@@ -183,9 +183,9 @@ def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:
         path, reason = discovery.ignored[0]
         ignored = f" ({len(discovery.ignored)} files ignored, such as {path.name}: {reason})"
     return (
-        f"folder {discovery.root} holds no clip of {', '.join(missing)}{ignored}; files must keep their published "
-        f"names, such as {', '.join(examples)}; recordings of your own need a table, a metadata.csv, or a folder for "
-        "each label"
+        f"folder {discovery.root} holds no clip of {', '.join(missing)}{ignored}; recordings of your own need a table, "
+        f"a metadata.csv or a folder for each label, and known corpora their published names, such as "
+        f"{', '.join(examples)}"
     )
 
 

@@ -230,7 +230,7 @@ def gather(
         rows, found, found_columns[one.name] = _rows_of(one, reading, several, keeps)
         _report(one, found, strict)
         findings += found
-        parts |= rows
+        parts |= {f"{one.name}: {subject}": part for subject, part in rows.items()}
     reading.check_used()
     coded, kinds = with_label_ids(parts)
     if len(kinds) < 2:
