@@ -16,7 +16,7 @@ PACKAGE = Path(hf_ser.__file__).parent
 ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "corpora", "dataset", "audio", "models",
          "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
-BUDGETS = {"corpora": 930, "dataset": 3610, "audio": 560, "models": 2100, "inference": 700, "evaluation": 1400,
+BUDGETS = {"corpora": 930, "dataset": 3640, "audio": 560, "models": 2100, "inference": 700, "evaluation": 1400,
            "hub": 1480, "training": 1310, "quickstart": 350, "cli": 710}  # fmt: skip
 """The most lines of Python in each package."""
 
@@ -49,7 +49,7 @@ def test_every_package_imports_only_those_before_it():
 
 def test_the_package_stays_small():
     lines = {file: len(file.read_text().splitlines()) for file in PACKAGE.rglob("*.py")}
-    assert sum(lines.values()) <= 13_600
+    assert sum(lines.values()) <= 13_630
     assert not {str(file): count for file, count in lines.items() if count > 350}
     for room, most in BUDGETS.items():
         assert sum(count for file, count in lines.items() if room_of(file) == room) <= most, room

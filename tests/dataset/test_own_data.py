@@ -385,6 +385,29 @@ def test_rows_of_others_open_no_file_outside_their_folder(clips, tmp_path):
         assert re.search("lies outside the data set|is a URL", refusal(tmp_path / "theirs"))
 
 
+HUB_FOLDER = """
+from hf_ser import open_dataset
+source = open_dataset("alice/voices")
+print(source.name, source.labels, sum(map(len, source.parts.values())), source.path)
+for finding in source.findings:
+    print(finding.detail)
+"""
+
+
+def test_recordings_as_files_on_the_hub_need_no_torchcodec_and_open_nothing_else(clips, tmp_path, hub):
+    private = write_wav(tmp_path / "private.wav", noise(999, 1600))
+    shutil.copytree(clips / "clips", tmp_path / "repo/clips")
+    stolen = [{"path": str(private), "emotion": "anger", "speaker": "eva"},
+              {"path": "../../../../private.wav", "emotion": "anger", "speaker": "eva"}]  # fmt: skip
+    named = [{"file_name" if key == "path" else key: value for key, value in row.items()} for row in [*rows(), *stolen]]
+    (tmp_path / "repo/metadata.csv").write_text(text(named))
+    hub.create_from_folder("alice/voices", tmp_path / "repo", kind="dataset")
+    printed = hub.run(HUB_FOLDER).splitlines()
+    assert printed[0] == "voices ('angry', 'sad', 'boredom') 15 alice/voices"
+    assert len(printed) == 3
+    assert all(line.endswith("lies outside the data set, which is not read") for line in printed[1:])
+
+
 def test_pipes_devices_links_and_odd_names_are_one_line_each(clips, tmp_path, caplog):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "device.wav").symlink_to("/dev/zero")

@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +72,6 @@ class Opened:
 def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str | None = None) -> Opened:
     """Open one data set; `options` are those of `datasets.load_dataset`. Text may be `NAME=DATA`."""
     from datasets import Dataset, DatasetDict
-    from datasets.config import HF_CACHE_HOME
 
     if isinstance(dataset, Dataset | DatasetDict):
         parts = _tables(dataset)
@@ -98,10 +97,7 @@ def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str 
         kinds = ", ".join(sorted(TABLE_EXTENSIONS))
         reason = f"is a file, and no table ({kinds})" if path.exists() else "there is no such folder or file"
         raise InputError(f"data set '{text}': {reason}; give a folder of recordings, a table, or a Hub id USER/NAME")
-    loaded, kind = _load_from_hub(text, protocol, options)
-    # Rows of others: what they call a file must not be any file of this machine.
-    cache = Path(HF_CACHE_HOME).expanduser()
-    return Opened(name or text.rpartition("/")[2], text, _tables(loaded, cache, closed=True), kind)
+    return _from_hub(text, name or text.rpartition("/")[2], protocol, options)
 
 
 def _tables(loaded: Any, root: Path | None = None, closed: bool = False) -> dict[str, Table]:
@@ -129,8 +125,9 @@ def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[st
     return Opened(name, text, {"train": Table(read_folder(path), path)}, "corpora")
 
 
-def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    from huggingface_hub import HfApi, constants
+def _from_hub(name: str, called: str, protocol: str, options: Mapping[str, Any]) -> Opened:
+    from datasets.config import HF_CACHE_HOME
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     api, revision = HfApi(token=options.get("token")), options.get("revision")
@@ -144,15 +141,25 @@ def _load_from_hub(name: str, protocol: str, options: Mapping[str, Any]) -> tupl
             if info.gated:
                 persistent(lambda: api.auth_check(name, repo_type="dataset"))
             options = {**options, "revision": str(info.sha)}
+            if not any(file.rfilename.endswith(".parquet") for file in info.siblings or ()):
+                # Recordings as files, which `datasets` reads with torchcodec alone.
+                at: dict[str, Any] = {"revision": str(info.sha), "token": options.get("token")}
+                folder = Path(persistent(lambda: snapshot_download(name, repo_type="dataset", **at)))
+                found = _folder(folder, called, name, protocol, options)
+                return replace(found, parts={part: replace(it, closed=True) for part, it in found.parts.items()})
+        except InputError:
+            raise
         except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except Exception as error:
             # The files may be cached.
             unreachable = error
         try:
-            return persistent(lambda: _load(name, protocol, options))
+            loaded, kind = persistent(lambda: _load(name, protocol, options))
         except Exception as error:
             raise unreachable or error from error
+    # Rows of others: what they call a file must not be any file of this machine.
+    return Opened(called, name, _tables(loaded, Path(HF_CACHE_HOME).expanduser(), closed=True), kind)
 
 
 def _load(name: str, protocol: str, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,11 +81,19 @@ class Table:
             path = root / text
             if "\\" in text and not path.exists():
                 path = root / text.replace("\\", "/")
-            if self.closed and not path.resolve().is_relative_to(root.resolve()):
+            if self.closed and not self._holds(path):
                 return "lies outside the data set, which is not read"
             return path if path.is_file() else "is not a regular file" if path.exists() else "does not exist"
         except (OSError, RuntimeError, ValueError) as error:
             return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+
+    def _holds(self, path: Path) -> bool:
+        from datasets.config import HF_CACHE_HOME
+
+        # Files of a snapshot from the Hub are links into the cache.
+        root, real = self.root or Path(), path.resolve()
+        inside = Path(os.path.normpath(path)).is_relative_to(root)
+        return inside and any(real.is_relative_to(it.resolve()) for it in (root, Path(HF_CACHE_HOME).expanduser()))
 
 
 def read_table(file: Path) -> Table:
@@ -93,12 +102,14 @@ def read_table(file: Path) -> Table:
     Delimiter (comma, semicolon, tab, bar) and encoding (UTF-8, UTF-16, Windows-1252) of text files are found.
     """
     import pandas
-    from datasets import Dataset
+    from datasets import Audio, Dataset
 
-    kind = file.suffix.lower()
+    kind, closed = file.suffix.lower(), False
     try:
         if kind == ".parquet":
             rows = Dataset.from_parquet(str(file))
+            # Rows that hold audio were written by a program, perhaps of somebody else, and name no file elsewhere.
+            closed = any(isinstance(it, Audio | dict) for it in rows.features.values())
         elif kind in (".csv", ".tsv"):
             text = _text_of(file)
             first = next((line for line in text.splitlines() if line.strip()), "")
@@ -113,7 +124,7 @@ def read_table(file: Path) -> Table:
         raise InputError(f"table '{file}' cannot be read ({reason}); save it as CSV in UTF-8 and try again") from error
     if not len(rows):
         raise InputError(f"table '{file}' has no rows; it needs a line of column names and a line for each recording")
-    return Table(rows, file.parent)
+    return Table(rows, file.parent, closed=closed)
 
 
 def _text_of(file: Path) -> str:
