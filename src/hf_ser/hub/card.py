@@ -8,9 +8,9 @@ from typing import Any
 from hf_ser.corpora import CORPORA, licence_table, strictest
 from hf_ser.errors import InputError
 from hf_ser.evaluation.report import by_corpus
-from hf_ser.hub.facts import code, read_facts, segment_seconds, shareable_record
+from hf_ser.hub.facts import code, entry, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter
-from hf_ser.hub.tables import environment, label_table, limits, settings, split
+from hf_ser.hub.tables import environment, limits, meaning, settings
 from hf_ser.text import render
 
 _REPO_ID = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
@@ -58,8 +58,9 @@ def render_model_card(
         repo=repo_id or ".",
         segment_seconds=f"{segment_seconds(run):g}",
         limits=limits(run, facts),
-        label_table=label_table(run, facts),
-        split=split(run, facts) if test else [],
+        parts=entry(run, "dataset", "parts") or {},
+        overlaps=entry(run, "dataset", "proof", "overlaps") or {},
+        meaning=meaning(facts),
         by_corpus=by_corpus,
         renamed=(run.get("dataset") or {}).get("labels_renamed"),
         code=code,

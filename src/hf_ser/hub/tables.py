@@ -27,40 +27,10 @@ _ARGUMENTS: Mapping[str, str] = {
 }
 
 
-def label_table(run: Mapping[str, Any], facts: Facts) -> str | None:
-    """Return the labels with their ids and their clips in each part; None if no label is known."""
-    parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
-    rows = []
-    for index, label in enumerate(facts.labels):
-        counts = [[clips.get(label, 0) for clips in (part.get("counts") or {}).values()] for part in parts.values()]
-        rows.append((label, str(index), *(f"{sum(clips):,}" for clips in counts)))
-    return markdown_table(("label", "id", *(f"{name} clips" for name in parts)), rows) if rows else None
-
-
-def split(run: Mapping[str, Any], facts: Facts) -> list[str]:
-    """Return the protocol, the contents of the parts, and what they share."""
-    blocks = []
-    if facts.protocol:
-        kind = next((kind for kind in _PROTOCOLS if facts.protocol.startswith(kind)), None)
-        # What a protocol promises is not said if the record does not show it.
-        meaning = _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
-        blocks.append(f"Protocol {code(facts.protocol)}{f': {meaning}' if meaning else ''}.")
-    rows = []
-    for name, part in (entry(run, "dataset", "parts") or {}).items():
-        held = {corpus: sum(counts.values()) for corpus, counts in (part.get("counts") or {}).items()}
-        listed = ", ".join(f"{corpus} {clips:,}" for corpus, clips in held.items() if clips)
-        rows.append((name, f"{part.get('clips', 0):,}", f"{len(part.get('speakers') or ()):,}", listed))
-    who = "speakers" if facts.speakers_known else "groups of recordings"
-    if rows:
-        blocks.append(markdown_table(("part", "clips", who, "clips by corpus"), rows, numbers=(1, 2)))
-    shared = []
-    for pair, overlap in (entry(run, "dataset", "proof", "overlaps") or {}).items():
-        counts = [f"{len(found):,} {kind.replace('_', ' ')}" for kind, found in overlap.items() if found]
-        shared += [f"{pair.replace('/', ' and ')} share {', '.join(counts)}"] if counts else []
-    if rows and facts.disjoint is not None:
-        claim = "No speaker is in two parts." if facts.disjoint else "The parts overlap."
-        blocks.append(claim + (f" By count, {'; '.join(shared)}." if shared else ""))
-    return blocks
+def meaning(facts: Facts) -> str | None:
+    """Return what the protocol means; what it promises is not said if the record does not show it."""
+    kind = next((kind for kind in _PROTOCOLS if facts.protocol and facts.protocol.startswith(kind)), None)
+    return _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
 
 
 def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
