@@ -108,18 +108,18 @@ def _found(gathered: Gathered, clips: pandas.DataFrame) -> dict[str, Any]:
     counts = clips.groupby(["emotion", "corpus"]).size()
     rates = clips["sampling_rate"].value_counts().sort_index()
     return {
-        "name": gathered.name,
-        "sources": {it.name: {"path": it.path, "columns": dict(gathered.columns[it.name])} for it in gathered.opened},
+        "name": gathered.facts["name"],
+        "columns": {of: dict(columns) for of, columns in gathered.columns.items() if columns},
         "clips": len(clips),
         "hours": round(float(seconds.sum()) / 3600, 4),
         "seconds": {"shortest": float(seconds.min()), "median": seconds.median(), "longest": float(seconds.max())},
         "labels": {label: {of: int(n) for of, n in counts[label].items()} for label in gathered.labels},
-        "synonyms": dict(sorted(gathered.reading.spelled.items())),
+        "synonyms": dict(sorted(gathered.spelled.items())),
         "speakers": {of: int(n) for of, n in clips.groupby("corpus")["speaker"].nunique().items()},
         "sampling_rates": {str(rate): int(n) for rate, n in rates.items()},
-        "languages": list(gathered.languages),
-        **{name: getattr(gathered, name) for name in ("licence", "acted")},
-        "left_out": [it._asdict() for it in gathered.findings],
+        "languages": list(gathered.facts["languages"]),
+        **{name: gathered.facts[name] for name in ("licence", "acted")},
+        "left_out": [it._asdict() for it in gathered.facts["findings"]],
         "flags": dict(sorted(Counter(flag for own in flagged["flags"] for flag in own).items())),
         "flagged": dict(zip(flagged["clip_id"], flagged["flags"], strict=True)),
     }

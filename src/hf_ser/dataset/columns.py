@@ -131,36 +131,25 @@ def normalised(
         reason = None
         if row in faults:
             reason = "missing_file", f"{own} ({printable(name or '')!r}) {faults[row]}"
+        elif label is None:
+            reason = "no_label", f"{of_label} has no value"
         elif not label:
-            dropped = "has a label that was asked to be dropped"
-            reason = (
-                ("no_label", f"{of_label} has no value")
-                if label is None
-                else ("dropped_label", f"{of_label} {dropped}")
-            )
+            reason = "dropped_label", f"{of_label} has a label that was asked to be dropped"
         elif name and (first := seen.setdefault((name, label), row)) != row:
             reason = "duplicate_row", f"{own} repeats row {first}"
         if reason is None:
             kept.append(row)
         else:
             findings.append(Finding(corpora[row], printable(name or f"row {row}"), None, *reason))
-    findings += [
-        Finding(corpus, printable(it), None, "not_listed", "no row names it") for it in table.unlisted({*names})
-    ]
+    unlisted = table.unlisted({*names})
+    findings += [Finding(corpus, printable(it), None, "not_listed", "no row names it") for it in unlisted]
     audio = audio.select(kept)
     if not kept:
         # Data sets without rows cannot be joined.
         return audio, findings, found
     for role in ("corpus", "speaker", "clip_id"):
-        _check(
-            role,
-            [texts[role][row] for row in kept] if role in texts else (),
-            found,
-            subject,
-            bool,
-            "has no value",
-            kept,
-        )
+        given = [texts[role][row] for row in kept] if role in texts else []
+        _check(role, given, found, subject, bool, "has no value", kept)
     columns: dict[str, list[Any]] = {
         "emotion": labels,
         "corpus": corpora,
@@ -229,11 +218,11 @@ def _labels(values: Sequence[Any], feature: Any, reading: Reading, subject: str,
             reading.spelled[raw] = canonical
         return canonical or None
 
-    for row, value in enumerate(values):
-        key = value if isinstance(value, str | int | float | None) else str(value)
+    keys = [value if isinstance(value, str | int | float | None) else str(value) for value in values]
+    for row, key in enumerate(keys):
         if key not in known:
             known[key] = label(key, f"{subject}: row {row} of column '{column}'")
-    return [known[value if isinstance(value, str | int | float | None) else str(value)] for value in values]
+    return [known[key] for key in keys]
 
 
 def _speakers(names: Sequence[str | None], kept: Sequence[int], reading: Reading, subject: str) -> list[str]:

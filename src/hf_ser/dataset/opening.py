@@ -182,28 +182,16 @@ class Gathered:
     """The clips of some data sets, before they are split.
 
     `rows` are those of all data sets, with the part that a data set came with in column `split` (None where it had
-    none); `columns` has the column of each role, by data set; for the others see `Source`.
+    none); `columns` has the column of each role, by data set, and `facts` further fields of the `Source`.
     """
 
-    opened: tuple[Opened, ...]
+    subject: str
     rows: Dataset
     labels: tuple[str, ...]
-    findings: tuple[Finding, ...]
     columns: Mapping[str, Mapping[str, str]]
-    reading: Reading
-    languages: tuple[str, ...]
-    licence: str | None
-    acted: bool | None
-
-    @property
-    def name(self) -> str:
-        """The names of the data sets."""
-        return ", ".join(it.name for it in self.opened)
-
-    @property
-    def subject(self) -> str:
-        """What messages call the data."""
-        return self.opened[0].subject if len(self.opened) == 1 else f"data set '{self.name}'"
+    kinds: tuple[str, ...]
+    spelled: Mapping[str, str]
+    facts: Mapping[str, Any]
 
 
 def gather(
@@ -246,8 +234,14 @@ def gather(
     whole = concatenate_datasets(list(coded.values()))
     empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
     whole = whole.remove_columns([*empty, "row"])
-    facts = _known_facts(whole, any(it.synthetic for it in opened), language, licence, acted)
-    return Gathered(opened, whole, kinds, tuple(findings), found_columns, reading, *facts)
+    synthetic = any(it.synthetic for it in opened)
+    languages, licence, acted = _known_facts(whole, synthetic, language, licence, acted)
+    called = ", ".join(it.name for it in opened)
+    facts = {"name": called, "path": None if several else opened[0].path, "synthetic": synthetic,
+             "languages": languages, "licence": licence, "acted": acted, "findings": tuple(findings),
+             "renamed": reading.renamed}  # fmt: skip
+    subject = f"data set '{called}'" if several else opened[0].subject
+    return Gathered(subject, whole, kinds, found_columns, tuple(it.kind for it in opened), reading.spelled, facts)
 
 
 def _known_facts(

@@ -52,15 +52,16 @@ def build_own(
              for flag in own]  # fmt: skip
     facts: dict[str, Any] = {
         "hf_ser": __version__,
-        "name": gathered.name,
+        "name": gathered.facts["name"],
         "clips": len(clips),
         "hours": round(float(clips["duration"].sum()) / 3600, 3),
         "speakers": int(clips["speaker"].nunique()),
         "speakers_known": all(proof.speakers_known for proof in proofs.values()),
         "counts": {of: Counter(own["emotion"]) for of, own in clips.groupby("corpus")},
-        **{it: getattr(gathered, it) for it in ("languages", "licence", "acted", "labels")},
-        "labels_renamed": gathered.reading.renamed,
-        "rejected": [it._asdict() for it in gathered.findings],
+        **{it: gathered.facts[it] for it in ("languages", "licence", "acted")},
+        "labels": list(gathered.labels),
+        "labels_renamed": gathered.facts["renamed"],
+        "rejected": [it._asdict() for it in gathered.facts["findings"]],
         "flagged": [
             Finding(of, printable(clip), clip, flag, FLAGS.get(flag, ""))._asdict() for of, clip, flag in flags
         ],
@@ -68,9 +69,9 @@ def build_own(
         "protocols_left_out": dict(layout.left_out),
     }
     known = [CORPORA[it] for it in held if it in CORPORA]
-    stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.licence
-    front = front_matter(layout, sizes, len(clips), form, tags=held, pretty_name=gathered.name,
-                         language=list(gathered.languages), license=stated)  # fmt: skip
+    stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.facts["licence"]
+    front = front_matter(layout, sizes, len(clips), form, tags=held, pretty_name=gathered.facts["name"],
+                         language=list(gathered.facts["languages"]), license=stated)  # fmt: skip
     card = render("own_data_card.md", **facts, **table_facts(layout, clips), front_matter=front, path=f'"{PLACE}"',
                   where=WHERE, proofs=proofs, columns=list(form.types), known=known, licences=licence_table(known),
                   flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip

@@ -137,7 +137,7 @@ def divide(
     gathered: Gathered, protocol: str, allow_speaker_overlap: bool = False, described: Descriptions | None = None
 ) -> Source:
     """Split gathered clips and prove the parts; see `open_dataset`. `described` are the clips, if they were decoded."""
-    labels, opened, whole = gathered.labels, gathered.opened, gathered.rows
+    labels, whole = gathered.labels, gathered.rows
     if any(it.endswith(UNKNOWN_SPEAKER) for it in whole.unique("speaker")):
         described = describe([whole]) if described is None else described
         whole = with_groups(whole, described)
@@ -156,22 +156,9 @@ def divide(
     proof = prove(table, places, None if described is None else shared_recordings(parts, described))
     _refuse(table["emotion"], places, proof, gathered.subject, made, allow_speaker_overlap)
     clips = sorted(zip(table["clip_id"], table["emotion"], table["sha256"], strict=True))
-    return Source(
-        name=gathered.name,
-        path=opened[0].path if len(opened) == 1 else None,
-        protocol=made,
-        labels=labels,
-        parts=parts,
-        proof=proof,
-        fingerprint=hashlib.sha256(repr(clips).encode()).hexdigest(),
-        synthetic=any(it.synthetic for it in opened),
-        left_out=left_out,
-        languages=gathered.languages,
-        licence=gathered.licence,
-        acted=gathered.acted,
-        findings=gathered.findings,
-        renamed=gathered.reading.renamed,
-    )
+    digest = hashlib.sha256(repr(clips).encode()).hexdigest()
+    return Source(protocol=made, labels=labels, parts=parts, proof=proof, fingerprint=digest, left_out=left_out,
+                  **gathered.facts)  # fmt: skip
 
 
 def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[str, Dataset], str]:
@@ -201,7 +188,7 @@ def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[st
         why = ", and the test part never chooses a model" if missing == "validation" else ""
         ways = "add one with speakers of its own, or split all clips anew (--protocol stratified)"
         raise InputError(f"{gathered.subject} has no {missing} part{why}; {ways}")
-    published = all(it.kind == "protocol" for it in gathered.opened)
+    published = set(gathered.kinds) == {"protocol"}
     made = protocol if published or loose else "given"
     return {part: whole.select(sorted(places[part])) for part in PARTS}, made
 
@@ -218,12 +205,7 @@ def _table(parts: Mapping[str, Dataset], labels: Sequence[str]) -> tuple[dict[st
 
 
 def _refuse(
-    emotions: list[str],
-    places: Mapping[str, range],
-    proof: SplitProof,
-    subject: str,
-    protocol: str,
-    allow_speaker_overlap: bool,
+    emotions: list[str], places: Mapping[str, range], proof: SplitProof, subject: str, protocol: str, allow: bool
 ) -> None:
     """Raise for labels without training, and for parts that share speakers or recordings."""
     if proof.untrained_labels and not protocol.startswith(LEAVE_OUT):
@@ -233,7 +215,7 @@ def _refuse(
             f"{subject}, part '{part}': row {row - places[part].start} of column 'emotion' has the label "
             f"'{emotions[row]}', which no training clip has; add training clips of it, or remove it"
         )
-    refuse_overlap(proof, subject, protocol, allow_speaker_overlap)
+    refuse_overlap(proof, subject, protocol, allow)
 
 
 def refuse_overlap(proof: SplitProof, subject: str, protocol: str, allow_speaker_overlap: bool) -> None:
