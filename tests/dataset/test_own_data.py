@@ -95,6 +95,14 @@ def test_a_table_is_read_in_any_dialect(clips, dialect):
     file.unlink()
 
 
+def test_numbers_among_texts_in_json_are_texts(clips):
+    records = [{**row, "speaker": SPEAKERS.index(row["speaker"]) or "zero"} for row in rows()]
+    pandas.DataFrame(records).to_json(clips / "mixed.jsonl", orient="records", lines=True)
+    source = open_dataset(clips / "mixed.jsonl")
+    named = {it for part in source.parts.values() for it in part["speaker"]}
+    assert named == {"mixed_zero", "mixed_1", "mixed_2", "mixed_3", "mixed_4"}
+
+
 def test_a_delimiter_in_a_quoted_path_and_quotes_of_another_kind(clips):
     odd = clips / "clips/anna, angry; loud.wav"
     shutil.copy(clips / "clips/anna_anger.wav", odd)

@@ -118,6 +118,11 @@ def read_table(file: Path) -> Table:
             rows = Dataset.from_pandas(frame, preserve_index=False)
         else:
             frame = pandas.read_json(file, lines=kind != ".json", dtype=False, encoding="utf-8-sig")
+            # Numbers among texts, as in speakers 1, 2 and 2b.
+            mixed = [
+                it for it in frame if {*frame[it].map(type)} >= {str, int} or {*frame[it].map(type)} >= {str, float}
+            ]
+            frame[mixed] = frame[mixed].map(lambda it: None if it is None or it != it else str(it))
             rows = Dataset.from_pandas(frame, preserve_index=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         reason = printable((str(error).strip() or type(error).__name__).splitlines()[0][:200])
