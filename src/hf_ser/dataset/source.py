@@ -179,7 +179,7 @@ def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[st
         }
         try:
             if len(loose) == len(whole):
-                split(table, protocol)
+                return {part: whole.select(own) for part, own in split(table, protocol).items()}, protocol
             for row, part in zip(loose, parts_of(table, protocol), strict=True):
                 places[part].append(row)
         except InputError as error:
