@@ -339,19 +339,19 @@ def test_summary_and_splits_print_text_or_json(capsys, encoder, miniature):
 
 
 def test_labels_and_columns_are_read_from_pairs_or_a_file(tmp_path):
-    words = ["check", "data", "--labels", str(tmp_path / "map.yaml"), "--columns", "label=Emotion, speaker=spk"]
+    words = ["check", str(tmp_path), "--labels", str(tmp_path / "map.yaml"), "--columns", "label=Emotion, speaker=spk"]
     (tmp_path / "map.yaml").write_text("Wut: angry\nno: nein\n0: happy\nEkel: ~\nTrauer:\n")
     found = data_options(build_parser().parse_args(words))
     assert found["labels"] == {"Wut": "angry", "no": "nein", "0": "happy", "Ekel": "", "Trauer": ""}
     assert found["columns"] == {"label": "Emotion", "speaker": "spk"}
     pairs = data_options(
-        build_parser().parse_args(["check", "data", "--labels", "a=b,c=", "--acted", "no", "--strict"])
+        build_parser().parse_args(["check", str(tmp_path), "--labels", "a=b,c=", "--acted", "no", "--strict"])
     )
     assert pairs == {"labels": {"a": "b", "c": ""}, "acted": False, "strict": True}
     (tmp_path / "list.yaml").write_text("- a\n")
     absent, listed = str(tmp_path / "absent.yaml"), str(tmp_path / "list.yaml")
     for value, said in (("a", "'a' is not OLD=NEW"), (absent, "cannot be read"), (listed, "is not a mapping")):
         with pytest.raises(InputError, match=said):
-            data_options(build_parser().parse_args(["check", "d", "--labels", value]))
+            data_options(build_parser().parse_args(["check", str(tmp_path), "--labels", value]))
     with pytest.raises(InputError, match="give yes or no"):
-        data_options(build_parser().parse_args(["check", "d", "--acted", "perhaps"]))
+        data_options(build_parser().parse_args(["check", str(tmp_path), "--acted", "perhaps"]))

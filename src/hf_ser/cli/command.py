@@ -18,7 +18,7 @@ PROTOCOL_HELP = (
     "part of a known corpus), or paper (shares speakers)"
 )
 
-_DATA = {
+DATA_OPTIONS = {
     "--columns ROLE=NAME,ROLE=NAME": "columns of a table by role, such as label=Emotion,speaker=spk",
     "--labels MAP": "rename or drop labels: anger=angry,boredom= or a YAML file of old: new",
     "--speaker-pattern REGEX": "find the speaker in the path, such as 'spk(\\d+)'",
@@ -65,13 +65,16 @@ def add_options(command: argparse.ArgumentParser, described: Mapping[str, str], 
             command.add_argument(name, action="store_true", help=text)
 
 
-def add_data_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that say what data of one's own means; `data_options` reads them."""
-    add_options(command, _DATA)
-
-
 def data_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `open_dataset` that the options stand for, those that were given."""
+    """Return the arguments of `open_dataset` that the options stand for, those that were given.
+
+    What is neither a file or folder nor a Hub id is refused here, before the imports that take seconds.
+    """
+    for one in options.dataset or ():
+        name = one if Path(one).exists() else one.partition("=")[2] or one
+        if not Path(name).exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+            ways = "give a folder of recordings, a table, or a Hub id USER/NAME"
+            raise InputError(f"data set '{name}': there is no such folder or file; {ways}")
     same = ("speaker_pattern", "speakers", "strict", "allow_speaker_overlap", "language", "licence")
     given = {name: getattr(options, name) for name in same} | {"name": options.dataset_name}
     if options.columns is not None:
@@ -107,16 +110,6 @@ def _label_map(text: str) -> dict[str, str]:
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise InputError(f"--labels: '{text}' is not a mapping of old to new labels; give lines OLD: NEW")
     return {old: "" if new in ("~", "null") else new for old, new in values.items()}
-
-
-def require_datasets(names: Iterable[str]) -> None:
-    """Refuse what is neither a file or folder nor a Hub id, before the imports that take seconds."""
-    for given in names:
-        name = given if Path(given).exists() else given.partition("=")[2] or given
-        is_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-        if not Path(name).exists() and not is_hub_id:
-            ways = "give a folder of recordings, a table, or a Hub id USER/NAME"
-            raise InputError(f"data set '{name}': there is no such folder or file; {ways}")
 
 
 _TYPES: dict[str, Callable[[str], Any]] = {

@@ -6,15 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import (
-    DATASET_HELP,
-    PROTOCOL_HELP,
-    add_command,
-    add_data_options,
-    add_options,
-    data_options,
-    require_datasets,
-)
+from hf_ser.cli.command import DATA_OPTIONS, DATASET_HELP, PROTOCOL_HELP, add_command, add_options, data_options
 from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA
 from hf_ser.errors import InputError
 
@@ -43,7 +35,7 @@ def add_data(commands: Any) -> None:
     for command in (check, splits):
         command.add_argument("dataset", nargs="+", help=DATASET_HELP)
         command.add_argument("--protocol", default="speaker_independent", help=PROTOCOL_HELP)
-        add_data_options(command)
+        add_options(command, DATA_OPTIONS)
         add_options(command, {"--json": "print JSON"})
     add_options(check, {"--output-dir DIR": "write check.json and a page of plots here"})
     described = "Build one data set from the four corpora, or from recordings of your own, and publish it."
@@ -56,12 +48,11 @@ def add_data(commands: Any) -> None:
     add_options(command, {"--dataset DATASET": f"recordings of your own: {DATASET_HELP}"}, action="append")
     add_options(command, {"--out DIR": "absent or empty folder to write"}, required=True)
     add_options(command, _BUILD)
-    add_data_options(command)
+    add_options(command, DATA_OPTIONS)
     command.set_defaults(download=[], acknowledge_licences=[], label_scheme="intended")
 
 
 def _check(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    require_datasets(options.dataset)
     settings = data_options(options)
     from hf_ser.dataset.check import check_dataset
 
@@ -73,7 +64,6 @@ def _check(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
 
 
 def _splits(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    require_datasets(options.dataset)
     settings = data_options(options) | {"allow_speaker_overlap": True}
     from hf_ser.dataset.source import open_dataset
 
@@ -87,7 +77,6 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     given = {name: getattr(options, name) for name in EIGHT_EMOTIONS_CORPORA}
     if (options.public or options.acknowledge_licences or options.gated) and not options.push_to:
         raise InputError("--public, --gated and --acknowledge-licences go with --push-to USER/NAME; add it")
-    require_datasets(options.dataset or ())
     own = data_options(options)
     for name in options.download:
         if given.get(name):

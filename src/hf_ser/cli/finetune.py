@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hf_ser.cli.command import (
+    DATA_OPTIONS,
     DATASET_HELP,
     PROTOCOL_HELP,
     add_command,
-    add_data_options,
     add_options,
     data_options,
-    require_datasets,
     unknown_option,
 )
 from hf_ser.errors import InputError
@@ -80,7 +79,7 @@ def add_finetune(commands: Any) -> None:
     field = """set a field of the recipe, such as head_dropout=0.1 or 'lora={"r": 8}'; may be repeated"""
     add_options(command, {"--recipe-option FIELD=VALUE": field}, action="append", default=[])
     add_options(command, _OPTIONS)
-    add_data_options(command)
+    add_options(command, DATA_OPTIONS)
     command.set_defaults(takes_more=True)
 
 
@@ -91,7 +90,6 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
         raise InputError("--augment-views says how many copies --augment makes; give --augment, too")
     if options.paper and more:
         raise InputError(f"--paper sets the training arguments; leave out {more[0]}")
-    require_datasets(options.dataset)
     data = data_options(options)
     from hf_ser.audio.augment import Augmentation
     from hf_ser.training.arguments import training_arguments

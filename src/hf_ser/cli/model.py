@@ -11,16 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import (
-    DATASET_HELP,
-    add_command,
-    add_data_options,
-    add_options,
-    data_options,
-    rank,
-    report_error,
-    require_datasets,
-)
+from hf_ser.cli.command import DATA_OPTIONS, DATASET_HELP, add_command, add_options, data_options, rank, report_error
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
@@ -50,7 +41,7 @@ def add_model(commands: Any) -> None:
             "--json": "print the metrics as JSON, in the form of metrics.json",
         },
     )
-    add_data_options(command)
+    add_options(command, DATA_OPTIONS)
     command = add_command(
         commands,
         "predict",
@@ -88,7 +79,6 @@ def add_model(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    require_datasets(options.dataset)
     settings = {name: getattr(options, name) for name in ("protocol", "part", "revision")} | data_options(options)
     from hf_ser.evaluation.evaluate import evaluate
 
