@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 import hf_ser.sound as module
+from hf_ser.audio.clips import Segments
 from hf_ser.audio.decode import decode
+from hf_ser.dataset.source import open_dataset
 from hf_ser.errors import InputError
 from hf_ser.sound import read_sound, sound_length
 
@@ -16,8 +18,10 @@ RATE = 16_000
 TONE = (0.4 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)).astype(np.float32)
 
 
-def encoded(container: str, codec: str, rate: int = RATE, channels: int = 1, video: bool = False) -> bytes:
-    """Two seconds of a tone of 440 Hz, as PyAV encodes it."""
+def encoded(
+    container: str, codec: str, rate: int = RATE, channels: int = 1, video: bool = False, pitch: float = 440
+) -> bytes:
+    """Two seconds of a tone, as PyAV encodes it."""
     av = pytest.importorskip("av", reason="the extra hf_ser[av] is not installed")
     file = io.BytesIO()
     with av.open(file, "w", format=container) as target:
@@ -32,7 +36,7 @@ def encoded(container: str, codec: str, rate: int = RATE, channels: int = 1, vid
         for number in range(10 if video else 0):
             frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number * 20, np.uint8), format="rgb24")
             target.mux(picture.encode(frame))
-        tone = np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate) * 0.4
+        tone = np.sin(2 * np.pi * pitch * np.arange(2 * rate) / rate) * 0.4
         frame = av.AudioFrame.from_ndarray(np.tile(tone.astype(np.float32), (channels, 1)), "fltp", stream.layout.name)
         frame.sample_rate = rate
         fifo = av.AudioFifo()
@@ -78,6 +82,24 @@ def test_a_tone_keeps_its_length_pitch_and_level(container, codec, options, tmp_
     assert sound_length(content, "it")[0] == pytest.approx(2, abs=0.12)
     assert len(read_sound(content, "it", seconds=0.5).samples) / rate == pytest.approx(0.5, abs=0.001)
     assert len(decode(content)) / RATE == pytest.approx(2, abs=0.12)
+
+
+def test_voice_notes_are_data_to_train_on_and_without_pyav_each_is_named(tmp_path, monkeypatch):
+    for place, (speaker, label) in enumerate((s, label) for s in "abcd" for label in ("calm", "sad")):
+        file = tmp_path / f"voices/{label}/{speaker}.m4a"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded("mp4", "aac", pitch=150 * 1.4**place))
+    source = open_dataset(tmp_path / "voices", speaker_pattern=r"(\w)\.m4a")
+    assert {part: len(rows) for part, rows in source.parts.items()} == {"train": 4, "validation": 2, "test": 2}
+    assert all(seconds == pytest.approx(2, abs=0.12) for rows in source.parts.values() for seconds in rows["duration"])
+    segments = Segments(source.parts["train"], sampling_rate=RATE, segment_seconds=10)
+    assert len(segments) == 4
+    assert np.abs(segments[0]["samples"]).max() > 0.2
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        InputError, match=r"row 0 .*\.m4a'\): soundfile does not read this format; install the extra hf_"
+    ):
+        open_dataset(tmp_path / "voices", speaker_pattern=r"(\w)\.m4a")
 
 
 def test_what_pyav_cannot_use_is_one_line():
