@@ -333,7 +333,7 @@ def test_several_data_sets_are_one_with_speakers_of_their_own(clips, tmp_path, s
     assert "open_dataset has no option 'lables'" in refusal(first, lables={})
 
 
-def test_the_types_that_columns_come_in(clips, tmp_path):
+def test_the_types_that_columns_come_in(clips, tmp_path, monkeypatch):
     import soundfile
 
     plain = {key: [row[key] for row in rows()] for key in rows()[0]}
@@ -357,7 +357,7 @@ def test_the_types_that_columns_come_in(clips, tmp_path):
             ),
         ),
     }  # fmt: skip
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "secret.wav").write_bytes(contents[3])
     for kind, rows_ in kinds.items():
         source = open_dataset(rows_)
