@@ -350,7 +350,7 @@ def test_labels_and_columns_are_read_from_pairs_or_a_file(tmp_path):
     assert pairs == {"labels": {"a": "b", "c": ""}, "acted": False, "strict": True}
     (tmp_path / "list.yaml").write_text("- a\n")
     absent, listed = str(tmp_path / "absent.yaml"), str(tmp_path / "list.yaml")
-    for value, said in (("a", "'a' is not OLD=NEW"), (absent, "cannot be read"), (listed, "is not a mapping")):
+    for value, said in (("a", "'a' is not NAME=VALUE"), (absent, "cannot be read"), (listed, "is not a mapping")):
         with pytest.raises(InputError, match=said):
             data_options(build_parser().parse_args(["check", str(tmp_path), "--labels", value]))
     with pytest.raises(InputError, match="give yes or no"):

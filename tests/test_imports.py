@@ -13,11 +13,11 @@ import pytest
 import hf_ser
 
 PACKAGE = Path(hf_ser.__file__).parent
-ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "corpora", "dataset", "audio", "models",
+ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "environment", "corpora", "dataset", "audio", "models",
          "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
-BUDGETS = {"corpora": 930, "dataset": 3640, "audio": 560, "models": 2100, "inference": 700, "evaluation": 1400,
-           "hub": 1480, "training": 1310, "quickstart": 350, "cli": 710}  # fmt: skip
+BUDGETS = {"corpora": 935, "dataset": 3600, "audio": 850, "models": 2085, "inference": 815, "evaluation": 2910,
+           "hub": 1525, "training": 1525, "quickstart": 350, "cli": 760}  # fmt: skip
 """The most lines of Python in each package."""
 
 
@@ -49,7 +49,7 @@ def test_every_package_imports_only_those_before_it():
 
 def test_the_package_stays_small():
     lines = {file: len(file.read_text().splitlines()) for file in PACKAGE.rglob("*.py")}
-    assert sum(lines.values()) <= 13_630
+    assert sum(lines.values()) <= 15_870
     assert not {str(file): count for file, count in lines.items() if count > 350}
     for room, most in BUDGETS.items():
         assert sum(count for file, count in lines.items() if room_of(file) == room) <= most, room
@@ -77,10 +77,11 @@ def test_private_names_of_other_packages_are_listed_with_their_reason():
 def test_every_library_that_is_imported_is_declared():
     settings = configparser.ConfigParser()
     settings.read(PACKAGE.parents[1] / "setup.cfg")
-    wanted = settings["options"]["install_requires"] + settings["options.extras_require"]["av"]
+    extras = settings["options.extras_require"]
+    wanted = settings["options"]["install_requires"] + extras["av"] + extras["egemaps"]
     declared = {line.split()[0] for line in wanted.split("\n") if line}
     used = {name.partition(".")[0] for file in PACKAGE.rglob("*.py") for name in imported(file)}
-    names = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+    names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "markdown_it": "markdown-it-py"}
     used = {names.get(name, name) for name in used - {"hf_ser"} - set(sys.stdlib_module_names)}
     assert used == declared
 
@@ -113,8 +114,8 @@ def test_it_starts_at_once(words, seconds):
 
 
 PUBLIC = """EMOTIONS RECIPES Augmentation Classifier Evaluation FinetuneResult HubError InputError Recipe __version__
-    build_dataset check_dataset evaluate finetune load open_dataset publish_dataset push_metric push_to_hub recipe
-    register_corpus register_recipe summarize training_arguments"""
+    benchmark build_dataset check_dataset compare evaluate finetune load open_dataset publish_dataset push_metric
+    push_to_hub recipe register_corpus register_recipe summarize training_arguments"""
 
 
 def test_the_public_names():

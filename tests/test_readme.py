@@ -13,6 +13,7 @@ from hf_ser.cli.finetune import DROPPED, training_fields
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs/own-data.md").read_text()
+EVALUATION = (ROOT / "docs/evaluation.md").read_text()
 SNIPPET = re.compile(r"(<!-- (?:not run|needs the Hub)[^\n]*\n)?```(bash|python)\n(.*?)```", flags=re.S)
 BLOCKS = SNIPPET.findall(README)
 
@@ -101,6 +102,29 @@ def test_every_command_of_the_guide_to_own_data_runs_as_printed(after_quickstart
     assert "English" not in card
 
 
+def test_every_snippet_of_the_guide_to_evaluation_runs_as_printed(after_quickstart, monkeypatch, capsys):
+    assert (after_quickstart / "out-classifier").is_dir(), "this test follows that of the README"
+    monkeypatch.chdir(after_quickstart)
+    from hf_ser.audio.disturbances import DISTURBANCES
+    from hf_ser.evaluation.suite import SECTIONS
+
+    monkeypatch.setattr("hf_ser.evaluation.latency._MOST_SECONDS", 0.01)
+    blocks = SNIPPET.findall(EVALUATION)
+    assert len(blocks) >= 7
+    for _, language, text in blocks:
+        if language == "python":
+            exec(compile(text, "evaluation.md", "exec"), {})
+            assert "quieter" in DISTURBANCES
+            assert "length" in SECTIONS
+            del DISTURBANCES["quieter"], SECTIONS["length"]
+        for line in commands(text) if language == "bash" else ():
+            assert line[0] == "hf-ser"
+            assert main(line[1:]) == 0, line
+    assert Path("out-evaluation/report.html").is_file()
+    assert "## Calibration" in Path("out-suite/report.md").read_text()
+    assert "Across corpora" in Path("out-benchmark/benchmark.md").read_text()
+
+
 def test_commands_that_need_a_gpu_have_options_that_exist():
     checked = 0
     for skipped, _, text in BLOCKS:
@@ -114,11 +138,11 @@ def test_commands_that_need_a_gpu_have_options_that_exist():
 
 
 def test_every_option_that_the_text_names_exists_or_is_refused_with_a_way_out(capsys):
-    for command in ("finetune", "evaluate", "predict", "build", "check", "push"):
+    for command in ("finetune", "evaluate", "compare", "benchmark", "predict", "build", "check", "push"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
     known = set(re.findall(r"--[a-z][\w-]+", capsys.readouterr().out))
-    prose = re.sub(r"```.*?```", "", README + GUIDE, flags=re.S)
+    prose = re.sub(r"```.*?```", "", README + GUIDE + EVALUATION, flags=re.S)
     assert set(re.findall(r"`(--[a-z][\w-]+)", prose)) - known == set(DROPPED)
 
 

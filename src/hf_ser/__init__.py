@@ -9,11 +9,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "audio.augment": "Augmentation", "corpora": "register_corpus", "dataset.build": "build_dataset",
     "dataset.check": "check_dataset", "dataset.source": "open_dataset", "errors": "HubError InputError",
-    "evaluation.evaluate": "Evaluation evaluate",
+    "evaluation.compare": "compare", "evaluation.evaluate": "Evaluation evaluate",
     "hub.metric_space": "push_metric", "hub.publish": "publish_dataset", "hub.push": "push_to_hub",
     "inference.classifier": "Classifier load", "labels": "EMOTIONS",
     "models.recipes": "RECIPES Recipe recipe register_recipe", "models.summary": "summarize",
     "training.arguments": "training_arguments", "training.finetune": "FinetuneResult finetune",
+    "training.protocols": "benchmark",
 }
 # fmt: on
 _HOME = {name: f"hf_ser.{home}" for home, names in _HOMES.items() for name in names.split()}

@@ -7,6 +7,7 @@ from hf_ser.dataset.check import check_dataset as check_dataset
 from hf_ser.dataset.source import open_dataset as open_dataset
 from hf_ser.errors import HubError as HubError
 from hf_ser.errors import InputError as InputError
+from hf_ser.evaluation.compare import compare as compare
 from hf_ser.evaluation.evaluate import Evaluation as Evaluation
 from hf_ser.evaluation.evaluate import evaluate as evaluate
 from hf_ser.hub.metric_space import push_metric as push_metric
@@ -23,5 +24,6 @@ from hf_ser.models.summary import summarize as summarize
 from hf_ser.training.arguments import training_arguments as training_arguments
 from hf_ser.training.finetune import FinetuneResult as FinetuneResult
 from hf_ser.training.finetune import finetune as finetune
+from hf_ser.training.protocols import benchmark as benchmark
 
 __version__: str

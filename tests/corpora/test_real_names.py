@@ -41,9 +41,13 @@ def test_manifest_gives_table_2_and_agrees_with_its_columns(manifest, published_
 
 def test_crema_d_demographics(shared):
     with (shared / "crema_d_meta" / "VideoDemographics.csv").open(encoding="utf-8", newline="") as file:
-        published = {f"crema_d_{row['ActorID']}": (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
-    speakers = CORPORA["crema_d"].speakers
-    assert {name: (speaker.sex, speaker.age) for name, speaker in speakers.items()} == published
+        published = {
+            f"crema_d_{row['ActorID']}": (row["Sex"].lower(), int(row["Age"]), row["Race"])
+            for row in csv.DictReader(file)
+        }
+    speakers, races = CORPORA["crema_d"].speakers, CORPORA["crema_d"].races
+    found = {name: (speaker.sex, speaker.age, races.get(name, "Unknown")) for name, speaker in speakers.items()}
+    assert found == published
 
 
 def test_crema_d_sentence_names(shared):

@@ -247,10 +247,11 @@ def test_copies_of_test_clips_under_other_names_are_no_new_speakers(model, toy, 
 def test_what_is_saved(evaluation, tmp_path):
     folder = evaluation.save(tmp_path / "new" / "folder")
     assert sorted(file.name for file in folder.iterdir()) == [
-        "confusion.png", "evaluation.json", "metrics.json", "predictions.csv", "report.md"
+        "confusion.png", "evaluation.json", "metrics.json", "predictions.csv", "report.html", "report.md", "scores.png",
+        "sources.png",
     ]  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == evaluation.results
-    assert json.loads((folder / "evaluation.json").read_text()) == evaluation.facts
+    assert json.loads((folder / "evaluation.json").read_text()) == {**evaluation.facts, "suite": None}
     table = pd.read_csv(folder / "predictions.csv")
     pd.testing.assert_frame_equal(table, evaluation.predictions, check_dtype=False, atol=1e-6)
     report = (folder / "report.md").read_text()

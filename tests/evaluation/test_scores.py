@@ -25,7 +25,7 @@ def example(seed=0, speakers=(12, 4, 1), clips=16):
                 references = references[references != CALM]
             scores = generator.random((len(references), 8))
             scores[np.arange(len(references)), references] += generator.uniform(0, 0.6)
-            columns["scores"] += scores.tolist()
+            columns["scores"] += (scores / scores.sum(axis=1, keepdims=True)).tolist()
             columns["references"] += references.tolist()
             columns["corpora"] += [corpus] * len(references)
             columns["speakers"] += [f"{corpus}_{speaker}"] * len(references)
@@ -52,11 +52,11 @@ def test_has_the_agreed_shape(result):
     for measure in (result["pooled"], *result["corpora"].values()):
         assert set(measure) == {
             "clips", "speakers", "accuracy", "uar", "f1", "eer", "paper_eer", "per_class", "confusion",
-            "intervals", "intervals_note",
+            "roc_auc", "log_loss", "brier", "ece", "aurc", "intervals", "intervals_note",
         }  # fmt: skip
         assert list(measure["per_class"]) == list(EMOTIONS)
         for entry in measure["per_class"].values():
-            assert set(entry) == {"support", "precision", "recall", "f1", "eer", "recall_interval"}
+            assert set(entry) == {"support", "precision", "recall", "f1", "eer", "roc_auc", "recall_interval"}
     for measure in (result["pooled"], *result["corpora"].values(), result["mean_over_corpora"]):
         assert set(measure["f1"]) == {"micro", "macro", "weighted"}
         assert set(measure["eer"]) == {"macro", "micro"}
@@ -81,7 +81,7 @@ def test_pooled_equals_scikit_learn(columns, result):
 def test_mean_over_corpora(result):
     mean, corpora = result["mean_over_corpora"], list(result["corpora"].values())
     assert mean["corpora"] == 3
-    for key in ("accuracy", "uar", "paper_eer"):
+    for key in ("accuracy", "uar", "paper_eer", "roc_auc", "log_loss", "brier", "ece", "aurc"):
         assert mean[key] == pytest.approx(np.mean([measure[key] for measure in corpora]))
     for key, names in (("f1", ("micro", "macro", "weighted")), ("eer", ("macro", "micro"))):
         for name in names:
@@ -91,7 +91,7 @@ def test_mean_over_corpora(result):
 def test_a_class_without_clips_is_null_and_not_penalised(result):
     crema_d = result["corpora"]["crema_d"]
     calm = crema_d["per_class"]["calm"]
-    assert [calm[key] for key in ("support", "recall", "f1", "eer", "recall_interval")] == [0, *[None] * 4]
+    assert [calm[key] for key in ("support", "recall", "f1", "eer", "roc_auc", "recall_interval")] == [0, *[None] * 5]
     recalls = [entry["recall"] for label, entry in crema_d["per_class"].items() if label != "calm"]
     assert crema_d["uar"] == pytest.approx(np.mean(recalls))
 

@@ -289,3 +289,20 @@ def test_the_command_line_pushes_and_prints_the_address(hub, runs):
     printed = hub.run(code, *words, token=hub.token("alice"))
     assert printed == f"{hub.endpoint}/alice/push-cli: commit {hub.commits('alice/push-cli', 'trial')[0].id}\n"
     assert not hub.repo("alice/push-cli").private
+
+
+def test_the_suite_and_eval_results_are_pushed_when_asked_and_removed_when_not(hub, push, runs, tmp_path):
+    folder = shutil.copytree(runs / "full", tmp_path / "run")
+    run = json.loads((folder / "run.json").read_text())
+    run["dataset"] |= {"name": "alice/voices", "local": False}
+    (folder / "run.json").write_text(json.dumps(run))
+    suite = {"sections": {}, "checks": [], "seconds": {"latency": 1}}
+    facts = {"part": "test", "dataset": {"name": "v"}, "protocol": "p", "model": {"probe": run["probe"]["logits"]}}
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "evaluation.json").write_text(json.dumps({**facts, "suite": suite}))
+    push(folder, "alice/with-results", evaluation=str(tmp_path / "evaluation"), eval_results=True)
+    assert ".eval_results/hf_ser.yaml" in held(hub, "alice/with-results")
+    assert "## Evaluation suite" in hub.read("alice/with-results", "README.md").decode()
+    push(folder, "alice/with-results")
+    assert ".eval_results/hf_ser.yaml" not in held(hub, "alice/with-results")
+    assert "## Evaluation suite" not in hub.read("alice/with-results", "README.md").decode()

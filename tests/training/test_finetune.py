@@ -13,7 +13,7 @@ from hf_ser.labels import EMOTIONS
 from hf_ser.models.recipes import RECIPES
 
 FILES = {"README.md", "config.json", "confusion.png", "metrics.json", "predictions.csv", "preprocessor_config.json",
-         "report.md", "run.json"}  # fmt: skip
+         "report.html", "report.md", "run.json", "scores.png", "sources.png"}  # fmt: skip
 
 
 def arguments(name, folder, **changes):
@@ -68,6 +68,7 @@ def test_evaluating_the_finished_folder_gives_the_same_digits(name, finished, to
     assert list(written.columns) == list(again["test"].predictions.columns)
     assert (written[list(EMOTIONS)] - again["test"].predictions[list(EMOTIONS)]).abs().max().max() < 1e-6
     assert again["test"].facts["heard_in_training"]["speakers"] == []
+    assert again["test"].facts["temperature"] == result.run["calibration"]["temperature"] > 0
 
 
 def test_the_metrics_follow_from_the_predictions(finished):

@@ -90,7 +90,7 @@ def augment(
     for the call and restored; call this from one thread of a process at a time. A result without samples, or with some
     that are not finite, is an error.
     """
-    with _seeded(f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"):
+    with seeded(f"{seed}\n{augmentation.view(epoch)}\n{clip_id}"):
         augmented = _compose(augmentation)(samples=samples.copy(), sample_rate=sampling_rate)
     if not len(augmented) or not np.isfinite(augmented).all():
         raise InputError(
@@ -112,7 +112,7 @@ def _compose(augmentation: Augmentation) -> Any:
 
 
 @contextmanager
-def _seeded(key: str) -> Iterator[None]:
+def seeded(key: str) -> Iterator[None]:
     """Seed the global generators for a block and restore their states."""
     digest = hashlib.sha256(key.encode()).digest()
     python_state, numpy_state = random.getstate(), np.random.get_state()

@@ -91,8 +91,16 @@ def data_options(options: argparse.Namespace) -> dict[str, Any]:
 def _pairs(option: str, text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if bad := next((name for name, equals, _ in pairs if not equals or not name.strip()), None):
-        raise InputError(f"{option}: '{bad}' is not OLD=NEW; separate several by commas")
+        raise InputError(f"{option}: '{bad}' is not NAME=VALUE; separate several by commas")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def numbers(option: str, text: str | None) -> dict[str, float]:
+    """Return the numbers that an option of NAME=NUMBER,NAME=NUMBER gives by name."""
+    try:
+        return {name: float(value) for name, value in _pairs(option, text or "").items()}
+    except ValueError:
+        raise InputError(f"{option}: '{text}' is not NAME=NUMBER; separate several by commas") from None
 
 
 def _label_map(text: str) -> dict[str, str]:
@@ -115,6 +123,7 @@ def _label_map(text: str) -> dict[str, str]:
 _TYPES: dict[str, Callable[[str], Any]] = {
     "N": int,
     "SECONDS": float,
+    "SHARE": float,
     "NAME,NAME": lambda text: text.strip(",").split(","),
 }
 

@@ -1,4 +1,4 @@
-"""The `finetune` subcommand."""
+"""The subcommands that train: `finetune` and `benchmark`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,35 @@ def add_finetune(commands: Any) -> None:
     add_options(command, _OPTIONS)
     add_options(command, DATA_OPTIONS)
     command.set_defaults(takes_more=True)
+    described = "Fine-tune several recipes over all splits of a protocol, and sum the results up; repeat it to resume."
+    command = add_command(commands, "benchmark", _benchmark, described, epilog=_EPILOG,
+                          formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    add_options(command, _REQUIRED, required=True)
+    add_options(command, {"--dataset DATASET": DATASET_HELP}, required=True, action="append")
+    add_options(
+        command, {"--protocol NAME": "folds (default), leave_one_out, paper or speaker_independent"}, default="folds"
+    )
+    add_options(command, {"--recipes NAME,NAME": "default: full,lora_qkv,lora_classifier"},
+                default=["full", "lora_qkv", "lora_classifier"])  # fmt: skip
+    add_options(command, {"--seeds NAME,NAME": "of the training, such as 1,2,3 (default 42)"}, default=["42"])
+    add_options(command, {"--json": "print JSON"})
+    add_options(command, DATA_OPTIONS)
+    command.set_defaults(takes_more=True)
+
+
+def _benchmark(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    _refuse(more)
+    if wrong := [seed for seed in options.seeds if not seed.isdigit()]:
+        raise InputError(f"--seeds: '{wrong[0]}' is no whole number")
+    data = data_options(options)
+    from hf_ser.training.protocols import benchmark
+
+    settings = {name: getattr(options, name) for name in ("output_dir", "protocol", "recipes")}
+    settings |= {"seeds": [int(seed) for seed in options.seeds], "arguments": training_fields(more, options.parser)}
+    found = benchmark(options.model, options.dataset, **settings, **data)
+    yield json.dumps({"rows": list(found.rows), "matrix": list(found.matrix)}) if options.json else found.render()
+    if not options.json:
+        yield f"runs and tables: {found.folder}"
 
 
 def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:

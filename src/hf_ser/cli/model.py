@@ -1,4 +1,4 @@
-"""The subcommands on a model: `evaluate`, `predict`, `summary`, `push`; and `push-metric` and `quickstart`."""
+"""The subcommands on models: `evaluate`, `compare`, `predict`, `summary`, `push`; `push-metric` and `quickstart`."""
 
 import argparse
 import csv
@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_ser.cli.command import DATA_OPTIONS, DATASET_HELP, add_command, add_options, data_options, rank, report_error
+from hf_ser.cli.command import (
+    DATA_OPTIONS,
+    DATASET_HELP,
+    add_command,
+    add_options,
+    data_options,
+    numbers,
+    rank,
+    report_error,
+)
 from hf_ser.corpora.clip import AUDIO_EXTENSIONS
 from hf_ser.corpora.walk import OTHER_RECORDINGS, visible_files
 from hf_ser.errors import InputError
@@ -35,13 +44,22 @@ def add_model(commands: Any) -> None:
         command,
         {
             "--protocol NAME": "default: the one that the model was trained with, else speaker_independent",
-            "--output-dir DIR": "write metrics, predictions, report and plot here",
+            "--suite NAME,NAME": "full, or sections: correctness, baselines, calibration, fairness, robustness, "
+            "shortcuts, latency",
+            "--fail-under FIGURE=VALUE,FIGURE=VALUE": "exit with code 1 where a figure is worse: uar=0.6,ece=0.1,"
+            "tess.uar=0.5,unchanged.white_20db=0.9",
+            "--uncalibrated": "leave out the calibration that the model records",
+            "--output-dir DIR": "write metrics, predictions, report and plots here",
             "--base-model MODEL": "folder or Hub id of the base of an adapter",
             "--revision NAME": "branch, tag or commit of the model on the Hub",
-            "--json": "print the metrics as JSON, in the form of metrics.json",
+            "--json": "print the metrics as JSON, in the form of metrics.json, and the suite under `suite`",
         },
     )
     add_options(command, DATA_OPTIONS)
+    described = "Print results side by side, the differences between them, and which are more than chance."
+    command = add_command(commands, "compare", _compare, described)
+    command.add_argument("results", nargs="+", help="folders of finetune or evaluate, JSON files of matrices, or paper")
+    add_options(command, {"--json": "print JSON"})
     command = add_command(
         commands,
         "predict",
@@ -52,7 +70,15 @@ def add_model(commands: Any) -> None:
     command.add_argument("model", help="folder that finetune wrote, or a Hub id")
     command.add_argument("audio", nargs="+", help="audio files, and folders whose audio files are all classified")
     add_options(command, {"--revision NAME": "branch, tag or commit of the model on the Hub"})
-    add_options(command, {"--batch-size N": "segments per batch (default: by device)"})
+    add_options(
+        command,
+        {
+            "--batch-size N": "segments per batch (default: by device)",
+            "--risk SHARE": "answer unknown where confidence lies below that of this share of errors in validation",
+            "--coverage SHARE": "with --json, add the labels among which the true one was for this share of the clips",
+            "--uncalibrated": "leave out the calibration that the model records",
+        },
+    )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object per file")
     form.add_argument("--csv", action="store_true", help="print a table: file, label, a score for each label, error")
@@ -75,34 +101,54 @@ def add_model(commands: Any) -> None:
         command.add_argument("repository", metavar="USER/NAME", help="created, private, if it does not exist")
         add_options(command, _TARGET)
     add_options(push, {"--merged": "merge the adapter into its base: a plain checkpoint"})
+    add_options(push, {"--evaluation DIR": "put the suite that evaluate --output-dir DIR wrote on the card"})
+    add_options(push, {"--eval-results": "also write .eval_results, which the Hub shows on the data set's page"})
     add_options(push, {"--base-model USER/NAME": "the base model on the Hub, if it was a folder"})
 
 
 def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    settings = {name: getattr(options, name) for name in ("protocol", "part", "revision")} | data_options(options)
+    settings = {name: getattr(options, name) for name in ("protocol", "part", "revision", "suite")}
+    settings |= data_options(options) | {"calibrated": not options.uncalibrated}
+    limits = numbers("--fail-under", options.fail_under)
     from hf_ser.evaluation.evaluate import evaluate
 
     evaluation = evaluate(options.model, options.dataset, base=options.base_model, **settings)
     if options.output_dir and rank() == 0:
         evaluation.save(options.output_dir)
+    for failure in (failed := evaluation.failures(limits)):
+        report_error(options.parser.prog, failure)
+    options.exit_code = 1 if failed else 0
     if options.json:
-        yield json.dumps(evaluation.results)
+        suite = {} if evaluation.suite is None else {"suite": evaluation.suite}
+        yield json.dumps({**evaluation.results, **suite})
         return
+    from hf_ser.evaluation.report import render_suite
     from hf_ser.evaluation.tables import render_table
 
     yield repr(evaluation)
     if left_out := evaluation.facts["clips_with_other_labels"]:
         yield f"left out: {left_out:,} clips whose labels the model does not know"
     yield render_table({evaluation.facts["model"]["name"]: {"test": evaluation.results[options.part]}})
+    if evaluation.suite is not None:
+        yield render_suite(evaluation.suite)
     if options.output_dir:
-        yield f"metrics, predictions, report and plot: {options.output_dir}"
+        yield f"metrics, predictions, report and plots: {options.output_dir}"
+
+
+def _compare(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
+    from hf_ser.evaluation.compare import compare
+
+    comparison = compare(*options.results)
+    yield json.dumps(comparison.as_dict()) if options.json else comparison.render()
 
 
 def _predict(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     files = [file for given in options.audio for file in _audio_files(given)]
     from hf_ser.inference.classifier import load
 
-    classifier = load(options.model, **({} if options.revision is None else {"revision": options.revision}))
+    settings = {name: getattr(options, name) for name in ("revision", "risk", "coverage")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    classifier = load(options.model, calibrated=not options.uncalibrated, **settings)
     if options.csv:
         yield _csv_line(["file", "label", *classifier.labels, "error"])
     # A bar among the answers on one terminal would tear both.
@@ -120,7 +166,7 @@ def _predict(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
             values = [f"{scores[label]:.6f}" if scores else "" for label in classifier.labels]
             yield _csv_line([file, answer.get("label", ""), *values, answer.get("error", "")])
         elif "error" not in answer:
-            yield f"{printable(file)}\t{answer['label']}\t{answer['scores'][answer['label']]:.3f}"
+            yield f"{printable(file)}\t{answer['label']}\t{max(answer['scores'].values()):.3f}"
     if failed:
         raise InputError(f"{failed} of {len(files)} files could not be classified")
 
@@ -164,7 +210,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _push(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
     from hf_ser.hub.push import push_to_hub
 
-    further = {"merged": options.merged, "base_model": options.base_model}
+    further = {name: getattr(options, name) for name in ("merged", "base_model", "evaluation", "eval_results")}
     pushed = push_to_hub(options.folder, options.repository, **_settings(options), **further)
     yield json.dumps(dataclasses.asdict(pushed)) if options.json else str(pushed)
 

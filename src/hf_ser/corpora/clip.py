@@ -86,6 +86,7 @@ class Corpus:
         citation: BibTeX entry.
         homepage: Where the corpus is described and can be obtained.
         speakers: Every speaker by `Clip.speaker`.
+        races: Race of a speaker, in the words of the source, for those for whom it is published.
         counts: Clips of each emotion in the complete corpus (for the four built-in corpora, Table 2 of the paper).
         sentences: The spoken words by `Clip.sentence`; None where they are not published.
         faults: Published clips that training leaves out: `clip_id` to `all_zeros` or `identical_samples_two_labels`.
@@ -105,6 +106,7 @@ class Corpus:
     citation: str = field(repr=False)
     homepage: str
     speakers: Mapping[str, Speaker] = field(default_factory=dict, repr=False)
+    races: Mapping[str, str] = field(default_factory=dict, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
     sentences: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     faults: Mapping[str, str] = field(default_factory=dict, repr=False)

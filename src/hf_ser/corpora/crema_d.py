@@ -1,7 +1,7 @@
 """CREMA-D: 91 actors, twelve sentences, six emotions.
 
 A name is speaker_sentence_emotion_level (https://github.com/CheyneyComputerScience/CREMA-D). Some copies contain
-`1040_ITH_SAD_X`, without its last letter. Sex and age come from the corpus's `VideoDemographics.csv`.
+`1040_ITH_SAD_X`, without its last letter. Sex, age and race come from the corpus's `VideoDemographics.csv`.
 """
 
 import re
@@ -36,6 +36,8 @@ _SPEAKERS = {
     f"crema_d_{1001 + index}": Speaker("female" if entry[-1] == "F" else "male", int(entry[:-1]))
     for index, entry in enumerate(_DEMOGRAPHICS.split())
 }
+_RACES = {"A": "Asian", "B": "African American", "C": "Caucasian"}
+_RACE_OF_EACH = "CCCCBCBCCCCCCCBCCCACCCCCCCCCBBCBCCCBCBBCCBCCACUCCBCCCCCBCCBBBCBCCCCCCBCABBCCCCCBACBCACCBCAA"
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
@@ -64,6 +66,7 @@ CREMA_D = Corpus(
     name="crema_d",
     title="Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)",
     speakers=_SPEAKERS,
+    races={who: _RACES[race] for who, race in zip(_SPEAKERS, _RACE_OF_EACH, strict=True) if race in _RACES},
     counts={"angry": 1271, "disgust": 1271, "fear": 1271, "happy": 1271, "neutral": 1087, "sad": 1271},
     sentences=_SENTENCES,
     # One silent file, and three pairs of files with the same samples under two emotions.

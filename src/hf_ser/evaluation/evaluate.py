@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import WHOLE, Source, open_dataset
 from hf_ser.dataset.splits import PARTS, is_protocol
+from hf_ser.environment import versions
 from hf_ser.errors import InputError
-from hf_ser.evaluation.environment import versions
-from hf_ser.evaluation.plots import plot_confusion
-from hf_ser.evaluation.report import render_report
+from hf_ser.evaluation.judged import Judged, judge, opened
+from hf_ser.evaluation.plots import plot_confusion, plot_robustness, plot_scores, plot_sources
+from hf_ser.evaluation.report import by_corpus, render_html, render_report
 from hf_ser.evaluation.scores import evaluate_scores
+from hf_ser.evaluation.suite import chosen_sections, run_suite
 from hf_ser.files import new_folder, write_json, write_text
-from hf_ser.inference.classifier import Classifier, load, part_scores
-from hf_ser.labels import canonical_emotion
-from hf_ser.models.encoders import open_feature_extractor
+from hf_ser.models.probe import probe_logits
 from hf_ser.text import csv_cell, percent, percent_range
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-_FINDINGS = 20
-"""How many of the rows that are left out a record names; `hf-ser check --json` names all."""
+_LOWER_IS_BETTER = {"eer", "paper_eer", "ece", "log_loss", "brier", "aurc", "uar_lost", "uap_lost"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,6 +38,7 @@ class Evaluation:
         predictions: A `pandas.DataFrame` with a row for each clip: `clip_id`, `corpus`, `speaker`, `emotion`,
             `predicted`, and the probability of each label.
         facts: Model, data set, protocol, part, labels, what was heard in training, versions and seed.
+        suite: `sections` by name, `checks` with their thresholds, and `seconds`; None where none was asked for.
 
     Example:
         >>> import pandas as pd
@@ -56,6 +52,7 @@ class Evaluation:
     results: Mapping[str, Any]
     predictions: pd.DataFrame
     facts: Mapping[str, Any]
+    suite: Mapping[str, Any] | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -72,7 +69,11 @@ class Evaluation:
         return pd.DataFrame(self.metrics["confusion"], index=labels, columns=labels)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `metrics.json`, `predictions.csv`, `report.md`, `confusion.png` and `evaluation.json` (the facts).
+        """Write the figures, the predictions, the report and its plots.
+
+        `metrics.json`, `predictions.csv`, `report.md` and `report.html` (the same on one page, with the plots in it),
+        `confusion.png`, `scores.png`, `sources.png`, `robustness.png` if curves were asked for, and `evaluation.json`
+        (facts and suite).
 
         Args:
             folder: Created if it does not exist; files of these names are replaced.
@@ -90,11 +91,51 @@ class Evaluation:
         table = self.predictions.rename(columns=csv_cell).map(csv_cell)
         write_text(folder / "predictions.csv", table.to_csv(index=False, float_format="%.6f"))
         title = f"{self.facts['model']['name']}, {self.facts['protocol']}, {self.facts['part']} part"
-        plot_confusion(self.metrics["confusion"], self.results["labels"], folder / "confusion.png", title)
-        write_text(folder / "report.md", render_report(self.facts, self.results))
+        report = render_report(self.facts, self.results, self.suite)
+        write_text(folder / "report.md", report)
+        write_text(folder / "report.html", render_html(report, self._plots(folder, title)))
         write_json(folder / "metrics.json", self.results)
-        write_json(folder / "evaluation.json", self.facts)
+        write_json(folder / "evaluation.json", {**self.facts, "suite": self.suite})
         return folder
+
+    def _plots(self, folder: Path, title: str) -> list[Path]:
+        labels, measured = self.results["labels"], self.results[self.facts["part"]]
+        references = [labels.index(emotion) for emotion in self.predictions["emotion"]]
+        curves = ((self.suite or {}).get("sections", {}).get("robustness") or {}).get("curves")
+        return [
+            plot_confusion(self.metrics["confusion"], labels, folder / "confusion.png", title),
+            plot_scores(self.predictions.iloc[:, -len(labels) :], references, folder / "scores.png", title),
+            plot_sources(by_corpus(measured), folder / "sources.png", title),
+            *([plot_robustness(curves, folder / "robustness.png", title)] if curves else []),
+        ]
+
+    def failures(self, limits: Mapping[str, float]) -> list[str]:
+        """Return a line for each figure that is worse than its limit: below it or, of errors and losses, above it.
+
+        Args:
+            limits: By figure: of all clips (`uar`, `f1.macro`, `ece`), of a corpus (`tess.uar`), or of a disturbance
+                (`unchanged.white_20db`).
+
+        Raises:
+            InputError: A figure is not among the results.
+        """
+        found = []
+        for name, limit in limits.items():
+            value = self._figure(name)
+            below = not _LOWER_IS_BETTER & {*name.split(".")}
+            if value < limit if below else value > limit:
+                found.append(f"{name} is {value:.4f}, {'below' if below else 'above'} {limit:g}")
+        return found
+
+    def _figure(self, name: str) -> float:
+        measured, keys = self.results[self.facts["part"]], name.split(".")
+        disturbances = _entry(self.suite, "sections", "robustness", "disturbances") or {}
+        places = ((measured["pooled"], keys), (measured["corpora"], keys), (disturbances, keys[::-1]))
+        for place, path in places:
+            if isinstance(value := _entry(place, *path), int | float):
+                return float(value)
+        ways = "give such as uar, f1.macro, eer.macro, ece, tess.uar or, with suite robustness, unchanged.white_20db"
+        raise InputError(f"figure '{name}' is not among the results; {ways}")
 
     def __repr__(self) -> str:
         """Return two lines: what was evaluated, and the figures."""
@@ -113,6 +154,8 @@ def evaluate(
     model: Any,
     dataset: Any,
     *,
+    suite: str | Sequence[str] | None = None,
+    calibrated: bool = True,
     protocol: str | None = None,
     part: str = "test",
     revision: str | None = None,
@@ -130,6 +173,8 @@ def evaluate(
         model: The output folder of `finetune`, a Hub id, a `Classifier`, a `transformers` model (its preprocessor is
             read from its `name_or_path`), or the names of a base model and an adapter: `(base, adapter)`.
         dataset: What `open_dataset` takes, or the `Source` that it returned.
+        suite: `full`, or names of its sections (`hf_ser.evaluation.suite.SECTIONS`); None computes the figures alone.
+        calibrated: Whether a model given by name is calibrated as its `run.json` records.
         protocol: How the data set is split; None takes the protocol that the model's `run.json` records, or
             `speaker_independent`; for the part `all`, the data set is then not split. A `Source` keeps its own.
         part: `train`, `validation`, `test` or `all`.
@@ -151,99 +196,49 @@ def evaluate(
     """
     if part not in (*PARTS, "all"):
         raise InputError(f"part '{part}' is unknown; choose {', '.join(PARTS)} or all")
-    classifier = _opened(model, revision=revision, base=base, device=device)
+    sections = chosen_sections(suite)
+    classifier = opened(model, calibrated=calibrated, revision=revision, base=base, device=device)
     if protocol is None:
         recorded = classifier.record.get("protocol")
         protocol = recorded if isinstance(recorded, str) and is_protocol(recorded) else "speaker_independent"
         protocol = WHOLE if part == "all" else protocol
-    source = open_dataset(dataset, protocol, **data)
-    rows = _rows(source, part)
-    labels, kept = _common_labels(classifier, source, rows)
-    left_out = len(rows) - len(kept)
-    rows = rows.select(kept) if left_out else rows
-    scores = _restricted(part_scores(classifier, rows), classifier.labels, labels)
-    columns = {name: list(rows[name]) for name in ("clip_id", "corpus", "speaker")}
-    broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    if len(broken):
-        raise InputError(
-            f"clip '{columns['clip_id'][broken[0]]}': the model returns scores that are not finite numbers "
-            f"({len(broken):,} of {len(scores):,} clips); check the audio and the weights of the model"
-        )
-    emotions = [source.labels[index] for index in rows["emotion"]]
-    references = [labels.index(emotion) for emotion in emotions]
-    measured = evaluate_scores(scores, references, labels, columns["corpus"], columns["speaker"], seed=seed)
+    return assess(judge(classifier, open_dataset(dataset, protocol, **data), part, seed), sections)
+
+
+def assess(judged: Judged, sections: Sequence[str] = ()) -> Evaluation:
+    """Return the figures of what a model answered, and the named sections of the suite."""
     import pandas as pd
 
-    predicted = [labels[index] for index in scores.argmax(axis=1)]
+    classifier, source, labels, scores = judged.classifier, judged.source, judged.labels, judged.scores
+    columns = {name: list(judged.rows[name]) for name in ("clip_id", "corpus", "speaker")}
+    measured = evaluate_scores(
+        scores, judged.references, labels, columns["corpus"], columns["speaker"], seed=judged.seed
+    )
+    named = {"emotion": judged.references, "predicted": scores.argmax(axis=1)}
+    decided = {name: [labels[index] for index in indices] for name, indices in named.items()}
     shares = {label: scores[:, index] for index, label in enumerate(labels)}
-    predictions = pd.DataFrame({**columns, "emotion": emotions, "predicted": predicted, **shares})
-    facts = {
+    predictions = pd.DataFrame({**columns, **decided, **shares})
+    facts: dict[str, Any] = {
         "hf_ser": __version__,
         "model": {"name": _shown(classifier.name), "labels": list(classifier.labels)},
+        "temperature": classifier.calibration.get("temperature"),
         "dataset": {"name": source.name, "fingerprint": source.fingerprint, "synthetic": source.synthetic},
         "speakers_known": source.proof.speakers_known,
         "protocol": source.protocol,
         "disjoint": source.proof.speaker_disjoint and not any(map(_recordings, source.proof.overlaps.values())),
-        "part": part,
+        "part": judged.part,
         "labels": list(labels),
-        "clips_with_other_labels": left_out,
-        "heard_in_training": _heard(classifier.record, source, part, set(columns["speaker"])),
-        "seed": seed,
+        "clips_with_other_labels": judged.left_out,
+        "heard_in_training": _heard(classifier.record, source, judged.part, set(columns["speaker"])),
+        "seed": judged.seed,
         "versions": versions(),
     }
-    return Evaluation({"labels": list(labels), part: measured}, predictions, facts)
-
-
-def _opened(model: Any, **options: Any) -> Classifier:
-    if isinstance(model, tuple) and len(model) == 2:
-        options["base"], model = model
-    if isinstance(model, str | Path):
-        return load(model, **options)
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise InputError(f"{given[0]} is for a model that is given by name; leave it out for a model in memory")
-    if isinstance(model, Classifier):
-        return model
-    name = getattr(getattr(model, "config", None), "name_or_path", None) or ""
-    if not name:
-        raise InputError(
-            f"a {type(model).__name__} without name_or_path has no preprocessor; give a folder, a Hub id, or "
-            "Classifier(model, feature_extractor)"
-        )
-    return Classifier(model, open_feature_extractor(name, weights=False))
-
-
-def _rows(source: Source, part: str) -> Any:
-    if part in source.parts:
-        return source.parts[part]
-    if part != "all":
-        raise InputError(
-            f"data set '{source.name}' is not split and has no {part} part; choose another protocol, or all"
-        )
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets(list(source.parts.values()))
-
-
-def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[tuple[str, ...], list[int]]:
-    """Return the labels that model and data share, in the data's order, and the rows that have them."""
-    known = {canonical_emotion(label) for label in classifier.labels}
-    labels = tuple(label for label in source.labels if label in known)
-    kept = [row for row, emotion in enumerate(rows["emotion"]) if source.labels[emotion] in known]
-    if len(labels) < 2 or not kept:
-        raise InputError(
-            f"the model knows {', '.join(classifier.labels)}, the data set {', '.join(source.labels)}: scoring needs "
-            "two common labels and clips that have them; choose another model or data set"
-        )
-    return labels, kept
-
-
-def _restricted(scores: NDArray[np.float64], model_labels: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
-    """Return probabilities `(clips, labels)`; labels of the model that are synonyms are added up."""
-    names = [canonical_emotion(label) for label in model_labels]
-    columns = [scores[:, [name == label for name in names]].sum(axis=1) for label in labels]
-    restricted = np.stack(columns, axis=1)
-    return restricted if set(names) == set(labels) else restricted / restricted.sum(axis=1, keepdims=True)
+    suite = None
+    if sections:
+        suite = run_suite(judged, sections)
+        # So that nobody puts these figures on the card of another model.
+        facts["model"]["probe"] = probe_logits(classifier.model, classifier.feature_extractor)
+    return Evaluation({"labels": list(labels), judged.part: measured}, predictions, facts, suite)
 
 
 def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[str]) -> dict[str, Any]:
@@ -275,29 +270,3 @@ def _entry(mapping: Any, *path: str) -> Any:
 def _shown(name: str) -> str:
     """Return the last part of a folder's path, or a Hub id as it is."""
     return Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name
-
-
-def describe_data(source: Source) -> dict[str, Any]:
-    """Return what the record of a run says of its data; `evaluate` reads the speakers of the parts from it."""
-    parts = {}
-    for part, rows in source.parts.items():
-        counts: dict[str, dict[str, int]] = {}
-        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
-            counts.setdefault(corpus, dict.fromkeys(source.labels, 0))[source.labels[emotion]] += 1
-        parts[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
-    return {
-        "name": source.name,
-        "local": source.path is None or Path(source.path).is_dir(),
-        "synthetic": source.synthetic,
-        "fingerprint": source.fingerprint,
-        "clips": sum(len(rows) for rows in source.parts.values()),
-        "left_out_of_training": dict(source.left_out),
-        "parts": parts,
-        "proof": {key: value for key, value in source.proof.as_dict().items() if key != "parts"},
-        "languages": list(source.languages),
-        "licence": source.licence,
-        "acted": source.acted,
-        "labels_renamed": dict(source.renamed),
-        "left_out": dict(Counter(it.reason for it in source.findings)),
-        "left_out_first": [it._asdict() for it in source.findings[:_FINDINGS]],
-    }

@@ -1,8 +1,11 @@
-"""report.md: the figures of an evaluation and what they mean, for a reader who did not run it."""
+"""report.md and report.html: the figures of an evaluation and what they mean, for a reader who did not run it."""
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hf_ser.evaluation.checks import passed_shares
 from hf_ser.evaluation.metrics.confusion import row_percent
 from hf_ser.text import render
 
@@ -21,8 +24,8 @@ _PROTOCOLS: Mapping[str, str] = {
 }
 
 
-def render_report(facts: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Return report.md from the facts and the results of an evaluation; a part `validation` adds its table."""
+def render_report(facts: Mapping[str, Any], results: Mapping[str, Any], suite: Mapping[str, Any] | None = None) -> str:
+    """Return report.md from the facts, results and suite of an evaluation; a part `validation` adds its table."""
     part, labels, protocol = facts["part"], list(results["labels"]), facts.get("protocol")
     pooled, data, model = results[part]["pooled"], facts.get("dataset", {}), facts.get("model", {})
     counts = pooled["confusion"]
@@ -33,6 +36,7 @@ def render_report(facts: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     shares = [["" if it != it else f"{it:.1f}" for it in row] for row in row_percent(counts).tolist()]
     return render(
         "report.md",
+        suite=suite and render_suite(suite),
         names=[named["name"] for named in (model, data) if named],
         part=part,
         labels=labels,
@@ -52,6 +56,24 @@ def render_report(facts: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         shares=[(label, *row) for label, row in zip(labels, shares, strict=True)],
         settings=[(name, it) for name, it in (*settings, *facts.get("versions", {}).items()) if it is not None],
     )
+
+
+def render_suite(suite: Mapping[str, Any]) -> str:
+    """Return the sections of the suite as Markdown."""
+    missing = {name: it["not_computed"] for name, it in suite["sections"].items() if "not_computed" in it}
+    sections = {name: it for name, it in suite["sections"].items() if name not in missing}
+    return render("suite.md", suite=suite, sections=sections, missing=missing, shares=passed_shares(suite["checks"]))
+
+
+def render_html(markdown: str, plots: Sequence[Path]) -> str:
+    """Return a report as one page of HTML that needs no other file; raw HTML in it stays text."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    images = {plot.stem: base64.b64encode(plot.read_bytes()).decode() for plot in plots}
+    title = markdown.partition("\n")[0].lstrip("# ")
+    return render("report.html", title=title, body=body, plots=images)
 
 
 def by_corpus(measured: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

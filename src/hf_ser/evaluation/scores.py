@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.intervals import bootstrap_counts, percentile_interval, wilson_interval
+from hf_ser.evaluation.intervals import percentile_interval, speaker_draws, wilson_interval
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
 from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+from hf_ser.evaluation.probabilities import PROBABILITY_FIGURES, roc_auc
 
 FIGURES: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
     "accuracy": accuracy_score,
@@ -32,7 +33,7 @@ def evaluate_scores(
     corpora: Sequence[str],
     speakers: Sequence[str],
     seed: int,
-    resamples: int = 1000,
+    resamples: int = 2000,
 ) -> dict[str, Any]:
     """Compare scores with references: all clips pooled, each corpus, and the mean over corpora.
 
@@ -46,7 +47,7 @@ def evaluate_scores(
     90 % with 10, 92 % with 20.
 
     Args:
-        scores: Shape `(clips, classes)`, higher for more likely; probabilities, for the micro EER.
+        scores: Probabilities, shape `(clips, classes)`.
         references: True class indices, shape `(clips,)`.
         labels: Name of each class, in the order of the columns of the scores.
         corpora: Name of each clip's corpus.
@@ -72,30 +73,28 @@ def evaluate_scores(
     if len(set(lengths.values())) > 1 or not len(table):
         raise InputError(f"lengths differ or are 0: {lengths}; give one entry per clip in each")
     if resamples < 1:
-        raise InputError(f"resamples is {resamples}; give at least 1 (1000 is usual)")
+        raise InputError(f"resamples is {resamples}; give at least 1 (2000 is usual)")
     decisions = table.argmax(axis=1)
     try:
         pooled = _measure(table, truth, decisions, labels, len(set(zip(corpora, speakers, strict=True))))
     except ValueError as error:
         raise InputError(str(error)) from None
 
+    drawn = speaker_draws([decisions], truth, len(labels), corpora, speakers, resamples, seed)
+    draws = {corpus: counts[:, 0] for corpus, counts in drawn.items()}
     corpus_of, speaker_of = np.asarray(corpora), np.asarray(speakers)
-    generator = np.random.default_rng(seed)
     measures: dict[str, dict[str, Any]] = {}
-    draws: dict[str, NDArray[np.float64]] = {}
-    for corpus in sorted(set(corpora)):
+    for corpus in draws:
         rows = corpus_of == corpus
-        by_speaker = (rows & (speaker_of == speaker) for speaker in np.unique(speaker_of[rows]))
-        per_speaker = np.stack([confusion_counts(decisions[of], truth[of], len(labels)) for of in by_speaker])
-        draws[corpus] = bootstrap_counts(per_speaker, resamples, generator)
-        measures[corpus] = _measure(table[rows], truth[rows], decisions[rows], labels, len(per_speaker))
+        voices = len(np.unique(speaker_of[rows]))
+        measures[corpus] = _measure(table[rows], truth[rows], decisions[rows], labels, voices)
     sizes = {corpus: measures[corpus]["speakers"] for corpus in dict.fromkeys(corpora)}
 
     for corpus, size in sizes.items():
         measures[corpus] |= _intervals(figures(draws[corpus]), *_pooled_note({corpus: size}))
     pooled |= _intervals(figures(sum(draws.values(), np.zeros(()))), *_pooled_note(sizes))
-    drawn = [figures(counts) for counts in draws.values()]
-    mean_figures = {name: np.mean([each[name] for each in drawn], axis=0) for name in drawn[0]}
+    each = [figures(counts) for counts in draws.values()]
+    mean_figures = {name: np.mean([it[name] for it in each], axis=0) for name in each[0]}
     return {
         "pooled": pooled,
         "corpora": {corpus: measures[corpus] for corpus in sizes},
@@ -108,6 +107,7 @@ def _measure(
 ) -> dict[str, Any]:
     counts = confusion_counts(decisions, references, len(labels))
     macro, micro, eer = one_vs_rest_eer(scores, references)
+    areas = roc_auc(scores, references)
     precision, recall, f1 = precision_recall_f1(counts)
     support, hits = counts.sum(axis=1), counts.diagonal()
     return {
@@ -117,6 +117,7 @@ def _measure(
         "f1": {name: float(value) for name, value in f1_averages(counts).items()},
         "eer": {"macro": _defined(macro), "micro": micro},
         "paper_eer": _defined(paper_equal_error_rate(counts)),
+        **{name: _defined(figure(scores, references)) for name, figure in PROBABILITY_FIGURES.items()},
         "per_class": {
             label: {
                 "support": int(support[index]),
@@ -124,6 +125,7 @@ def _measure(
                 "recall": _defined(recall[index]),
                 "f1": _defined(f1[index]),
                 "eer": _defined(eer[index]),
+                "roc_auc": _defined(areas[index]),
                 "recall_interval": _listed(wilson_interval(int(hits[index]), int(support[index]))),
             }
             for index, label in enumerate(labels)
@@ -177,7 +179,7 @@ def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: mean(name) for name in FIGURES},
         "f1": {name: mean("f1", name) for name in ("micro", "macro", "weighted")},
         "eer": {name: mean("eer", name) for name in ("macro", "micro")},
-        "paper_eer": mean("paper_eer"),
+        **{name: mean(name) for name in ("paper_eer", *PROBABILITY_FIGURES)},
     }
 
 

@@ -22,6 +22,7 @@ def render_model_card(
     *,
     repo_id: str | None = None,
     progress: Mapping[str, Any] | None = None,
+    suite: str | None = None,
 ) -> str:
     """Render the model card of a run from its records alone; needs no network and no torch.
 
@@ -31,6 +32,7 @@ def render_model_card(
         metrics: Contents of metrics.json; None for a model without test figures.
         repo_id: Repository of the model; None for a card beside the model, whose snippets load the current folder.
         progress: For a training in progress: `step`, `epoch` and, if it was measured, `validation_uar`.
+        suite: Sections of an evaluation as Markdown.
 
     Raises:
         InputError: `metrics` has no `labels` or no `test`, or `repo_id` is not valid.
@@ -53,6 +55,7 @@ def render_model_card(
         model={"parameters": None, "trainable_parameters": None, "adapters_alive": None, **(run.get("model") or {})},
         best=run.get("best"),
         test=test,
+        suite=suite,
         pooled=pooled,
         classes=sum(figures["support"] > 0 for figures in pooled.get("per_class", {}).values()),
         repo=repo_id or ".",

@@ -15,7 +15,8 @@ from hf_ser.hub.card import render_model_card
 from hf_ser.hub.commits import CARD, Pushed, push_files
 from hf_ser.hub.front_matter import MODEL_KEYS
 from hf_ser.hub.proof import prove
-from hf_ser.hub.staging import is_ours, stage_checkpoint, stage_folder, stage_model
+from hf_ser.hub.results import results_file, suite_section
+from hf_ser.hub.staging import EVAL_RESULTS, is_ours, stage_checkpoint, stage_folder, stage_model
 
 
 def push_to_hub(
@@ -27,6 +28,8 @@ def push_to_hub(
     revision: str | None = None,
     create_pr: bool = False,
     base_model: str | None = None,
+    evaluation: str | os.PathLike[str] | None = None,
+    eval_results: bool = False,
     token: str | None = None,
 ) -> Pushed:
     """Push a fine-tuned model or adapter with its labels, preprocessor, records and card.
@@ -45,6 +48,8 @@ def push_to_hub(
         create_pr: Open a pull request instead.
         base_model: Hub id of the base model, for an adapter trained on a local folder. Its newest commit must be the
             same model.
+        evaluation: A folder that `Evaluation.save` wrote of this model with a suite, to put on the card.
+        eval_results: Also write the test figures into `.eval_results`, which the Hub shows on the data set's page.
         token: Hub token; None uses the one that is logged in.
 
     Returns:
@@ -64,6 +69,8 @@ def push_to_hub(
     if folder is not None and not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder; give the one that finetune wrote")
     check_access(repo_id, create_pr=create_pr, token=token)
+    if folder is None and (evaluation is not None or eval_results):
+        raise InputError("evaluation and eval_results are for a folder that finetune wrote, which has records")
     base = None if base_model is None else base_on_hub(base_model, token)
     with tempfile.TemporaryDirectory(prefix="hf_ser-push-") as temporary:
         if folder is not None:
@@ -72,10 +79,14 @@ def push_to_hub(
             staged = stage_model(source, Path(temporary), merged=merged, base=base)
         prove(staged.folder, staged.logits, staged.run["labels"], token=token)
         kind = {"adapter": "an adapter", "merged": "a merged adapter"}.get(staged.run["model"]["saved"], "a checkpoint")
-        card = combine(render_model_card(staged.run, staged.metrics, repo_id=repo_id), staged.card, owned=MODEL_KEYS)
+        suite = None if evaluation is None else suite_section(evaluation, staged.run)
+        card = render_model_card(staged.run, staged.metrics, repo_id=repo_id, suite=suite)
+        files: dict[str, Path | bytes] = {**staged.files(), CARD: combine(card, staged.card, owned=MODEL_KEYS).encode()}
+        if eval_results:
+            files[EVAL_RESULTS] = results_file(staged.run, staged.metrics)
         return push_files(
             repo_id,
-            {**staged.files(), CARD: card.encode()},
+            files,
             message=f"Push {kind} with hf_ser",
             private=private,
             revision=revision,

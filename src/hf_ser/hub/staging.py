@@ -20,6 +20,7 @@ from hf_ser.models.probe import PROBE
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _ADAPTER: Final = ("adapter_config.json", "adapter_model.safetensors")
 _SETTINGS: Final = ("config.json", "preprocessor_config.json")
+EVAL_RESULTS: Final = ".eval_results/hf_ser.yaml"
 _RECORDS: Final = ("run.json", "metrics.json", "predictions.csv", "report.md", "confusion.png")
 
 
@@ -30,7 +31,7 @@ def is_ours(path: str) -> bool:
         >>> is_ours("model-00002-of-00003.safetensors"), is_ours("training_args.bin"), is_ours("docs/config.json")
         (True, False, False)
     """
-    return bool(_WEIGHTS.fullmatch(path)) or path in (*_ADAPTER, *_SETTINGS, *_RECORDS)
+    return bool(_WEIGHTS.fullmatch(path)) or path in (*_ADAPTER, *_SETTINGS, *_RECORDS, EVAL_RESULTS)
 
 
 @dataclass(frozen=True, slots=True)

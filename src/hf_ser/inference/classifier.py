@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hf_ser.audio.collate import Collator
 from hf_ser.audio.segment import average_by_clip, segments
 from hf_ser.errors import InputError, hub_errors, persistent
+from hf_ser.inference.confidence import UNKNOWN, is_far, recorded_calibration, threshold_for, with_temperature
 from hf_ser.inference.samples import UsageError, clip_name, samples_of
 from hf_ser.inference.states import encode, pooled_states
 from hf_ser.models.architectures import plain_model
@@ -40,6 +41,10 @@ class Classifier:
         labels: In the order of the scores.
         name: Folder or Hub id of the model; empty if it has none.
         record: Content of the `run.json` next to the model; empty if there is none.
+        calibration: What validation data said of the model's confidence (`hf_ser.evaluation.calibration`), applied to
+            every answer; empty for none.
+        risk: Share of errors among the answered clips that is accepted; None answers every clip.
+        coverage: Share of clips whose true label is to be among an answer's `labels`; None leaves them out.
     """
 
     def __init__(self, model: Any, feature_extractor: Any, *, segment_seconds: float = 10.0) -> None:
@@ -52,6 +57,9 @@ class Classifier:
         self.labels: tuple[str, ...] = tuple(config.id2label[index] for index in range(config.num_labels))
         self.name = str(getattr(config, "name_or_path", ""))
         self.record: Mapping[str, Any] = {}
+        self.calibration: Mapping[str, Any] = {}
+        self.risk: float | None = None
+        self.coverage: float | None = None
         self._layers = bool(getattr(config, "use_weighted_layer_sum", False))
         self._collate = Collator(feature_extractor, config, training=False)
 
@@ -75,7 +83,9 @@ class Classifier:
             sampling_rate: Of the samples, in hertz; required for samples.
 
         Returns:
-            `{"label": ..., "scores": {label: probability}}`.
+            `{"label": ..., "scores": {label: probability}}`. A calibrated model adds `far`, whether the audio is unlike
+            its validation data; with `risk`, the label is "unknown" where it abstains; with `coverage`, `labels` are
+            those that reach it.
 
         Raises:
             InputError: The audio cannot be read or is silent, or the model returns scores that are not finite.
@@ -83,7 +93,7 @@ class Classifier:
         if isinstance(audio, list | tuple) and not all(isinstance(value, int | float) for value in audio):
             raise InputError("a classifier is called with one clip; use its method predict for many")
         name = clip_name(audio, "the audio")
-        scores = self._clip_scores([samples_of(audio, sampling_rate, self.sampling_rate, name)])[0]
+        scores = self.outputs([samples_of(audio, sampling_rate, self.sampling_rate, name)])[0]
         if fault := _fault(name, scores):
             raise fault
         return self._named(scores)
@@ -147,7 +157,7 @@ class Classifier:
                 return name, error
 
         def score(window: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-            return self._clip_scores(window, batch_size)
+            return self.outputs(window, batch_size)
 
         total = len(clips) if isinstance(clips, Sized) else None
         with tqdm(total=total, desc="predict", unit="clip", disable=not progress) as bar:
@@ -156,7 +166,12 @@ class Classifier:
                 error = result if isinstance(result, InputError) else _fault(name, result)
                 yield {"error": str(error)} if isinstance(result, InputError) or error else self._named(result)
 
-    def _clip_scores(self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None) -> NDArray[np.float64]:
+    def outputs(self, clips: Sequence[NDArray[np.float32]], batch_size: int | None = None) -> NDArray[np.float64]:
+        """Return each label's probability before calibration, then the features that enter the head.
+
+        `clips` are samples `(samples,)` at the model's rate; both are means over a clip's segments, `(clips, labels +
+        hidden)`. Of a head that reads several layers, the features are the mean over them.
+        """
         maximum = round(self.segment_seconds * self.sampling_rate)
         pieces = [
             (owner, clip[start:stop])
@@ -173,22 +188,31 @@ class Classifier:
                 self.model, self._collate, [clip for _, clip in pieces[first : first + size]], layers=self._layers
             )
         ]
-        probabilities = self._probabilities(np.stack(states)) if states else np.empty((0, len(self.labels)))
-        return average_by_clip(probabilities, np.array([owner for owner, _ in pieces], dtype=np.int64), len(clips))
+        found = self._head(np.stack(states)) if states else np.empty((0, len(self.labels)))
+        return average_by_clip(found, np.array([owner for owner, _ in pieces], dtype=np.int64), len(clips))
 
-    def _probabilities(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _head(self, states: NDArray[np.float32]) -> NDArray[np.float64]:
         import torch
 
         with torch.inference_mode():
             # In parts: the states of all layers of many clips may not fit next to the model.
             tensors = (torch.from_numpy(states[first : first + 1024]).clone() for first in range(0, len(states), 1024))
-            parts = [head_logits(self.model, part.to(self.device)).double().softmax(-1).cpu() for part in tensors]
-            found: NDArray[np.float64] = torch.cat(parts).numpy()
-        return found
+            parts = [head_logits(self.model, part.to(self.device)).double().cpu() for part in tensors]
+            probabilities: NDArray[np.float64] = torch.cat(parts).softmax(-1).numpy()
+        features = states.reshape(len(states), -1, states.shape[-1]).mean(axis=1)
+        return np.concatenate([probabilities, features], axis=1)
 
-    def _named(self, scores: NDArray[np.float64]) -> dict[str, Any]:
+    def _named(self, output: NDArray[np.float64]) -> dict[str, Any]:
+        scores = with_temperature(output[: len(self.labels)], self.calibration.get("temperature", 1))
         named = {label: float(score) for label, score in zip(self.labels, scores, strict=True)}
-        return {"label": self.labels[int(scores.argmax())], "scores": named}
+        answer: dict[str, Any] = {"label": self.labels[int(scores.argmax())], "scores": named}
+        if (least := threshold_for(self.calibration, "risk", self.risk)) is not None and scores.max() < least:
+            answer["label"] = UNKNOWN
+        if (least := threshold_for(self.calibration, "coverage", self.coverage)) is not None:
+            answer["labels"] = [label for label, score in named.items() if score >= least]
+        if self.calibration:
+            answer["far"] = bool(is_far(output[len(self.labels) :], self.calibration))
+        return answer
 
 
 def _fault(name: str, scores: NDArray[np.float64]) -> InputError | None:
@@ -209,6 +233,9 @@ def load(
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
+    calibrated: bool = True,
+    risk: float | None = None,
+    coverage: float | None = None,
 ) -> Classifier:
     """Open a fine-tuned model or adapter from a folder or the Hub, with its labels and preprocessor.
 
@@ -225,6 +252,11 @@ def load(
             the commit that `adapter_config.json` names.
         token: Token for the Hub; None takes the one of `hf auth login` or HF_TOKEN, False none.
         cache_dir: Folder for downloaded files; None is the Hugging Face cache.
+        calibrated: Whether to apply the calibration that the `run.json` next to the model records.
+        risk: Answer "unknown" below the confidence at which this share of the answers on validation data was wrong:
+            0.01 to 0.50.
+        coverage: Add to each answer the `labels` that contained the true one for this share of the validation clips:
+            0.50 to 0.99.
 
     Returns:
         A classifier to call with a path, bytes or samples.
@@ -252,6 +284,11 @@ def load(
         segment_seconds=segment_seconds,
     )
     classifier.name, classifier.record = str(name), record
+    if calibrated:
+        classifier.calibration = recorded_calibration(record, plain_model(model).config.hidden_size)
+    for kind, wanted in (("risk", risk), ("coverage", coverage)):
+        threshold_for(classifier.calibration, kind, wanted)
+    classifier.risk, classifier.coverage = risk, coverage
     return classifier
 
 
@@ -280,8 +317,8 @@ def _recorded_seconds(record: Mapping[str, Any]) -> float:
     return float(seconds)
 
 
-def part_scores(classifier: Classifier, rows: Any) -> NDArray[np.float64]:
-    """Return the label probabilities `(clips, labels)` of a part of a `Source`; repeating it gives the same bits.
+def part_outputs(classifier: Classifier, rows: Any) -> NDArray[np.float64]:
+    """Return `Classifier.outputs` of the rows of a `Source`; repeating it gives the same bits.
 
     Decoded audio and the features that enter the head are kept in the cache folder, as in training.
     """
@@ -291,4 +328,4 @@ def part_scores(classifier: Classifier, rows: Any) -> NDArray[np.float64]:
     states = pooled_states(
         classifier.model, classifier.feature_extractor, items, layers=classifier._layers, description="Encoding clips"
     )
-    return average_by_clip(classifier._probabilities(states), items.clip_index, len(rows))
+    return average_by_clip(classifier._head(states), items.clip_index, len(rows))

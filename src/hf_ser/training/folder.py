@@ -22,7 +22,8 @@ START: Final = "start.safetensors"
 
 RESULTS: Final = ("README.md", "adapter_config.json", "adapter_model.safetensors", "config.json", "confusion.png",
                   "generation_config.json", "metrics.json", "model*.safetensors", "model.safetensors.index.json",
-                  "predictions.csv", "preprocessor_config.json", "report.md", "run.json", ".hf_ser")  # fmt: skip
+                  "predictions.csv", "preprocessor_config.json", "report.md", "report.html", "run.json", "scores.png",
+                  "sources.png", ".hf_ser")  # fmt: skip
 """What a run writes, by name: `overwrite` removes nothing else."""
 
 _LEFTOVERS: Final = (".results-*", ".push-*", ".*.partial")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hf_ser.text import percent
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from hf_ser.dataset.source import Source
     from hf_ser.training.run import Job, Prepared
 
 logger = logging.getLogger(__name__)
@@ -23,13 +25,14 @@ logger = logging.getLogger(__name__)
 _ALWAYS = {"learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size", "seed",
            "warmup_steps", "weight_decay"}  # fmt: skip
 _NEVER = {"output_dir", "logging_dir", "run_name", "ddp_timeout", "logging_nan_inf_filter"}
+_FINDINGS = 20
+"""How many of the rows that are left out a record names; `hf-ser check --json` names all."""
 _HISTORY = ("step", "epoch", "eval_loss", "eval_uar", "eval_accuracy", "eval_f1_macro")
 
 
 def facts_before(job: Job, prepared: Prepared) -> dict[str, Any]:
     """Return the record of a run as far as it is known before training."""
-    from hf_ser.evaluation.environment import hardware, versions
-    from hf_ser.evaluation.evaluate import describe_data
+    from hf_ser.environment import hardware, versions
     from hf_ser.models.architectures import plain_model
 
     arguments, source = job.arguments, job.source
@@ -139,3 +142,29 @@ def closing(run: Mapping[str, Any], metrics: Mapping[str, Any], folder: Path) ->
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def describe_data(source: Source) -> dict[str, Any]:
+    """Return what the record of a run says of its data; `evaluate` reads the speakers of the parts from it."""
+    parts = {}
+    for part, rows in source.parts.items():
+        counts: dict[str, dict[str, int]] = {}
+        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True):
+            counts.setdefault(corpus, dict.fromkeys(source.labels, 0))[source.labels[emotion]] += 1
+        parts[part] = {"clips": len(rows), "speakers": sorted(set(rows["speaker"])), "counts": counts}
+    return {
+        "name": source.name,
+        "local": source.path is None or Path(source.path).is_dir(),
+        "synthetic": source.synthetic,
+        "fingerprint": source.fingerprint,
+        "clips": sum(len(rows) for rows in source.parts.values()),
+        "left_out_of_training": dict(source.left_out),
+        "parts": parts,
+        "proof": {key: value for key, value in source.proof.as_dict().items() if key != "parts"},
+        "languages": list(source.languages),
+        "licence": source.licence,
+        "acted": source.acted,
+        "labels_renamed": dict(source.renamed),
+        "left_out": dict(Counter(it.reason for it in source.findings)),
+        "left_out_first": [it._asdict() for it in source.findings[:_FINDINGS]],
+    }

@@ -22,9 +22,11 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.collate import Collator
+from hf_ser.environment import peak_memory_bytes
 from hf_ser.errors import InputError
-from hf_ser.evaluation.environment import peak_memory_bytes
-from hf_ser.evaluation.evaluate import evaluate
+from hf_ser.evaluation.calibration import calibrate
+from hf_ser.evaluation.evaluate import assess
+from hf_ser.evaluation.judged import judge
 from hf_ser.files import write_json, write_text
 from hf_ser.hub.card import render_model_card
 from hf_ser.inference.classifier import load
@@ -283,7 +285,10 @@ def _finish(
     # As `evaluate` on the finished folder finds them.
     classifier.name, classifier.record = str(path), run
     with _clock(seconds, "evaluation"):
-        judged = {part: evaluate(classifier, source, part=part, seed=arguments.seed) for part in ("validation", "test")}
+        validation = judge(classifier, source, "validation", arguments.seed)
+        # Before the test part is read: what it is answered with is fixed by validation alone.
+        classifier.calibration = run["calibration"] = calibrate(validation)
+        judged = {"validation": assess(validation), "test": assess(judge(classifier, source, "test", arguments.seed))}
     metrics = {"labels": list(source.labels)} | {part: dict(found.results[part]) for part, found in judged.items()}
     if job.chosen.lora:
         run["model"]["base_digest"] = json.loads((staged / "config.json").read_text())["hf_ser_base_digest"]

@@ -1,4 +1,8 @@
-"""Accuracy, the share of clips classified correctly: an `evaluate` module that needs counts.py."""
+"""Accuracy, the share of clips classified correctly: an `evaluate` module that needs counts.py.
+
+Also called weighted accuracy (WA) in speech emotion recognition: correct clips / clips. With unequal classes it mostly
+reflects the frequent ones; see uar.
+"""
 
 from typing import Any
 
@@ -7,28 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-_DESCRIPTION = """
-Accuracy (also called weighted accuracy, WA, in speech emotion recognition): correct clips / clips.
-With unequal classes it mostly reflects the frequent ones; see uar.
-"""
-
 _RETURNS = """
 Returns:
     accuracy: float from 0 to 1.
 """
 
-_CITATION = """
-@article{schuller2011recognising,
-  title   = {Recognising realistic emotions and affect in speech: State of the art and lessons learnt
-             from the first challenge},
-  author  = {Schuller, Bj{\\"o}rn and Batliner, Anton and Steidl, Stefan and Seppi, Dino},
-  journal = {Speech Communication},
-  volume  = {53},
-  number  = {9-10},
-  pages   = {1062--1087},
-  year    = {2011}
-}
-"""
+_CITATION = """@article{schuller2011recognising,
+  title={Recognising realistic emotions and affect in speech}, author={Schuller,
+  Bj{\\"o}rn and Batliner, Anton and Steidl, Stefan and Seppi, Dino}, journal={Speech Communication}, volume={53},
+  number={9-10}, pages={1062--1087}, year={2011}}"""
 
 
 def accuracy_score(counts: ArrayLike) -> NDArray[np.float64]:
@@ -54,4 +45,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | N
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    Accuracy = evaluate_metric("Accuracy", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+    Accuracy = evaluate_metric("Accuracy", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

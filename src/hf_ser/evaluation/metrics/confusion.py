@@ -1,4 +1,8 @@
-"""Confusion matrix in counts and in percent of each row: an `evaluate` module that needs counts.py."""
+"""Confusion matrix in counts and in percent of each row: an `evaluate` module that needs counts.py.
+
+Row i, column j is the number of clips of class i that were predicted as class j. Row percent divides each row by its
+sum, so that the diagonal is the recall of each class.
+"""
 
 from typing import Any
 
@@ -7,28 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-_DESCRIPTION = """
-Confusion matrix: row i, column j is the number of clips of class i that were predicted as class j.
-Row percent divides each row by its sum, so that the diagonal is the recall of each class.
-"""
-
 _RETURNS = """
 Returns:
     counts: nested lists of integers, (classes, classes), rows are references and columns predictions.
     row_percent: the same in percent of the row; None in a row without clips.
 """
 
-_CITATION = """
-@article{stehman1997selecting,
-  title   = {Selecting and interpreting measures of thematic classification accuracy},
-  author  = {Stehman, Stephen V.},
-  journal = {Remote Sensing of Environment},
-  volume  = {62},
-  number  = {1},
-  pages   = {77--89},
-  year    = {1997}
-}
-"""
+_CITATION = """@article{stehman1997selecting,
+  title={Selecting and interpreting measures of thematic classification accuracy},
+  author={Stehman, Stephen V.}, journal={Remote Sensing of Environment}, volume={62}, number={1}, pages={77--89},
+  year={1997}}"""
 
 
 def row_percent(counts: ArrayLike) -> NDArray[np.float64]:
@@ -57,4 +49,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | N
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    Confusion = evaluate_metric("Confusion", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+    Confusion = evaluate_metric("Confusion", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

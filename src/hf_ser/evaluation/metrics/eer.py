@@ -1,4 +1,10 @@
-"""Equal error rate of one-vs-rest detection, from scores: an `evaluate` module that needs counts.py."""
+"""Equal error rate (EER) of one-vs-rest detection, from scores: an `evaluate` module that needs counts.py.
+
+The error of detecting each class against all others by its score, at the threshold where the false positive rate equals
+the false negative rate. Macro is the mean over the classes that have both positive and negative clips; micro pools all
+(clip, class) pairs into one detection task. Between two operating points the ROC curve is interpolated linearly; clips
+with tied scores are accepted together.
+"""
 
 from typing import Any
 
@@ -6,13 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .counts import evaluate_metric
-
-_DESCRIPTION = """
-Equal error rate (EER) of detecting each class against all others by its score: the error at the threshold
-where the false positive rate equals the false negative rate. Macro is the mean over the classes that have
-both positive and negative clips; micro pools all (clip, class) pairs into one detection task. Between two
-operating points the ROC curve is interpolated linearly; clips with tied scores are accepted together.
-"""
 
 _INPUTS = """
 Args:
@@ -25,17 +24,9 @@ Returns:
     eer_per_class: a list with the EER of each class, None for a class without positive or negative clips.
 """
 
-_CITATION = """
-@article{fawcett2006introduction,
-  title   = {An introduction to {ROC} analysis},
-  author  = {Fawcett, Tom},
-  journal = {Pattern Recognition Letters},
-  volume  = {27},
-  number  = {8},
-  pages   = {861--874},
-  year    = {2006}
-}
-"""
+_CITATION = """@article{fawcett2006introduction,
+  title={An introduction to {ROC} analysis}, author={Fawcett, Tom},
+  journal={Pattern Recognition Letters}, volume={27}, number={8}, pages={861--874}, year={2006}}"""
 
 
 def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
@@ -153,4 +144,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike) -> dict[str, Any]:
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    EER = evaluate_metric("EER", _DESCRIPTION, _INPUTS, _CITATION, _compute, scores=True)
+    EER = evaluate_metric("EER", __doc__, _INPUTS, _CITATION, _compute, scores=True)

@@ -1,4 +1,8 @@
-"""F1 in its micro, macro and weighted averages: an `evaluate` module that needs counts.py."""
+"""F1, the harmonic mean of precision and recall, in three averages: an `evaluate` module that needs counts.py.
+
+Micro pools all decisions and, as every clip has one label, equals accuracy; macro is the plain mean over classes;
+weighted is the mean by class size. Macro and weighted ignore classes without a clip in the references.
+"""
 
 from typing import Any
 
@@ -7,28 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-_DESCRIPTION = """
-F1, the harmonic mean of precision and recall, in three averages. Micro pools all decisions and, as every
-clip has one label, equals accuracy; macro is the plain mean over classes; weighted is the mean by class size.
-Macro and weighted ignore classes without a clip in the references.
-"""
-
 _RETURNS = """
 Returns:
     f1_micro, f1_macro, f1_weighted: floats from 0 to 1.
 """
 
-_CITATION = """
-@article{sokolova2009systematic,
-  title   = {A systematic analysis of performance measures for classification tasks},
-  author  = {Sokolova, Marina and Lapalme, Guy},
-  journal = {Information Processing \\& Management},
-  volume  = {45},
-  number  = {4},
-  pages   = {427--437},
-  year    = {2009}
-}
-"""
+_CITATION = """@article{sokolova2009systematic,
+  title={A systematic analysis of performance measures for classification tasks},
+  author={Sokolova, Marina and Lapalme, Guy}, journal={Information Processing \\& Management}, volume={45}, number={4},
+  pages={427--437}, year={2009}}"""
 
 
 def precision_recall_f1(counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -94,4 +85,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | N
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    F1 = evaluate_metric("F1", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+    F1 = evaluate_metric("F1", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

@@ -1,4 +1,10 @@
-"""The figure that the HuBERT fine-tuning paper calls EER: an `evaluate` module that needs counts.py."""
+"""The figure that the HuBERT fine-tuning paper calls EER: an `evaluate` module that needs counts.py.
+
+The mean over classes of (FPR + FNR) / 2 of the arg-max decisions, only for comparison with Table 3 of "Efficient
+Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels". It is not an equal error rate,
+since no threshold is varied until the two rates are equal; it equals 1 minus the mean one-vs-rest balanced accuracy.
+For the real EER see eer.
+"""
 
 from typing import Any
 
@@ -7,25 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-_DESCRIPTION = """
-The "EER" of "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels":
-the mean over classes of (FPR + FNR) / 2 of the arg-max decisions. It has its own name, and is only for
-comparison with Table 3 of that paper. It is not an equal error rate, since no threshold is varied until the two
-rates are equal; it equals 1 minus the mean one-vs-rest balanced accuracy. For the real EER see eer.
-"""
-
 _RETURNS = """
 Returns:
     paper_eer: float from 0 to 1, or None where no class has both positive and negative clips.
 """
 
-_CITATION = """
-@unpublished{hubert_ser_multiple_labels,
-  title  = {Efficient Fine-Tuning Approaches on {HuBERT} for Speech Emotion Recognition on Multiple Labels},
-  author = {{Anonymous}},
-  note   = {{ACL} submission}
-}
-"""
+_CITATION = """@unpublished{hubert_ser_multiple_labels,
+  title={Efficient Fine-Tuning Approaches on {HuBERT} for Speech Emotion
+  Recognition on Multiple Labels}, author={{Anonymous}}, note={{ACL} submission}}"""
 
 
 def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
@@ -64,4 +59,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | N
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    PaperEER = evaluate_metric("PaperEER", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+    PaperEER = evaluate_metric("PaperEER", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

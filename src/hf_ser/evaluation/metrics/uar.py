@@ -1,4 +1,8 @@
-"""Unweighted average recall, the mean of the classes' recalls: an `evaluate` module that needs counts.py."""
+"""Unweighted average recall (UAR), the mean of the classes' recalls: an `evaluate` module that needs counts.py.
+
+Also called unweighted accuracy (UA) or balanced accuracy. Every class has the same weight, however rare it is, and
+guessing among K classes reaches 1 / K. Classes without a clip in the references are ignored.
+"""
 
 from typing import Any
 
@@ -7,26 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .counts import DECISIONS, confusion_counts, evaluate_metric
 
-_DESCRIPTION = """
-Unweighted average recall (UAR; also unweighted accuracy, UA, or balanced accuracy): the mean recall over the
-classes. Every class has the same weight, however rare it is, and guessing among K classes reaches 1 / K.
-Classes without a clip in the references are ignored.
-"""
-
 _RETURNS = """
 Returns:
     uar: float from 0 to 1.
 """
 
-_CITATION = """
-@inproceedings{schuller2009interspeech,
-  title     = {The {INTERSPEECH} 2009 Emotion Challenge},
-  author    = {Schuller, Bj{\\"o}rn and Steidl, Stefan and Batliner, Anton},
-  booktitle = {Proc. Interspeech},
-  pages     = {312--315},
-  year      = {2009}
-}
-"""
+_CITATION = """@inproceedings{schuller2009interspeech,
+  title={The {INTERSPEECH} 2009 Emotion Challenge}, author={Schuller,
+  Bj{\\"o}rn and Steidl, Stefan and Batliner, Anton}, booktitle={Proc. Interspeech}, pages={312--315}, year={2009}}"""
 
 
 def unweighted_average_recall(counts: ArrayLike) -> NDArray[np.float64]:
@@ -59,4 +51,4 @@ def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | N
 
 # evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
 if not __name__.startswith("hf_ser."):
-    UAR = evaluate_metric("UAR", _DESCRIPTION, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+    UAR = evaluate_metric("UAR", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)

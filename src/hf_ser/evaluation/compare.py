@@ -1,0 +1,219 @@
+"""Several results side by side: the paper's tables for any set of them, and which differences are more than chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_ser.errors import InputError
+from hf_ser.evaluation.intervals import percentile_interval, speaker_draws
+from hf_ser.evaluation.metrics.accuracy import accuracy_score
+from hf_ser.evaluation.metrics.confusion import row_percent
+from hf_ser.evaluation.metrics.counts import confusion_counts
+from hf_ser.evaluation.metrics.f1 import f1_averages
+from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
+from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+from hf_ser.evaluation.scores import MINIMUM_SPEAKERS
+from hf_ser.evaluation.significance import LEVEL, bootstrap_p_value, holm, mcnemar_p_value, smallest_difference
+from hf_ser.text import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """One result: confusion counts with names, and what else is known of it."""
+
+    name: str
+    labels: tuple[str, ...]
+    counts: NDArray[np.int64]
+    predictions: pd.DataFrame | None = None
+    pooled: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        rows: For each result its figures (fractions), and parameters, seconds and memory where a run recorded them.
+        pairs: For each two results on the same clips, the difference of their UAR with its interval, p-values, the
+            smallest difference that would show, and the `verdict`: the name of the better one, or "tie".
+        seeds: For runs that differ in their seed alone, mean and standard deviation of their figures.
+        confusions: `(labels, row percent)` of each result, by name.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    pairs: Sequence[Mapping[str, Any]]
+    seeds: Sequence[Mapping[str, Any]]
+    confusions: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content for JSON."""
+        return {"rows": list(self.rows), "pairs": list(self.pairs), "seeds": list(self.seeds)}
+
+    def render(self) -> str:
+        """Return the tables as Markdown."""
+        shown = {
+            name: (labels, [["" if it != it else f"{it:.2f}" for it in row] for row in shares])
+            for name, (labels, shares) in self.confusions.items()
+        }
+        values = {"rows": self.rows, "pairs": self.pairs, "seeds": self.seeds}
+        return render("comparison.md", **values, confusions=shown, level=LEVEL)
+
+
+def compare(*results: str | Path, seed: int = 42) -> Comparison:
+    """Compare results: folders of `finetune`, of `Evaluation.save`, or files of confusion matrices.
+
+    Two results on the same clips are compared by a bootstrap that draws the speakers of each corpus for both alike, and
+    by McNemar's test; the p-values of all pairs are corrected together by Holm's method. Where the corrected bootstrap
+    does not separate them at 5 %, the verdict is "tie".
+
+    Args:
+        *results: Folders; JSON files with `labels` and, under `confusion`, counts (rows are references) by name; or
+            `paper`, the three matrices that the paper prints.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        InputError: A folder or file has no results, or there is nothing to compare.
+
+    Example:
+        >>> [(row["name"], round(row["f1_micro"], 4)) for row in compare("paper").rows]
+        [('paper: full', 0.861), ('paper: lora_qkv', 0.6715), ('paper: lora_classifier', 0.4461)]
+    """
+    found = [result for given in results for result in _opened(given)]
+    if not found:
+        raise InputError("nothing to compare; give folders of runs or evaluations, a file of matrices, or paper")
+    if len({it.name for it in found}) < len(found):
+        names = [it.name for it in found]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two results are called '{twice}'; rename the folder of one")
+    pairs = [pair for pair in (_pair(*two, seed) for two in combinations(found, 2)) if pair]
+    for kind in ("p_bootstrap", "p_mcnemar"):
+        known = [pair for pair in pairs if pair[kind] is not None]
+        corrected = iter(holm([pair[kind] for pair in known]))
+        for pair in pairs:
+            pair[f"{kind}_holm"] = None if pair[kind] is None else next(corrected)
+    for pair in pairs:
+        p_value = pair["p_bootstrap_holm"]
+        better = pair["one"] if pair["difference"] > 0 else pair["other"]
+        pair["verdict"] = "too few speakers to tell" if p_value is None else better if p_value < LEVEL else "tie"
+    confusions = {it.name: (it.labels, row_percent(it.counts).tolist()) for it in found}
+    return Comparison([_row(it) for it in found], pairs, _seeds(found), confusions)
+
+
+def _opened(given: str | Path) -> list[_Result]:
+    path = Path(__file__).parent / "data" / "paper.json" if str(given) == "paper" else Path(given)
+    if path.is_dir():
+        return [_of_folder(path)]
+    values = _json(path)
+    try:
+        labels, matrices = tuple(values["labels"]), values["confusion"].items()
+        counts = {name: np.array(matrix, dtype=np.int64) for name, matrix in matrices}
+        if any(it.shape != (len(labels), len(labels)) or (it < 0).any() for it in counts.values()):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"'{path}' has no `labels`, and counts by name under `confusion` of that size") from None
+    return [_Result(f"{path.stem}: {name}", labels, it) for name, it in counts.items()]
+
+
+def _of_folder(folder: Path) -> _Result:
+    import pandas as pd
+
+    if not (folder / "predictions.csv").is_file():
+        raise InputError(f"folder '{folder}' has no predictions.csv; give one that finetune or evaluate wrote")
+    metrics = _json(folder / "metrics.json")
+    part = "test" if "test" in metrics else next(name for name in metrics if name != "labels")
+    labels, predictions = tuple(metrics["labels"]), pd.read_csv(folder / "predictions.csv", dtype={"speaker": str})
+    index = {label: place for place, label in enumerate(labels)}
+    counts = confusion_counts(predictions["predicted"].map(index), predictions["emotion"].map(index), len(labels))
+    run = _json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    return _Result(folder.resolve().name, labels, counts, predictions, metrics[part]["pooled"], run)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        raise InputError(f"'{file}' cannot be read ({reason}); give a run, an evaluation, or a JSON file") from None
+
+
+def _row(result: _Result) -> dict[str, Any]:
+    counts, averages, run = result.counts, f1_averages(result.counts), result.run
+    return {
+        "name": result.name,
+        "clips": int(counts.sum()),
+        "uar": float(unweighted_average_recall(counts)),
+        "uar_interval": (result.pooled.get("intervals") or {}).get("uar"),
+        "accuracy": float(accuracy_score(counts)),
+        **{f"f1_{name}": float(value) for name, value in averages.items()},
+        "eer": (result.pooled.get("eer") or {}).get("macro"),
+        "paper_eer": float(paper_equal_error_rate(counts)),
+        "trainable_parameters": (run.get("model") or {}).get("trainable_parameters"),
+        "seconds": (run.get("seconds") or {}).get("total"),
+        "peak_memory_bytes": (run.get("peak_memory_bytes") or {}).get("host"),
+    }
+
+
+def _pair(one: _Result, other: _Result, seed: int) -> dict[str, Any] | None:
+    """Return the comparison of two results; None where they are not of the same clips with the same labels."""
+    if one.predictions is None or other.predictions is None:
+        return None
+    columns = ["clip_id", "corpus", "speaker", "emotion", "predicted"]
+    table = one.predictions[columns].merge(other.predictions[columns], on=columns[:4], suffixes=("_one", "_other"))
+    if len(table) != len(one.predictions) or len(table) != len(other.predictions):
+        return None
+    labels = sorted({*one.labels, *other.labels})
+    index = {label: place for place, label in enumerate(labels)}
+    truth, *decided = (table[name].map(index).to_numpy() for name in ("emotion", "predicted_one", "predicted_other"))
+    columns_of = (table["corpus"].tolist(), table["speaker"].tolist())
+    draws = list(speaker_draws(decided, truth, len(labels), *columns_of, RESAMPLES, seed).values())
+    uar = unweighted_average_recall(np.sum(draws, axis=0))
+    differences, usable = uar[:, 0] - uar[:, 1], table["speaker"].nunique() >= MINIMUM_SPEAKERS
+    measured = [float(unweighted_average_recall(confusion_counts(it, truth, len(labels)))) for it in decided]
+    return {
+        "one": one.name,
+        "other": other.name,
+        "difference": measured[0] - measured[1],
+        "interval": list(percentile_interval(differences)) if usable else None,
+        "p_bootstrap": bootstrap_p_value(differences) if usable else None,
+        "p_mcnemar": mcnemar_p_value(decided[0] == truth, decided[1] == truth),
+        "smallest": smallest_difference(differences) if usable else None,
+    }
+
+
+def _seeds(results: Sequence[_Result]) -> list[dict[str, Any]]:
+    """Return mean and standard deviation of the figures of runs that are alike in all but their seeds."""
+    groups: dict[str, list[_Result]] = {}
+    for result in results:
+        if result.run:
+            run = result.run
+            arguments = {
+                key: it for key, it in (run.get("arguments") or {}).items() if key not in ("seed", "data_seed")
+            }
+            data = (run.get("dataset") or {}).get("fingerprint")
+            alike = [(run.get("model") or {}).get("name"), run.get("recipe"), run.get("protocol"), data, arguments]
+            groups.setdefault(json.dumps(alike, sort_keys=True), []).append(result)
+    rows = []
+    for group in groups.values():
+        seeds = [(it.run.get("seeds") or {}).get("weights") for it in group]
+        if len(set(seeds)) > 1:
+            figures = [_row(it) for it in group]
+            row: dict[str, Any] = {"names": [it.name for it in group], "seeds": seeds}
+            for name in ("uar", "accuracy", "f1_macro", "eer"):
+                values = [it[name] for it in figures if it[name] is not None]
+                row[name] = {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1))}
+            rows.append(row)
+    return rows

@@ -1,0 +1,154 @@
+"""A model's answers to a part of a data set: what every figure and every section of the suite is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_ser.audio.features import decoded
+from hf_ser.dataset.source import Source
+from hf_ser.errors import InputError
+from hf_ser.inference.classifier import Classifier, load, part_outputs
+from hf_ser.inference.confidence import with_temperature
+from hf_ser.labels import canonical_emotion
+from hf_ser.models.encoders import open_feature_extractor
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The clips of a part whose labels a model knows, and what it answers.
+
+    Attributes:
+        classifier: The model; its calibration applies to `scores`.
+        source: The data set that the clips are from.
+        part: `train`, `validation`, `test` or `all`.
+        rows: The clips, a `datasets.Dataset`.
+        labels: Those that model and data share, in the data's order.
+        references: `(clips,)` index of each clip's label.
+        outputs: `(clips, labels of the model + hidden)`, see `Classifier.outputs`.
+        seed: Of every random choice.
+        left_out: Number of clips with other labels.
+    """
+
+    classifier: Classifier
+    source: Source
+    part: str
+    rows: Any
+    labels: tuple[str, ...]
+    references: NDArray[np.int64]
+    outputs: NDArray[np.float64]
+    seed: int
+    left_out: int
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Probabilities `(clips, labels)`, calibrated where the classifier is."""
+        return self.scores_of(self.outputs)
+
+    @property
+    def decisions(self) -> NDArray[np.int64]:
+        """`(clips,)` index of the label with the highest score."""
+        return np.asarray(self.scores.argmax(axis=1))
+
+    def scores_of(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores `(clips, labels)` that some outputs of the classifier stand for."""
+        own = outputs[:, : len(self.classifier.labels)]
+        tempered = with_temperature(own, self.classifier.calibration.get("temperature", 1))
+        return restricted(tempered, self.classifier.labels, self.labels)
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return a column of the clips as text; empty where there is no value, or no such column."""
+        values = self.rows[name] if name in self.rows.column_names else [None] * len(self.rows)
+        return np.array(["" if value is None else str(value) for value in values])
+
+    def samples(self, rows: Sequence[int] | NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """Yield the decoded samples of some clips at the model's rate."""
+        yield from map(decoded(self.rows, self.classifier.sampling_rate), map(int, rows))
+
+    def training_rows(self, most: int) -> Any:
+        """Return at most so many clips of the training part whose labels the model knows, drawn by the seed."""
+        if "train" not in self.source.parts or self.part in ("train", "all"):
+            return None
+        rows = self.source.parts["train"]
+        known = np.flatnonzero([self.source.labels[emotion] in self.labels for emotion in rows["emotion"]])
+        drawn = np.random.default_rng(self.seed).permutation(known)[:most]
+        return rows.select(np.sort(drawn)) if len(drawn) else None
+
+    def labels_of(self, rows: Any) -> NDArray[np.int64]:
+        """Return the indices in `labels` of some rows of the data set."""
+        return np.array([self.labels.index(self.source.labels[emotion]) for emotion in rows["emotion"]])
+
+
+def judge(classifier: Classifier, source: Source, part: str, seed: int) -> Judged:
+    """Ask a classifier about a part of a data set; errors as those of `evaluate`."""
+    rows = _rows(source, part)
+    labels, kept = _common_labels(classifier, source, rows)
+    left_out = len(rows) - len(kept)
+    rows = rows.select(kept) if left_out else rows
+    outputs = part_outputs(classifier, rows)
+    broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(broken):
+        raise InputError(
+            f"clip '{rows['clip_id'][int(broken[0])]}': the model returns scores that are not finite numbers "
+            f"({len(broken):,} of {len(outputs):,} clips); check the audio and the weights of the model"
+        )
+    references = np.array([labels.index(source.labels[emotion]) for emotion in rows["emotion"]])
+    return Judged(classifier, source, part, rows, labels, references, outputs, seed, left_out)
+
+
+def opened(model: Any, *, calibrated: bool, **options: Any) -> Classifier:
+    """Return the classifier that `evaluate` is given in one of its forms."""
+    if isinstance(model, tuple) and len(model) == 2:
+        options["base"], model = model
+    if isinstance(model, str | Path):
+        return load(model, calibrated=calibrated, **options)
+    given = [name for name, value in options.items() if value is not None] + ["calibrated"] * (not calibrated)
+    if given:
+        raise InputError(f"{given[0]} is for a model that is given by name; leave it out for a model in memory")
+    if isinstance(model, Classifier):
+        return model
+    name = getattr(getattr(model, "config", None), "name_or_path", None) or ""
+    if not name:
+        raise InputError(
+            f"a {type(model).__name__} without name_or_path has no preprocessor; give a folder, a Hub id, or "
+            "Classifier(model, feature_extractor)"
+        )
+    return Classifier(model, open_feature_extractor(name, weights=False))
+
+
+def _rows(source: Source, part: str) -> Any:
+    if part in source.parts:
+        return source.parts[part]
+    if part != "all":
+        raise InputError(
+            f"data set '{source.name}' is not split and has no {part} part; choose another protocol, or all"
+        )
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets(list(source.parts.values()))
+
+
+def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[tuple[str, ...], list[int]]:
+    """Return the labels that model and data share, in the data's order, and the rows that have them."""
+    known = {canonical_emotion(label) for label in classifier.labels}
+    labels = tuple(label for label in source.labels if label in known)
+    kept = [row for row, emotion in enumerate(rows["emotion"]) if source.labels[emotion] in known]
+    if len(labels) < 2 or not kept:
+        raise InputError(
+            f"the model knows {', '.join(classifier.labels)}, the data set {', '.join(source.labels)}: scoring needs "
+            "two common labels and clips that have them; choose another model or data set"
+        )
+    return labels, kept
+
+
+def restricted(scores: NDArray[np.float64], model_labels: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return probabilities `(clips, labels)`; labels of the model that are synonyms are added up."""
+    names = [canonical_emotion(label) for label in model_labels]
+    columns = [scores[:, [name == label for name in names]].sum(axis=1) for label in labels]
+    found = np.stack(columns, axis=1)
+    return found if set(names) == set(labels) else found / found.sum(axis=1, keepdims=True)

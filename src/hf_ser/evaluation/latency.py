@@ -1,0 +1,56 @@
+"""How long a model takes for an answer, by the length of the clip, the batch and the precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hf_ser.environment import hardware, peak_memory_bytes
+from hf_ser.evaluation.judged import Judged
+
+SECONDS = (1.0, 3.0, 10.0)
+BATCHES = (1, 8)
+_WARM_UP = 2
+_REPEATS = 20
+_MOST_SECONDS = 6.0
+
+
+def section(judged: Judged) -> dict[str, Any]:
+    """Return the median (p50) and the 95th percentile (p95) in milliseconds, and the real-time factor.
+
+    From samples to probabilities, after 2 rounds that are not counted, over 20 `rounds`, or the 5 or more that 6
+    seconds allow. The real-time factor is seconds of computing a second of audio, at the median. `bf16` is measured
+    where the device computes in it natively.
+    """
+    classifier, draw = judged.classifier, np.random.default_rng(judged.seed)
+    precisions = ["fp32"]
+    if classifier.device.type == "cuda" and torch.cuda.is_bf16_supported():
+        precisions.append("bf16")
+    rows = []
+    for precision in precisions:
+        for seconds in SECONDS:
+            for batch in BATCHES:
+                shape = (batch, round(seconds * classifier.sampling_rate))
+                clips = list((0.05 * draw.standard_normal(shape)).astype(np.float32))
+                with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    times = _times(lambda clips=clips: classifier.outputs(clips))  # type: ignore[misc]
+                p50, p95 = (float(value) for value in np.percentile(times, [50, 95]))
+                rows.append(
+                    {"precision": precision, "seconds": seconds, "batch": batch, "rounds": len(times),
+                     "p50_ms": 1000 * p50, "p95_ms": 1000 * p95, "real_time_factor": p50 / (batch * seconds)}
+                )  # fmt: skip
+    return {"rows": rows, "hardware": hardware(), "peak_memory_bytes": peak_memory_bytes()}
+
+
+def _times(answer: Callable[[], NDArray[Any]]) -> list[float]:
+    found: list[float] = []
+    while len(found) < _WARM_UP + _REPEATS and (len(found) < _WARM_UP + 5 or sum(found) < _MOST_SECONDS):
+        start = time.perf_counter()
+        answer()
+        found.append(time.perf_counter() - start)
+    return found[_WARM_UP:]

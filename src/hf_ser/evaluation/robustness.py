@@ -1,0 +1,112 @@
+"""How a model's decisions change under disturbances of the audio."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from hf_ser.audio.augment import seeded
+from hf_ser.audio.disturbances import DISTURBANCES, SMALL, Samples, babble
+from hf_ser.evaluation.checks import check, guesses
+from hf_ser.evaluation.judged import Judged
+from hf_ser.evaluation.metrics.counts import confusion_counts
+from hf_ser.evaluation.metrics.f1 import precision_recall_f1
+from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+
+TEST_CLIPS = 1500
+FEWER_CLIPS = 512
+_VOICES = 64
+_AT_ONCE = 256
+
+
+def section(judged: Judged) -> dict[str, Any]:
+    """Return what each disturbance does to UAR, average precision (UAP) and decisions, and curves over strengths.
+
+    At most 1,500 clips are disturbed, and 512 of them for small changes and curves, drawn by label and corpus in
+    proportion.
+    """
+    rows = stratified(judged, TEST_CLIPS)
+    fewer = np.flatnonzero(np.isin(rows, stratified(judged, FEWER_CLIPS)))
+    clips, speakers = list(judged.samples(rows)), judged.column("speaker")[rows]
+    voices = np.random.default_rng(judged.seed).permutation(len(rows))[:_VOICES]
+    # Babble is of other speakers, so that none of it comes from the clip's own voice.
+    others = {who: [clips[place] for place in voices if speakers[place] != who] for who in np.unique(speakers)}
+    jobs: list[tuple[str, float | None]] = [(name, None) for name, it in DISTURBANCES.items() if it.strengths]
+    jobs += [(name, strength) for name, it in DISTURBANCES.items() for strength in it.curve]
+    if not all(others.values()):
+        jobs = [job for job in jobs if DISTURBANCES[job[0]].change is not babble]
+    found: dict[str, Any] = {"curve_clips": len(fewer), "disturbances": {}, "curves": {}}
+    checks: list[dict[str, Any]] = []
+
+    def disturbed(place: int, name: str, strength: float | None) -> Samples:
+        key, it = [judged.seed, int(rows[place]), crc32(name.encode())], DISTURBANCES[name]
+        drawn = float(np.random.default_rng([*key, 1]).choice(it.strengths)) if strength is None else strength
+        return it(clips[place], judged.classifier.sampling_rate, drawn, key, others[speakers[place]])
+
+    with ThreadPoolExecutor() as pool, seeded("audiomentations draws, although its ranges are single values"):
+        for name, strength in tqdm(jobs, desc="Disturbances", unit="disturbance", leave=False):
+            small = strength is not None or DISTURBANCES[name].limits == SMALL
+            places = fewer if small else np.arange(len(rows))
+            parts = []
+            for some in np.array_split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
+                changed = list(pool.map(partial(disturbed, name=name, strength=strength), some.tolist()))
+                parts.append(judged.classifier.outputs(changed))
+            after = judged.scores_of(np.concatenate(parts)).argmax(axis=1)
+            chosen, disturbance = rows[places], DISTURBANCES[name]
+            measured = _compared(judged.decisions[chosen], judged.references[chosen], after, len(judged.labels))
+            if strength is not None:
+                curve = found["curves"].setdefault(name, {"unit": disturbance.unit, "points": []})
+                curve["points"].append({"strength": strength, **measured})
+                continue
+            described = {"strengths": disturbance.strengths, "unit": disturbance.unit, "clips": len(places)}
+            found["disturbances"][name] = {**described, **measured}
+            guessed = [guesses(judged, drawn)[chosen] for drawn in ("undisturbed", name)]
+            guessing = _compared(guessed[0], judged.references[chosen], guessed[1], len(judged.labels))
+            for metric, limit in disturbance.limits.items():
+                bound = {"at_least" if metric == "unchanged" else "at_most": limit}
+                checks.append(check(name, "all clips", metric, measured[metric], guessing[metric], **bound))
+    return {**found, "checks": checks}
+
+
+def stratified(judged: Judged, most: int) -> NDArray[np.int64]:
+    """Return at most so many rows, in order, with the proportions of label and corpus kept; fewer are among more."""
+    draw, corpora = np.random.default_rng(judged.seed), judged.column("corpus")
+    order, place = draw.permutation(len(corpora)), np.empty(len(corpora))
+    for corpus, label in {*zip(corpora.tolist(), judged.references.tolist(), strict=True)}:
+        group = order[(corpora[order] == corpus) & (judged.references[order] == label)]
+        place[group] = (np.arange(len(group)) + 0.5) / len(group)
+    return np.sort(order[np.argsort(place[order], kind="stable")][:most])
+
+
+def _compared(before: NDArray[Any], truth: NDArray[Any], after: NDArray[Any], labels: int) -> dict[str, float]:
+    """Return UAR and UAP after a disturbance, what is lost of them, and the share of equal decisions."""
+    uar, uap = zip(*(_recall_and_precision(decided, truth, labels) for decided in (before, after)), strict=True)
+    return {
+        "uar": uar[1],
+        "uap": uap[1],
+        "uar_lost": uar[0] - uar[1],
+        "uap_lost": uap[0] - uap[1],
+        "unchanged": float((before == after).mean()),
+    }
+
+
+def _recall_and_precision(decisions: NDArray[Any], truth: NDArray[Any], labels: int) -> tuple[float, float]:
+    counts = confusion_counts(decisions, truth, labels)
+    return float(unweighted_average_recall(counts)), unweighted_average_precision(counts)
+
+
+def unweighted_average_precision(counts: NDArray[Any]) -> float:
+    """Return the mean precision over the classes that have clips, 0 for one that was never predicted (UAP).
+
+    Example:
+        >>> unweighted_average_precision(np.array([[3, 1], [0, 1]]))
+        0.75
+    """
+    present = counts.sum(axis=1) > 0
+    return float(np.nan_to_num(precision_recall_f1(counts)[0][present]).mean())
