@@ -13,8 +13,8 @@ import pytest
 import hf_ser
 
 PACKAGE = Path(hf_ser.__file__).parent
-ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "environment", "corpora", "dataset", "audio", "models",
-         "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
+ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "environment", "corpora", "dataset", "audio",
+         "models", "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
 BUDGETS = {"corpora": 935, "dataset": 3600, "audio": 850, "models": 2085, "inference": 815, "evaluation": 2910,
            "hub": 1525, "training": 1525, "quickstart": 350, "cli": 760}  # fmt: skip

@@ -158,7 +158,7 @@ def test_the_pages(whole, tmp_path):
     for title in ("Checks", "Baselines", "Groups and shares", "Fairness", "Robustness", "Shortcuts", "Latency"):
         assert f"\n## {title}\n" in report
     assert "eGeMAPS, linear SVM" in report
-    assert "Calibration is not computed: the model has no calibration" in report
+    assert "Not computed: calibration (the model has no calibration" in report
     assert not [line for line in report.splitlines() if "None" in line or "nan" in line]
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4

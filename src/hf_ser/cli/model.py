@@ -115,9 +115,13 @@ def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     evaluation = evaluate(options.model, options.dataset, base=options.base_model, **settings)
     if options.output_dir and rank() == 0:
         evaluation.save(options.output_dir)
+    yield from _shown(evaluation, options)
     for failure in (failed := evaluation.failures(limits)):
         report_error(options.parser.prog, failure)
     options.exit_code = 1 if failed else 0
+
+
+def _shown(evaluation: Any, options: argparse.Namespace) -> Iterator[str]:
     if options.json:
         suite = {} if evaluation.suite is None else {"suite": evaluation.suite}
         yield json.dumps({**evaluation.results, **suite})

@@ -6,7 +6,6 @@ Recognition Machine Learning Models, 2023), for categories.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,10 @@ def section(judged: Judged) -> dict[str, Any]:
     return {
         "sexes": [_row(judged, "sex", value) for value in sorted(set(judged.column("sex")) - {""})],
         "speakers": [_row(judged, "speaker", value) for value in sorted(set(judged.column("speaker")))],
-        "class_shares": {label: [true, predicted] for label, true, predicted in _shares(judged)},
+        "class_shares": {
+            label: [float((it == index).mean()) for it in (judged.references, judged.decisions)]
+            for index, label in enumerate(judged.labels)
+        },
         "by_speaker": {corpus: found for corpus, found in by_speaker.items() if found},
         "listeners": _listeners(judged),
         "checks": checks,
@@ -49,7 +51,7 @@ def section(judged: Judged) -> dict[str, Any]:
 
 def _row(judged: Judged, column: str, value: str) -> dict[str, Any]:
     rows = judged.column(column) == value
-    counts = confusion_counts(judged.decisions[rows], judged.references[rows], len(judged.labels))
+    counts = judged.counts(judged.decisions, rows)
     return {
         column: value,
         "clips": int(rows.sum()),
@@ -59,14 +61,9 @@ def _row(judged: Judged, column: str, value: str) -> dict[str, Any]:
     }
 
 
-def _shares(judged: Judged) -> Iterator[tuple[str, float, float]]:
-    for index, label in enumerate(judged.labels):
-        yield label, float((judged.references == index).mean()), float((judged.decisions == index).mean())
-
-
 def _figures(judged: Judged, decisions: NDArray[Any], rows: NDArray[np.bool_]) -> dict[str, float]:
     """Return UAR, UAP, recall and precision by class, and the error of each class's share, of some clips."""
-    counts = confusion_counts(decisions[rows], judged.references[rows], len(judged.labels))
+    counts = judged.counts(decisions, rows)
     precision, recall, _ = precision_recall_f1(counts)
     found = {"uar": float(unweighted_average_recall(counts)), "uap": unweighted_average_precision(counts)}
     errors = np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / counts.sum()

@@ -18,7 +18,6 @@ from hf_ser.audio.features import pitch
 from hf_ser.corpora import CORPORA
 from hf_ser.evaluation.checks import check, guesses
 from hf_ser.evaluation.judged import Judged
-from hf_ser.evaluation.metrics.counts import confusion_counts
 
 SIMULATIONS = 1000
 _FEWEST_CLIPS = 50
@@ -86,9 +85,7 @@ def _compared(judged: Judged, name: str, groups: NDArray[np.str_], values: Seque
     draw = np.random.default_rng([judged.seed, crc32(name.encode())])
 
     def counts(decisions: NDArray[Any]) -> NDArray[Any]:
-        return np.stack(
-            [confusion_counts(decisions[groups == it], judged.references[groups == it], labels) for it in values]
-        )
+        return np.stack([judged.counts(decisions, groups == it) for it in values])
 
     own, chance = counts(judged.decisions), counts(guessed)
     sizes = own.sum(axis=2)

@@ -1,8 +1,6 @@
 """95 % intervals: Wilson's for one recall, a bootstrap over speakers for everything else."""
 
 from collections.abc import Sequence
-from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +10,11 @@ from hf_ser.evaluation.metrics.counts import confusion_counts
 CONFIDENCE = 0.95
 
 
-def wilson_interval(successes: float, trials: float) -> tuple[float, float] | None:
+def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % score interval of a proportion, or None without trials.
 
-    With p = successes / trials and z = 1.96, the interval is
-    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-    (Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927). It assumes
-    independent trials; clips of one speaker are not independent, so it is too narrow where speakers are few.
+    Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927. It assumes independent
+    trials; clips of one speaker are not independent, so it is too narrow where speakers are few.
 
     Example:
         >>> [round(bound, 3) for bound in wilson_interval(35, 39)]
@@ -26,15 +22,10 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float] | No
     """
     if not trials:
         return None
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    proportion = successes / trials
-    centre = proportion + z**2 / (2 * trials)
-    spread = z * sqrt(proportion * (1 - proportion) / trials + z**2 / (4 * trials**2))
-    scale = 1 + z**2 / trials
-    # Rounding would miss the exact bounds 0 (no success) and 1 (no failure) by 1e-17.
-    lower = (centre - spread) / scale if successes else 0.0
-    upper = (centre + spread) / scale if successes != trials else 1.0
-    return lower, upper
+    from scipy.stats import binomtest
+
+    bounds = binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
 def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:

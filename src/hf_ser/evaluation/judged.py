@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hf_ser.audio.features import decoded
 from hf_ser.dataset.source import Source
 from hf_ser.errors import InputError
+from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.inference.classifier import Classifier, load, part_outputs
 from hf_ser.inference.confidence import with_temperature
 from hf_ser.labels import canonical_emotion
@@ -60,6 +61,10 @@ class Judged:
         own = outputs[:, : len(self.classifier.labels)]
         tempered = with_temperature(own, self.classifier.calibration.get("temperature", 1))
         return restricted(tempered, self.classifier.labels, self.labels)
+
+    def counts(self, decisions: NDArray[Any], rows: Any = slice(None)) -> NDArray[np.int64]:
+        """Return the confusion counts of decisions on all clips `(clips,)`, of some rows."""
+        return confusion_counts(decisions[rows], self.references[rows], len(self.labels))
 
     def column(self, name: str) -> NDArray[np.str_]:
         """Return a column of the clips as text; empty where there is no value, or no such column."""

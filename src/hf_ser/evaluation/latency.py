@@ -14,7 +14,7 @@ from hf_ser.environment import hardware, peak_memory_bytes
 from hf_ser.evaluation.judged import Judged
 
 SECONDS = (1.0, 3.0, 10.0)
-BATCHES = (1, 8)
+BATCHES = (1, 4)
 _WARM_UP = 2
 _REPEATS = 20
 _MOST_SECONDS = 6.0

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_ser.audio.clips import Segments
 from hf_ser.audio.features import decoded, levels
-from hf_ser.audio.segment import average_by_clip
 from hf_ser.evaluation.judged import Judged
 from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.robustness import stratified
-from hf_ser.inference.states import pooled_states
+from hf_ser.inference.classifier import part_outputs
 
 TRAINING_CLIPS = 1500
 
@@ -38,14 +35,13 @@ def section(judged: Judged) -> dict[str, Any]:
         name: _uar(_trees(trained[:, chosen], train_truth, heard[:, chosen], judged.seed), truth, len(judged.labels))
         for name, chosen in columns.items()
     }
-    counts = confusion_counts(judged.decisions[rows], truth, len(judged.labels))
-    found["model"] = float(unweighted_average_recall(counts))
+    found["model"] = _uar(judged.decisions[rows], truth, len(judged.labels))
     found["corpus"] = _corpus(judged, train, rows)
     found["sentences"] = _sentences(judged)
     return found
 
 
-def _uar(decided: NDArray[Any], truth: NDArray[Any], labels: int) -> float:
+def _uar(decided: Any, truth: Any, labels: int) -> float:
     return float(unweighted_average_recall(confusion_counts(decided, truth, labels)))
 
 
@@ -66,46 +62,34 @@ def _corpus(judged: Judged, train: Any, rows: NDArray[Any]) -> dict[str, Any] | 
     known = np.isin(corpora, names)
     if len(names) < 2 or len(set(corpora[known])) < 2:
         return None
-    features = [_states(judged, clips) for clips in (train, judged.rows.select(rows[known]))]
+    features = [it[:, len(judged.classifier.labels) :] for it in
+                (part_outputs(judged.classifier, train), judged.outputs[rows[known]])]  # fmt: skip
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
-    decided = probe.fit(features[0], train["corpus"]).predict(features[1])
-    index = {name: place for place, name in enumerate(names)}
-    counts = confusion_counts([index[it] for it in decided], [index[it] for it in corpora[known]], len(names))
-    return {"uar": float(unweighted_average_recall(counts)), "guessing": 1 / len(set(corpora[known]))}
-
-
-def _states(judged: Judged, rows: Any) -> NDArray[np.float64]:
-    classifier = judged.classifier
-    items = Segments(rows, sampling_rate=classifier.sampling_rate, segment_seconds=classifier.segment_seconds)
-    states = pooled_states(classifier.model, classifier.feature_extractor, items, description="Encoding clips")
-    return average_by_clip(states, items.clip_index, len(rows))
+    decided = np.searchsorted(names, probe.fit(features[0], train["corpus"]).predict(features[1]))
+    truth = np.searchsorted(names, corpora[known])
+    return {"uar": _uar(decided, truth, len(names)), "guessing": 1 / len(set(truth))}
 
 
 def _sentences(judged: Judged) -> dict[str, Any]:
     """Return by corpus what the most frequent training label of a sentence gives, and how many sentences are shared."""
-    known, everything = judged.column("sentence"), judged.training_rows(10**9)
-    if not any(known) or "sentence" not in everything.column_names:
+    import pandas as pd
+
+    everything, keys = judged.training_rows(10**9), ["corpus", "sentence"]
+    if "sentence" not in everything.column_names or not any(judged.column("sentence")):
         return {}
-    heard: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
-    overall: dict[str, Counter[int]] = defaultdict(Counter)
-    columns = (everything["corpus"], everything["sentence"], judged.labels_of(everything).tolist())
-    for corpus, sentence, label in zip(*columns, strict=True):
-        if sentence:
-            heard[corpus, sentence][label] += 1
-            overall[corpus][label] += 1
-    found, corpora = {}, judged.column("corpus")
-    for corpus in sorted(set(corpora[known != ""])):
-        rows = np.flatnonzero((corpora == corpus) & (known != ""))
-        shared = [bool(heard.get((corpus, known[row]))) for row in rows]
-        if not overall.get(corpus):
-            continue
-        guess = [(heard.get((corpus, known[row])) or overall[corpus]).most_common(1)[0][0] for row in rows]
-        truth = judged.references[rows]
-        found[corpus] = {
-            "clips": len(rows),
-            "sentences": len(set(known[rows])),
-            "in_training": float(np.mean(shared)),
-            "uar": _uar(np.array(guess), truth, len(judged.labels)),
-            "guessing": 1 / len(set(truth)),
-        }
+    train = pd.DataFrame({name: everything[name] for name in keys} | {"label": judged.labels_of(everything)}).dropna()
+    heard = train.groupby(keys)["label"].agg(lambda labels: labels.mode()[0]).rename("guess").reset_index()
+    test = pd.DataFrame({name: judged.column(name) for name in keys} | {"label": judged.references})
+    found = {}
+    for corpus, rows in test[test["sentence"] != ""].merge(heard, on=keys, how="left").groupby("corpus"):
+        own = train["label"][train["corpus"] == corpus]
+        if len(own):
+            guess = rows["guess"].fillna(own.mode()[0]).astype(int)
+            found[str(corpus)] = {
+                "clips": len(rows),
+                "sentences": rows["sentence"].nunique(),
+                "in_training": float(rows["guess"].notna().mean()),
+                "uar": _uar(guess, rows["label"], len(judged.labels)),
+                "guessing": 1 / rows["label"].nunique(),
+            }
     return found
