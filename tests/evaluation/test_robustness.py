@@ -83,9 +83,9 @@ def test_spectra():
 
 def test_small_changes_do_what_they_say():
     np.testing.assert_array_equal(changed("zeros_behind", 500)[:-500], CLIP)
-    np.testing.assert_array_equal(changed("zeros_before", -100)[100:], CLIP)
+    np.testing.assert_array_equal(changed("zeros_before", 100)[100:], CLIP)
     np.testing.assert_array_equal(changed("cut_end", 1000), CLIP[:-1000])
-    np.testing.assert_array_equal(changed("cut_begin", -500), CLIP[500:])
+    np.testing.assert_array_equal(changed("cut_begin", 500), CLIP[500:])
     assert len(changed("cut_end", 1000, CLIP[:100])) == 50
     assert rms(changed("gain", -2)) / rms(CLIP) == pytest.approx(10 ** (-2 / 20), rel=1e-5)
     clipped = changed("clipping", 0.3)

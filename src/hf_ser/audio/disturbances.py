@@ -91,15 +91,24 @@ def tone(clip: Samples, rate: int, snr: float, draw: np.random.Generator, others
     return with_rms(clip + wave * np.abs(clip).max() * 10 ** (-snr / 20), rms(clip))
 
 
-def zeros(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
-    """Put so many zeros behind the clip, or before it where the count is negative."""
-    return np.pad(clip, (int(max(-count, 0)), int(max(count, 0))))
+def zeros_before(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
+    """Put so many zeros before the clip."""
+    return np.pad(clip, (int(count), 0))
 
 
-def cut(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
-    """Remove so many samples at the end, or at the beginning where the count is negative; half a clip always stays."""
-    most = min(abs(int(count)), len(clip) // 2)
-    return clip[most:] if count < 0 else clip[: len(clip) - most]
+def zeros_behind(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
+    """Put so many zeros behind the clip."""
+    return np.pad(clip, (0, int(count)))
+
+
+def cut_begin(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
+    """Remove so many samples at the beginning; half a clip always stays."""
+    return clip[min(int(count), len(clip) // 2) :]
+
+
+def cut_end(clip: Samples, rate: int, count: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
+    """Remove so many samples at the end; half a clip always stays."""
+    return clip[: len(clip) - min(int(count), len(clip) // 2)]
 
 
 def clipping(clip: Samples, rate: int, share: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:
@@ -188,10 +197,10 @@ _NOISE = {"uar_lost": 0.05, "uap_lost": 0.05, "unchanged": 0.9}
 DISTURBANCES: dict[str, Disturbance] = {
     "tone": Disturbance(tone, (40, 45, 50), SMALL),
     "white_weak": Disturbance(white_noise, (35, 40, 45), SMALL),
-    "zeros_behind": Disturbance(zeros, (100, 500, 1_000), SMALL, unit="samples"),
-    "zeros_before": Disturbance(zeros, (-100, -500, -1_000), SMALL, unit="samples"),
-    "cut_end": Disturbance(cut, (100, 500, 1_000), SMALL, unit="samples"),
-    "cut_begin": Disturbance(cut, (-100, -500, -1_000), SMALL, unit="samples"),
+    "zeros_behind": Disturbance(zeros_behind, (100, 500, 1_000), SMALL, unit="samples"),
+    "zeros_before": Disturbance(zeros_before, (100, 500, 1_000), SMALL, unit="samples"),
+    "cut_end": Disturbance(cut_end, (100, 500, 1_000), SMALL, unit="samples"),
+    "cut_begin": Disturbance(cut_begin, (100, 500, 1_000), SMALL, unit="samples"),
     "clipping": Disturbance(clipping, (0.1, 0.2, 0.3), SMALL, unit="% of samples"),
     "gain": Disturbance(gain, (-2, -1, 1, 2), SMALL),
     "high_pass": Disturbance(high_pass, (50, 100, 150), SMALL, unit="Hz"),
