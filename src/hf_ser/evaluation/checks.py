@@ -30,10 +30,10 @@ def check(
         >>> found["passed"], found["guessing_passed"]
         (True, False)
     """
-    bound = {"at_most": at_most} if at_least is None else {"at_least": at_least}
+    bound = {name: limit for name, limit in (("at_most", at_most), ("at_least", at_least)) if limit is not None}
 
     def passed(figure: float) -> bool:
-        return bool(figure <= at_most) if at_most is not None else bool(at_least is not None and figure >= at_least)
+        return bool(bound.get("at_least", -np.inf) <= figure <= bound.get("at_most", np.inf))
 
     return {
         "test": test,

@@ -58,7 +58,7 @@ def _groupings(judged: Judged) -> dict[str, NDArray[np.str_]]:
     pitches = _pitches(judged)
     return {
         "sex": judged.column("sex"),
-        "age": np.array([_band(float(age), (30, 45), " years") if age else "" for age in ages]),
+        "age": np.array([_band(float(age), (30, 45), " years") if age not in ("", "nan") else "" for age in ages]),
         "race": np.array([corpus.races.get(who, "") if corpus else "" for corpus, who in published]),
         "pitch": np.array([_band(pitches[who], _PITCHES, " Hz") if who in pitches else "" for who in speakers]),
     }
