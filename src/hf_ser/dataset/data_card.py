@@ -7,13 +7,14 @@ from typing import Any, Final, get_args
 
 import pandas
 import yaml
+from datasets import Features
 
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.corpora.originals import Provenance, originals
 from hf_ser.dataset.collection import Collection
 from hf_ser.dataset.hygiene import FLAGS
-from hf_ser.dataset.layout import EIGHT_EMOTIONS, Form, Layout, patterns
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, Layout, feature_list, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import protocols
 from hf_ser.files import write_json, write_text
@@ -132,7 +133,13 @@ def licences_of(corpora: Sequence[Corpus]) -> str | list[str] | None:
 
 
 def front_matter(
-    layout: Layout, sizes: Mapping[str, tuple[int, int]], clips: int, form: Form, *, tags: Sequence[str], **facts: Any
+    layout: Layout,
+    sizes: Mapping[str, tuple[int, int]],
+    clips: int,
+    features: Features,
+    *,
+    tags: Sequence[str],
+    **facts: Any,
 ) -> str:
     """Return the front matter of a data set's README; `facts` are keys of it, left out where they are None or empty."""
     default = next(iter(layout.configurations))
@@ -150,7 +157,7 @@ def front_matter(
         infos.append(
             {
                 "config_name": name,
-                "features": form.feature_list(),
+                "features": feature_list(features),
                 "splits": counted,
                 "download_size": sum(sizes[path][1] for paths in splits.values() for path in paths),
                 "dataset_size": sum(sizes[path][0] for paths in splits.values() for path in paths),

@@ -15,7 +15,7 @@ from hf_ser.corpora import CORPORA, licence_table
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.data_card import PLACE, WHERE, front_matter, licences_of, table_facts, write_records
 from hf_ser.dataset.hygiene import FLAGS, Finding, repeated_samples
-from hf_ser.dataset.layout import own_form, plan, write_files
+from hf_ser.dataset.layout import own_features, plan, write_files
 from hf_ser.dataset.opening import gather
 from hf_ser.dataset.proof import SplitProof, prove
 from hf_ser.dataset.recordings import describe, repeated_recordings, with_groups
@@ -46,8 +46,8 @@ def build_own(
     proofs = {protocol: _proof(clips, parts, pairs) for protocol, parts in layout.rows.items()}
     for protocol, proof in proofs.items():
         refuse_overlap(proof, gathered.subject, protocol, allow_speaker_overlap)
-    form = own_form(clips.columns, gathered.labels)
-    sizes = write_files(clips, layout, folder, num_proc, form, lambda clip: _content(rows, clip))
+    features = own_features(clips.columns, gathered.labels)
+    sizes = write_files(clips, layout, folder, num_proc, features, lambda clip: _content(rows, clip))
     flags = [(*names, flag) for *names, own in zip(clips["corpus"], clips["clip_id"], clips["flags"], strict=True)
              for flag in own]  # fmt: skip
     facts: dict[str, Any] = {
@@ -70,10 +70,10 @@ def build_own(
     }
     known = [CORPORA[it] for it in held if it in CORPORA]
     stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.facts["licence"]
-    front = front_matter(layout, sizes, len(clips), form, tags=held, pretty_name=gathered.facts["name"],
+    front = front_matter(layout, sizes, len(clips), features, tags=held, pretty_name=gathered.facts["name"],
                          language=list(gathered.facts["languages"]), license=stated)  # fmt: skip
     card = render("own_data_card.md", **facts, **table_facts(layout, clips), front_matter=front, path=f'"{PLACE}"',
-                  where=WHERE, proofs=proofs, columns=list(form.types), known=known, licences=licence_table(known),
+                  where=WHERE, proofs=proofs, columns=list(features), known=known, licences=licence_table(known),
                   flags=FLAGS, unknown=[it for it in held if it not in CORPORA])  # fmt: skip
     write_records(folder, facts, proofs, render("own_build_report.md", **facts), card)
     return facts
