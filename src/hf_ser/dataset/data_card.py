@@ -21,26 +21,6 @@ from hf_ser.files import write_json, write_text
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import printable, render
 
-REASONS: Final[Mapping[str, str]] = {
-    "lfs_pointer": "a Git LFS pointer instead of audio",
-    "unreadable": "empty, or not audio that can be read",
-    "second_copy": "a further copy of a clip, such as in a nested second copy of the corpus",
-    "song_or_video": "a song or video recording of RAVDESS",
-    "not_a_clip": "a recording whose name is not that of a clip",
-    "other_corpus": "a clip of another corpus than the one that the folder was given for",
-    "unsafe_path": "a member of a zip file whose path leads out of its folder, or a link",
-    "no_votes": "a CREMA-D clip without votes, under a label scheme that uses votes",
-    "vote_tie": "a CREMA-D clip whose votes are tied, under a label scheme that uses votes",
-    "missing_file": "a row whose audio is missing",
-    "no_label": "a row without a label, or a recording in no folder that names one",
-    "dropped_label": "a row whose label was asked to be dropped",
-    "duplicate_row": "a row that repeats another one",
-    "not_listed": "a recording in the folder that no row names",
-    "no_recording": "a file in the folder that is no recording",
-    **FLAGS,
-}
-"""The reasons for which a file is rejected or flagged, each with its meaning."""
-
 PLACE: Final = "USER/NAME"
 WHERE: Final = f'`"{PLACE}"` stands for the path of this folder.'
 
@@ -79,7 +59,7 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
-    return render("build_report.md", **facts, emotions=EMOTIONS, reasons=REASONS, missing_clips=missing)
+    return render("build_report.md", **facts, emotions=EMOTIONS, flags=FLAGS, missing_clips=missing)
 
 
 def render_data_card(
@@ -115,7 +95,7 @@ def render_data_card(
         proofs=proofs,
         paper_warning=PAPER_WARNING,
         emotions=EMOTIONS,
-        reasons=REASONS,
+        flags=FLAGS,
         licences=licence_table(corpora),
         closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
     )

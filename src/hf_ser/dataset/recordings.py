@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from hf_ser.corpora.originals import level, originals
 from hf_ser.dataset.hygiene import inspect_samples, is_truncated
-from hf_ser.dataset.proof import UNKNOWN_SPEAKER, Recordings
+from hf_ser.dataset.proof import UNKNOWN_SPEAKER
+from hf_ser.dataset.tables import audio_bytes
 from hf_ser.errors import InputError
 from hf_ser.files import cache_folder
-from hf_ser.sound import read_file, read_sound
+from hf_ser.sound import read_sound
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,20 +51,6 @@ class Descriptions(dict[str, Described]):
     """Descriptions by `audio_sha256`; `pairs` are the digests of different files with the same recording."""
 
     pairs: Sequence[tuple[str, str]] = ()
-
-
-def shared_recordings(parts: Mapping[str, Dataset], described: Descriptions) -> Recordings:
-    """Return, for every two parts, the pairs of clips that are the same recording in different files."""
-    held: dict[str, dict[str, list[str]]] = {}
-    for part, rows in parts.items():
-        for digest, clip_id in zip(rows["audio_sha256"][:], rows["clip_id"][:], strict=True):
-            held.setdefault(part, {}).setdefault(digest, []).append(clip_id)
-    both = [*described.pairs, *((second, first) for first, second in described.pairs)]
-    found = {}
-    for of in itertools.combinations(parts, 2):
-        first, second = (held.get(part, {}) for part in of)
-        found[of] = tuple(sorted(it for a, b in both for it in itertools.product(first.get(a, ()), second.get(b, ()))))
-    return found
 
 
 def repeated_recordings(rows: Dataset, described: Descriptions) -> list[tuple[int, int]]:
@@ -155,7 +142,7 @@ def _near(signatures: Samples) -> list[tuple[int, int]]:
 
 def _described(audio: Mapping[str, Any]) -> tuple[Any, ...]:
     try:
-        content = read_file(audio["path"]) if audio["bytes"] is None else audio["bytes"]
+        content = audio_bytes(audio)
         samples, rate = read_sound(Path(audio["path"]) if audio["bytes"] is None else content, "the clip")
     except InputError:
         # Whoever reads the clip for training reports it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hf_ser.dataset.hygiene import Finding, without_unfit
 from hf_ser.dataset.opening import Gathered, gather
 from hf_ser.dataset.proof import PAPER_WARNING, UNKNOWN_SPEAKER, prove
-from hf_ser.dataset.recordings import describe, shared_recordings, with_groups
+from hf_ser.dataset.recordings import describe, with_groups
 from hf_ser.dataset.splits import LEAVE_OUT, PARTS, check_protocol, parts_of, split
 from hf_ser.errors import InputError
 
@@ -153,7 +153,7 @@ def divide(
     if "train" in parts:
         parts["train"], left_out = without_unfit(parts["train"], labels, described)
         table, places = _table(parts, labels)
-    proof = prove(table, places, None if described is None else shared_recordings(parts, described))
+    proof = prove(table, places, None if described is None else described.pairs)
     _refuse(table["emotion"], places, proof, gathered.subject, made, allow_speaker_overlap)
     clips = sorted(zip(table["clip_id"], table["emotion"], table["sha256"], strict=True))
     digest = hashlib.sha256(repr(clips).encode()).hexdigest()

@@ -51,7 +51,7 @@ class Table:
         top: The folder of the whole data set, by which files are named; by default `root`.
         closed: Whether only files inside `root` may be read, since the rows are somebody else's.
         lists_all: Whether every recording below `root` ought to be among the rows.
-        unused: Files that are not among the rows, each with a reason (see `REASONS`) and details.
+        unused: Files that are not among the rows, each with a reason (see `Finding`) and details.
     """
 
     rows: Dataset
@@ -304,10 +304,16 @@ def with_audio_facts(rows: Dataset) -> tuple[Dataset, list[Finding]]:
     return rows, [one for one in found if isinstance(one, Finding)]
 
 
+def audio_bytes(audio: Mapping[str, Any], name: str | None = None) -> bytes:
+    """Return the bytes of what a column of `Audio(decode=False)` holds; `name` is what errors call it."""
+    content: bytes = read_file(audio["path"], name) if audio["bytes"] is None else audio["bytes"]
+    return content
+
+
 def _facts(audio: Mapping[str, Any], corpus: str, clip_id: str, row: int) -> tuple[str, float, int] | Finding:
     name = printable(clip_id)
     try:
-        content = audio["bytes"] if audio["bytes"] is not None else read_file(audio["path"], name)
+        content = audio_bytes(audio, name)
         return hashlib.sha256(content).hexdigest(), *sound_length(content, name)
     except InputError as error:
         detail = f"row {row} of column 'audio' ({name!r}): {str(error).removeprefix(f'{name}: ')}"
