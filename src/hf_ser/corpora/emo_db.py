@@ -59,13 +59,7 @@ EMO_DB = Corpus(
     sentences=_SENTENCES,
     language="de",
     acted=True,
-    licence=Licence(
-        id="other",
-        name="No licence text; offered by its authors for free download",
-        url=None,
-        redistribution=False,
-        non_commercial=True,
-    ),
+    licence=Licence(id="other", name="No licence text; offered by its authors for free download"),
     citation="""\
 @inproceedings{burkhardt2005emodb,
   author    = {Burkhardt, Felix and Paeschke, Astrid and Rolfes, Miriam and Sendlmeier, Walther F. and

@@ -50,11 +50,7 @@ SAVEE = Corpus(
     language="en",
     acted=True,
     licence=Licence(
-        id="other",
-        name="No licence text; the University of Surrey provides it to registered users for research",
-        url=None,
-        redistribution=False,
-        non_commercial=True,
+        id="other", name="No licence text; the University of Surrey provides it to registered users for research"
     ),
     citation="""\
 @incollection{haq2010multimodal,

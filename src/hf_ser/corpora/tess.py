@@ -65,7 +65,6 @@ TESS = Corpus(
         url="https://creativecommons.org/licenses/by-nc-nd/4.0/",
         # Only the unchanged whole may be redistributed; a selection inside another data set is a derivative.
         redistribution=False,
-        non_commercial=True,
     ),
     citation="""\
 @data{pichorafuller2020tess,

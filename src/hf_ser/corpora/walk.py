@@ -98,38 +98,22 @@ def visible_files(top: Path) -> Iterator[Path]:
     """Yield every visible file, fewest folders deep first, files of equal depth in the order of their paths."""
     level, seen = [top], {top.resolve()}
     while level:
-        files: list[Path] = []
-        folders: list[Path] = []
-        for folder in level:
-            for path, is_folder in _entries(folder):
-                (folders if is_folder else files).append(path)
-        yield from sorted(files, key=Path.as_posix)
+        entries = sorted((path for folder in level for path in _entries(folder)), key=Path.as_posix)
+        # A link to itself is no folder, and no error here: whoever opens it reports it by name.
+        folders = [path for path in entries if os.path.isdir(path)]  # noqa: PTH112
+        yield from sorted({*entries} - {*folders}, key=Path.as_posix)
         level = []
-        for folder in sorted(folders, key=Path.as_posix):
+        for folder in folders:
             real = folder.resolve()
             if real not in seen:
                 seen.add(real)
                 level.append(folder)
 
 
-def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """Return each visible entry of a folder and whether it is a folder, following links."""
+def _entries(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return [
-                (Path(entry.path), _is_folder(entry))
-                for entry in entries
-                if not entry.name.startswith(".") and entry.name != "__MACOSX"
-            ]
+        return [it for it in folder.iterdir() if not it.name.startswith(".") and it.name != "__MACOSX"]
     except OSError as error:
         raise InputError(
             f"folder {folder} cannot be read ({error.strerror}); change its permissions or move it out"
         ) from error
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        # A link to itself: whoever opens it reports it by name.
-        return False

@@ -168,12 +168,12 @@ def _best(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault
     A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
     unknown origin; among equals the first one (see `Discovery.copies`).
     """
-    ranked: list[tuple[Any, ...]] = []
-    for copy in copies:
-        if isinstance(inspection := inspections[copy.path], Inspection):
-            origin = _PROVENANCE_ORDER.index(inspection.provenance)
-            ranked.append((min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin, len(ranked), copy))
-    return min(ranked)[-1] if ranked else None
+
+    def rank(copy: Found) -> tuple[int, bool, int]:
+        origin = _PROVENANCE_ORDER.index(getattr(inspections[copy.path], "provenance", "unknown"))
+        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
+
+    return min((it for it in copies if isinstance(inspections[it.path], Inspection)), key=rank, default=None)
 
 
 def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:

@@ -85,9 +85,7 @@ def render_data_card(
         ),
         corpora=corpora,
         facts=facts,
-        rejected=Counter(finding["reason"] for finding in facts["rejected"]),
         speakers=collection.clips["speaker"].nunique(),
-        labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         path=f'"{PLACE}"',
         where=WHERE,
         **table_facts(layout, collection.clips),
@@ -97,7 +95,6 @@ def render_data_card(
         emotions=EMOTIONS,
         flags=FLAGS,
         licences=licence_table(corpora),
-        closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
     )
 
 
@@ -122,25 +119,28 @@ def front_matter(
     **facts: Any,
 ) -> str:
     """Return the front matter of a data set's README; `facts` are keys of it, left out where they are None or empty."""
-    default = next(iter(layout.configurations))
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    configs, infos = [], []
+    configs: list[dict[str, Any]] = []
+    infos = []
     for name, splits in layout.configurations.items():
-        data_files = [{"split": part, "path": patterns(paths, layout.files)} for part, paths in splits.items()]
-        configs.append(
-            {"config_name": name, **({"default": True} if name == default else {}), "data_files": data_files}
-        )
-        counted = [
-            {"name": part, "num_bytes": sum(sizes[path][0] for path in paths), "num_examples": _clips(layout, paths)}
-            for part, paths in splits.items()
-        ]
+        files = [{"split": part, "path": patterns(paths, layout.files)} for part, paths in splits.items()]
+        # The first one is the default.
+        configs.append({"config_name": name, **({} if configs else {"default": True}), "data_files": files})
+        all_sizes = [sizes[path] for paths in splits.values() for path in paths]
         infos.append(
             {
                 "config_name": name,
                 "features": feature_list(features),
-                "splits": counted,
-                "download_size": sum(sizes[path][1] for paths in splits.values() for path in paths),
-                "dataset_size": sum(sizes[path][0] for paths in splits.values() for path in paths),
+                "splits": [
+                    {
+                        "name": part,
+                        "num_bytes": sum(sizes[it][0] for it in paths),
+                        "num_examples": _clips(layout, paths),
+                    }
+                    for part, paths in splits.items()
+                ],
+                "download_size": sum(size for _, size in all_sizes),
+                "dataset_size": sum(size for size, _ in all_sizes),
             }
         )
     content: dict[str, Any] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hf_ser.corpora import CORPORA, strictest
-from hf_ser.dataset.columns import Reading, normalised, with_label_ids
+from hf_ser.dataset.columns import Reading, normalised
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.tables import (
     FACTS,
@@ -27,6 +27,7 @@ from hf_ser.dataset.tables import (
     with_audio_facts,
 )
 from hf_ser.errors import InputError, hub_errors, persistent
+from hf_ser.labels import EMOTIONS
 from hf_ser.text import printable
 
 if TYPE_CHECKING:
@@ -147,9 +148,7 @@ def _from_hub(name: str, called: str, protocol: str, options: Mapping[str, Any])
                 folder = Path(persistent(lambda: snapshot_download(name, repo_type="dataset", **at)))
                 found = _folder(folder, called, name, protocol, options)
                 return replace(found, parts={part: replace(it, closed=True) for part, it in found.parts.items()})
-        except InputError:
-            raise
-        except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
+        except (InputError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except Exception as error:
             # The files may be cached.
@@ -201,7 +200,7 @@ def gather(
     licence: str | None = None, acted: bool | None = None, **options: Any,
 ) -> Gathered:  # fmt: skip
     """Open data sets and check every row; see `open_dataset` for the arguments."""
-    from datasets import concatenate_datasets, load_dataset
+    from datasets import ClassLabel, concatenate_datasets, load_dataset
 
     if unknown := sorted(set(options) - set(inspect.signature(load_dataset).parameters)):
         raise InputError(f"open_dataset has no option '{unknown[0]}', and datasets.load_dataset has none either")
@@ -217,7 +216,7 @@ def gather(
     twice = [it for it, count in Counter(it.corpus for it in opened if it.kind != "corpora").items() if count > 1]
     if twice:
         raise InputError(f"two data sets are called '{twice[0]}'; name one, as in NAME={opened[0].path or 'DATA'}")
-    parts: dict[str, Dataset] = {}
+    parts: list[Dataset] = []
     findings: list[Finding] = []
     found_columns = {}
     for one in opened:
@@ -225,13 +224,17 @@ def gather(
         rows, found, found_columns[one.name] = _rows_of(one, reading, several, keeps)
         _report(one, found, strict)
         findings += found
-        parts |= {f"{one.name}: {subject}": part for subject, part in rows.items()}
+        parts += rows
     reading.check_used()
-    coded, kinds = with_label_ids(parts)
+    whole = concatenate_datasets(parts)
+    names = whole["emotion"][:]
+    # The eight emotions in their own order, then others in that of the alphabet.
+    kinds = tuple(dict.fromkeys([*(it for it in EMOTIONS if it in {*names}), *sorted({*names})]))
     if len(kinds) < 2:
         what = ", ".join(it.subject for it in opened)
         raise InputError(f"{what}: all clips have the label '{''.join(kinds)}'; recognition needs two labels or more")
-    whole = concatenate_datasets(list(coded.values()))
+    ids = [kinds.index(name) for name in names]
+    whole = whole.remove_columns("emotion").add_column("emotion", ids, feature=ClassLabel(names=list(kinds)))
     empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
     whole = whole.remove_columns([*empty, "row"])
     synthetic = any(it.synthetic for it in opened)
@@ -264,11 +267,11 @@ def _known_facts(
 
 def _rows_of(
     one: Opened, reading: Reading, several: bool, keeps: bool
-) -> tuple[dict[str, Dataset], list[Finding], dict[str, str]]:
+) -> tuple[list[Dataset], list[Finding], dict[str, str]]:
     """Return the rows of each part of a data set, with their part in column `split` if it is to be kept."""
     from datasets import Value
 
-    used: dict[str, Dataset] = {}
+    used: list[Dataset] = []
     findings = [
         Finding(one.corpus, printable(file), None, *why) for it in one.parts.values() for file, *why in it.unused
     ]
@@ -296,7 +299,7 @@ def _rows_of(
             warn_of_contradictions(table, rows, subject)
         if len(rows):
             parts = _parts(rows, named, one) if keeps else [None] * len(rows)
-            used[subject] = rows.remove_columns("split").add_column("split", parts, feature=Value("string"))
+            used.append(rows.remove_columns("split").add_column("split", parts, feature=Value("string")))
     if not used:
         worst = next((it for it in findings if it.reason != "duplicate_row"), None)
         first = f": the first of {len(findings):,} findings is: {worst.detail}" if worst else ""

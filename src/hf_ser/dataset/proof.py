@@ -165,7 +165,7 @@ def prove(
             identical = _pairs(first.dropna(subset=digest).merge(second.dropna(subset=digest), on=digest))
         if copies is not None:
             found = _pairs(first.merge(copied, on="sha256").merge(second, left_on="copy", right_on="sha256"))
-            near = tuple(pair for pair in found if pair not in (identical or ()))
+            near = tuple(sorted({*found} - {*(identical or ())}))
         overlaps[names] = Overlap(
             speakers=_names(first["speaker"][first["speaker"].isin(second["speaker"])]),
             sentences=_names(first["spoken"][first["spoken"].isin(second["spoken"])]) if "sentence" in values else None,

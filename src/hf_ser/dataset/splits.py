@@ -254,14 +254,11 @@ def _known_speakers(corpora: Sequence[Corpus]) -> dict[str, tuple[int, PartName]
             by_sex.setdefault(facts.sex, []).append(speaker)
         for turn, sex in enumerate(sorted(by_sex)):
             order = iter(sorted(by_sex[sex], key=_uniform))
-            for fold, size in enumerate(_fold_sizes(len(by_sex[sex]), larger_first=turn == 0)):
+            sizes = [(len(by_sex[sex]) + FOLDS - 1 - fold) // FOLDS for fold in range(FOLDS)]
+            # The larger folds are the first ones of one sex and the last ones of the other.
+            for fold, size in enumerate(sizes if turn == 0 else sizes[::-1]):
                 held_out = corpus.held_out[fold].get(sex, 0) if fold < 2 else 0
                 for rank, speaker in enumerate(itertools.islice(order, size)):
                     part: PartName = ("test", "validation")[fold] if rank < held_out else "train"
                     places[speaker] = (fold, part)
     return places
-
-
-def _fold_sizes(speakers: int, larger_first: bool) -> list[int]:
-    sizes = [(speakers + FOLDS - 1 - fold) // FOLDS for fold in range(FOLDS)]
-    return sizes if larger_first else sizes[::-1]

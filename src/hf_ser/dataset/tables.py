@@ -74,6 +74,8 @@ class Table:
 
     def resolve(self, value: str) -> Path | str:
         """Return the file that a row names, or why it cannot be used."""
+        from datasets.config import HF_CACHE_HOME
+
         text, root = value.strip().strip("'\"").removeprefix("file://"), self.root or Path()
         if _URL.match(text):
             return "is a URL, which is not fetched; download it and give its path"
@@ -81,19 +83,14 @@ class Table:
             path = root / text
             if "\\" in text and not path.exists():
                 path = root / text.replace("\\", "/")
-            if self.closed and not self._holds(path):
+            # Files of a snapshot from the Hub are links into the cache.
+            homes = (root, Path(HF_CACHE_HOME).expanduser()) if self.closed else ()
+            inside = Path(os.path.normpath(path)).is_relative_to(root)
+            if self.closed and not (inside and any(path.resolve().is_relative_to(it.resolve()) for it in homes)):
                 return "lies outside the data set, which is not read"
             return path if path.is_file() else "is not a regular file" if path.exists() else "does not exist"
         except (OSError, RuntimeError, ValueError) as error:
             return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
-
-    def _holds(self, path: Path) -> bool:
-        from datasets.config import HF_CACHE_HOME
-
-        # Files of a snapshot from the Hub are links into the cache.
-        root, real = self.root or Path(), path.resolve()
-        inside = Path(os.path.normpath(path)).is_relative_to(root)
-        return inside and any(real.is_relative_to(it.resolve()) for it in (root, Path(HF_CACHE_HOME).expanduser()))
 
 
 def read_table(file: Path) -> Table:
