@@ -22,7 +22,6 @@ _SPEAKERS = {f"ravdess_{actor}": Speaker("male" if int(actor) % 2 else "female",
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None

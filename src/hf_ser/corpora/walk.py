@@ -23,13 +23,6 @@ class Found(NamedTuple):
     clip: Clip
 
 
-class Ignored(NamedTuple):
-    """An entry that is not a clip of a known corpus, and why."""
-
-    path: Path
-    reason: str
-
-
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """The clips below a folder; all paths are absolute.
@@ -42,7 +35,7 @@ class Discovery:
 
     root: Path
     copies: Mapping[str, tuple[Found, ...]] = field(repr=False)
-    ignored: tuple[Ignored, ...] = field(repr=False)
+    ignored: tuple[tuple[Path, str], ...] = field(repr=False)
 
     @property
     def found(self) -> tuple[Found, ...]:
@@ -63,11 +56,11 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     if not top.is_dir():
         raise InputError(f"{top} is a file, not a folder; unpack it and give the folder that holds the corpora")
     copies: dict[str, list[Found]] = {}
-    ignored: list[Ignored] = []
+    ignored: list[tuple[Path, str]] = []
     for path in visible_files(top):
         outcome = _classify(path)
         if isinstance(outcome, str):
-            ignored.append(Ignored(path, outcome))
+            ignored.append((path, outcome))
         elif outcome is not None:
             copies.setdefault(outcome.clip_id, []).append(Found(path, outcome))
     for files in copies.values():
@@ -75,7 +68,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     return Discovery(
         root=top,
         copies={clip_id: tuple(copies[clip_id]) for clip_id in sorted(copies)},
-        ignored=tuple(sorted(ignored, key=lambda entry: entry.path.as_posix())),
+        ignored=tuple(sorted(ignored, key=lambda entry: entry[0].as_posix())),
     )
 
 

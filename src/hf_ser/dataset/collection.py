@@ -17,6 +17,7 @@ from hf_ser.corpora.clip import LOSSY_EXTENSIONS
 from hf_ser.corpora.originals import originals
 from hf_ser.corpora.walk import Found
 from hf_ser.dataset.hygiene import Fault, Finding, Inspection, inspect_file, repeated_samples
+from hf_ser.dataset.layout import EIGHT_EMOTIONS
 from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -110,13 +111,13 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
             example = discovery.root / left_out[0].file, left_out[0].detail
             logger.warning("%d %s were left out, such as %s (%s)", len(left_out), kind, *example)
     labels = [*EMOTIONS, *sorted({row["emotion"] for row in rows} - set(EMOTIONS))]
-    texts = dict.fromkeys(("audio", "emotion", *_NAMED, "duration", "sampling_rate", "audio_sha256"), Value("string"))
-    numbers = {"age": Value("int32"), "duration": Value("float64"), "sampling_rate": Value("int32")}
-    features = Features(texts | numbers | {"emotion": ClassLabel(names=labels)})
+    columns = ("emotion", *_NAMED, "duration", "sampling_rate", "audio_sha256")
+    kinds = {name: EIGHT_EMOTIONS.get(name, Value("string")) for name in columns}
+    features = Features({"audio": Value("string"), **kinds, "emotion": ClassLabel(names=labels)})
     rows = [row | {"audio": str(row["path"]), "audio_sha256": row["sha256"]} for row in rows]
-    columns = {name: [row[name] for row in rows] for name in features}
+    values = {name: [row[name] for row in rows] for name in features}
     # Paths first, cast second: encoding paths as Audio directly imports torchcodec even with decode=False.
-    return Dataset.from_dict(columns, features=features).cast_column("audio", Audio(decode=False))
+    return Dataset.from_dict(values, features=features).cast_column("audio", Audio(decode=False))
 
 
 def _best_copies(

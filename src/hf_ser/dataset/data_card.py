@@ -76,7 +76,6 @@ def render_data_card(
         front_matter=front_matter(
             layout,
             sizes,
-            len(collection.clips),
             EIGHT_EMOTIONS,
             pretty_name=f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
             language=sorted({corpus.language for corpus in corpora}),
@@ -110,39 +109,23 @@ def licences_of(corpora: Sequence[Corpus]) -> str | list[str] | None:
 
 
 def front_matter(
-    layout: Layout,
-    sizes: Mapping[str, tuple[int, int]],
-    clips: int,
-    features: Features,
-    *,
-    tags: Sequence[str],
-    **facts: Any,
+    layout: Layout, sizes: Mapping[str, tuple[int, int]], features: Features, tags: Sequence[str], **facts: Any
 ) -> str:
     """Return the front matter of a data set's README; `facts` are keys of it, left out where they are None or empty."""
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+    clips, bounds = _clips(layout, [*layout.files]), ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
     configs: list[dict[str, Any]] = []
     infos = []
     for name, splits in layout.configurations.items():
         files = [{"split": part, "path": patterns(paths, layout.files)} for part, paths in splits.items()]
         # The first one is the default.
         configs.append({"config_name": name, **({} if configs else {"default": True}), "data_files": files})
-        all_sizes = [sizes[path] for paths in splits.values() for path in paths]
-        infos.append(
-            {
-                "config_name": name,
-                "features": feature_list(features),
-                "splits": [
-                    {
-                        "name": part,
-                        "num_bytes": sum(sizes[it][0] for it in paths),
-                        "num_examples": _clips(layout, paths),
-                    }
-                    for part, paths in splits.items()
-                ],
-                "download_size": sum(size for _, size in all_sizes),
-                "dataset_size": sum(size for size, _ in all_sizes),
-            }
-        )
+        counted: list[dict[str, Any]] = [
+            {"name": part, "num_bytes": sum(sizes[path][0] for path in paths), "num_examples": _clips(layout, paths)}
+            for part, paths in splits.items()
+        ]
+        stored = sum(sizes[path][1] for paths in splits.values() for path in paths)
+        whole = {"download_size": stored, "dataset_size": sum(it["num_bytes"] for it in counted)}
+        infos.append({"config_name": name, "features": feature_list(features), "splits": counted, **whole})
     content: dict[str, Any] = {
         **{key: value for key, value in facts.items() if value},
         "task_categories": ["audio-classification"],

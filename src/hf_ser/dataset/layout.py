@@ -18,7 +18,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 from tqdm import tqdm
 
-from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, parts_of, split
+from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, parts_of, rows_by_part, split
 from hf_ser.dataset.votes import VOTE_COLUMNS, VOTE_LABELS
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -118,7 +118,7 @@ def plan(
     rows, left_out = {}, {}
     for protocol in wanted:
         try:
-            rows[protocol] = split(clips, protocol) if given is None else _rows_of(given)
+            rows[protocol] = split(clips, protocol) if given is None else rows_by_part(given)
         except InputError as error:
             left_out[protocol] = str(error)
         else:
@@ -128,10 +128,6 @@ def plan(
     configurations[_WHOLE] = {"train": list(files)}
     default = wanted[0] if wanted[0] in configurations else _WHOLE
     return Layout(files, {default: configurations[default]} | configurations, rows, left_out)
-
-
-def _rows_of(given: Sequence[str]) -> dict[str, list[int]]:
-    return {part: [row for row, it in enumerate(given) if it == part] for part in PARTS}
 
 
 def patterns(chosen: Group[str], files: Group[str]) -> list[str]:

@@ -47,8 +47,6 @@ def build_own(
         refuse_overlap(proof, gathered.subject, protocol, allow_speaker_overlap)
     features = own_features(clips.columns, gathered.labels)
     sizes = write_files(clips, layout, folder, num_proc, features, lambda clip: audio_bytes(rows[clip["row"]]["audio"]))
-    flags = [(*names, flag) for *names, own in zip(clips["corpus"], clips["clip_id"], clips["flags"], strict=True)
-             for flag in own]  # fmt: skip
     facts: dict[str, Any] = {
         "hf_ser": __version__,
         "name": gathered.facts["name"],
@@ -62,14 +60,16 @@ def build_own(
         "labels_renamed": gathered.facts["renamed"],
         "rejected": [it._asdict() for it in gathered.facts["findings"]],
         "flagged": [
-            Finding(of, printable(clip), clip, flag, FLAGS.get(flag, ""))._asdict() for of, clip, flag in flags
+            Finding(it.corpus, printable(it.clip_id), it.clip_id, flag, FLAGS.get(flag, ""))._asdict()
+            for it in clips.itertuples()
+            for flag in it.flags
         ],
         "protocols": list(layout.rows),
         "protocols_left_out": dict(layout.left_out),
     }
     known = [CORPORA[it] for it in held if it in CORPORA]
     stated = licences_of(known) if len(known) == len(held) and not data.get("licence") else gathered.facts["licence"]
-    front = front_matter(layout, sizes, len(clips), features, tags=held, pretty_name=gathered.facts["name"],
+    front = front_matter(layout, sizes, features, held, pretty_name=gathered.facts["name"],
                          language=list(gathered.facts["languages"]), license=stated)  # fmt: skip
     card = render("own_data_card.md", **facts, **table_facts(layout, clips), front_matter=front, path=f'"{PLACE}"',
                   where=WHERE, proofs=proofs, columns=list(features), known=known, licences=licence_table(known),

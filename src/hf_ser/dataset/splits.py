@@ -151,7 +151,7 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         fault = f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip"
         raise InputError(f"{fault} (it holds {held}); add the corpus or {ways}")
     places = parts_of(table, protocol)
-    parts: dict[str, list[int]] = {part: [row for row, it in enumerate(places) if it == part] for part in PARTS}
+    parts = rows_by_part(places)
     if empty := next((part for part in PARTS if not parts[part]), None):
         fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
         if len(set(speakers)) >= 3:
@@ -164,6 +164,11 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         fault = f"label '{untrained[0]}' has no training clip under protocol '{protocol}'"
         raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
     return parts
+
+
+def rows_by_part(places: Sequence[str | None]) -> dict[str, list[int]]:
+    """Return the rows of each part, given the part of each row."""
+    return {part: [row for row, it in enumerate(places) if it == part] for part in PARTS}
 
 
 def stratify(traits: Mapping[str, Collection[str]], shares: Sequence[float]) -> dict[str, int]:
