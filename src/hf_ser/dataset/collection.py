@@ -84,11 +84,6 @@ def collect(
     )
 
 
-def holds_clips(root: str | os.PathLike[str]) -> bool:
-    """Return whether a folder has a file with the name of a clip of a known corpus."""
-    return bool(discover(root).copies)
-
-
 def read_folder(root: str | os.PathLike[str]) -> "Dataset":
     """Return the clips below a folder as a data set, sorted by `clip_id`; files are hashed, but rarely decoded.
 

@@ -57,8 +57,7 @@ class Reading:
         # Who writes joy=joy wants to keep it apart.
         return {old: new if new == old.strip().casefold() else canonical_emotion(new) for old, new in same.items()}
 
-    def check(self) -> None:
-        """Refuse values that cannot be meant."""
+    def __post_init__(self) -> None:
         for role, column in self.columns.items():
             if _role(role) not in ROLES or not column:
                 raise InputError(f"columns names '{role}={column}'; give ROLE=COLUMN, of {', '.join(ROLES)}")

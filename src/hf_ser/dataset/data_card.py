@@ -13,7 +13,7 @@ from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.corpora.originals import Provenance, originals
 from hf_ser.dataset.collection import Collection
-from hf_ser.dataset.hygiene import FLAGS
+from hf_ser.dataset.hygiene import FLAGS, Finding
 from hf_ser.dataset.layout import EIGHT_EMOTIONS, Layout, feature_list, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import protocols
@@ -30,13 +30,9 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
     clips, present = collection.clips, set(collection.clips["clip_id"])
     of_corpus = {name: clips[clips["corpus"] == name] for name in collection.corpora}
     published = (clip_id for clip_id in originals().by_clip_id if clip_id.partition("/")[0] in of_corpus)
-    findings = {
-        kind: [
-            entry._asdict() | {"file": printable(entry.file), "detail": printable(entry.detail)}
-            for entry in getattr(collection, kind)
-        ]
-        for kind in ("rejected", "flagged")
-    }
+
+    def shown(found: Iterable[Finding]) -> list[dict[str, Any]]:
+        return [it._asdict() | {"file": printable(it.file), "detail": printable(it.detail)} for it in found]
 
     def count(column: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
         return {of: dict.fromkeys(names, 0) | rows[column].value_counts().to_dict() for of, rows in of_corpus.items()}
@@ -49,7 +45,8 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
         "counts": count("emotion", EMOTIONS),
         "table_2": {name: dict.fromkeys(EMOTIONS, 0) | dict(CORPORA[name].counts) for name in of_corpus},
         "provenance": count("provenance", get_args(Provenance)),
-        **findings,
+        "rejected": shown(collection.rejected),
+        "flagged": shown(collection.flagged),
         "missing": [clip_id for clip_id in published if clip_id not in present],
         "protocols": list(protocols),
         "protocols_left_out": dict(left_out),

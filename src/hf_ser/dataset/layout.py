@@ -209,7 +209,11 @@ def tables(
     batch: list[dict[str, Any]] = []
     size = 0
     for clip in clips.astype(object).where(clips.notna(), None).to_dict("records"):
-        row = _row(clip, (read or _unchanged)(clip), features)
+        # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
+        name, suffix = clip["clip_id"], clip["path"].suffix.lower()
+        name = name if suffix and name.lower().endswith(suffix) else f"{name}{suffix}"
+        row = {"audio": {"bytes": (read or _unchanged)(clip), "path": name}, "flags": list(clip["flags"])}
+        row = clip | row | {"emotion": features["emotion"].str2int(clip["emotion"])}
         size += len(row["audio"]["bytes"])
         if batch and (len(batch) == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE):
             yield pyarrow.Table.from_pylist(batch, schema=schema(features))
@@ -224,15 +228,3 @@ def _unchanged(clip: Mapping[str, Any]) -> bytes:
     if len(content) != clip["size"]:
         raise OSError(f"{clip['path']} changed while it was read")
     return content
-
-
-def _row(clip: dict[str, Any], content: bytes, features: Features) -> dict[str, Any]:
-    # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
-    suffix = clip["path"].suffix.lower()
-    name = clip["clip_id"] if suffix and clip["clip_id"].lower().endswith(suffix) else f"{clip['clip_id']}{suffix}"
-    audio = {"bytes": content, "path": name}
-    return clip | {
-        "audio": audio,
-        "emotion": features["emotion"].str2int(clip["emotion"]),
-        "flags": list(clip["flags"]),
-    }

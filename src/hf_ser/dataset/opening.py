@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_ser.corpora import CORPORA, strictest
+from hf_ser.corpora import CORPORA, discover, strictest
 from hf_ser.dataset.columns import Reading, normalised
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.tables import (
@@ -64,11 +64,6 @@ class Opened:
         """Its name as that of a corpus: letters, digits and underscores."""
         return re.sub(r"\W+", "_", self.name).strip("_").lower() or "data"
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether it is a folder that is marked as synthesised speech."""
-        return self.path is not None and (Path(self.path) / SYNTHETIC_MARK).is_file()
-
 
 def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str | None = None) -> Opened:
     """Open one data set; `options` are those of `datasets.load_dataset`. Text may be `NAME=DATA`."""
@@ -109,7 +104,7 @@ def _tables(loaded: Any, root: Path | None = None, closed: bool = False) -> dict
 def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[str, Any]) -> Opened:
     from datasets import load_from_disk
 
-    from hf_ser.dataset.collection import holds_clips, read_folder
+    from hf_ser.dataset.collection import read_folder
 
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Opened(name, text, _tables(load_from_disk(text)))
@@ -121,7 +116,7 @@ def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[st
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"data set '{text}': {str(error).strip().splitlines()[0]}") from error
         return Opened(name, text, _tables(loaded, path, closed=True), kind)
-    if not holds_clips(path) and (table := read_labelled_folders(path)) is not None:
+    if not discover(path).copies and (table := read_labelled_folders(path)) is not None:
         return Opened(name, text, {"train": table})
     return Opened(name, text, {"train": Table(read_folder(path), path)}, "corpora")
 
@@ -205,7 +200,6 @@ def gather(
     if unknown := sorted(set(options) - set(inspect.signature(load_dataset).parameters)):
         raise InputError(f"open_dataset has no option '{unknown[0]}', and datasets.load_dataset has none either")
     reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
-    reading.check()
     given = list(dataset) if isinstance(dataset, list | tuple) else [dataset]
     if not given:
         raise InputError("the list of data sets is empty; give at least one")
@@ -237,7 +231,7 @@ def gather(
     whole = whole.remove_columns("emotion").add_column("emotion", ids, feature=ClassLabel(names=list(kinds)))
     empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
     whole = whole.remove_columns([*empty, "row"])
-    synthetic = any(it.synthetic for it in opened)
+    synthetic = any(it.path is not None and (Path(it.path) / SYNTHETIC_MARK).is_file() for it in opened)
     languages, licence, acted = _known_facts(whole, synthetic, language, licence, acted)
     called = ", ".join(it.name for it in opened)
     facts = {"name": called, "path": None if several else opened[0].path, "synthetic": synthetic,

@@ -66,8 +66,8 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
 
     Two clips count as the same recording if their first 30 seconds, without leading and trailing silence and at equal
     level, have similar spectral envelopes and waveforms that correlate by 0.9 or more at the best offset. Copies with
-    strong noise, another pitch or another speed are not found. Published files are known to be different recordings: of
-    a data set of these alone, the result is empty.
+    strong noise, another pitch or another speed are not found. Of published files alone, which are known to be
+    different recordings, the result is empty.
     """
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 
@@ -91,7 +91,7 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
     if folder is not None:
         (folder / "recordings").mkdir(parents=True, exist_ok=True)
     number = Value("float32")
-    kinds = {"pcm_sha1": Value("string"), "level_db": number, "flags": List(Value("string"))}
+    kinds = {"pcm_sha1": Value("string"), "level_db": number, "flags": List(Value("string")), "signature": List(number)}
     # Processes are worth their start for many clips, and must not be forked from one that runs PyTorch's threads.
     alone = len(digests) < _MANY or "torch" in sys.modules
     kept = Dataset.from_dict({"begin": range(0, len(digests), _BATCH)}).map(
@@ -99,7 +99,7 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
         batched=True,
         batch_size=4,
         remove_columns=["begin"],
-        features=Features({**kinds, "signature": List(number)}),
+        features=Features(kinds),
         new_fingerprint=key,
         cache_file_name=None if folder is None else str(folder / "recordings" / f"{key}.arrow"),
         keep_in_memory=folder is None,

@@ -98,7 +98,8 @@ def parts_of(columns: Columns, protocol: str = "speaker_independent") -> list[Pa
         clip = clip_ids[needed.index("")]
         raise InputError(f"clip '{clip}' has no {column}, which protocol '{protocol}' needs; fill column '{column}' in")
     if protocol == "paper":
-        return [_cut(_uniform(clip_id)) for clip_id in clip_ids]
+        cut, numbers = _PAPER_SHARES, map(_uniform, clip_ids)
+        return ["test" if it < cut[0] else "validation" if it < cut[1] else "train" for it in numbers]
     if protocol.startswith(LEAVE_SPEAKER_OUT):
         tested, validated = _left_out(protocol.removeprefix(LEAVE_SPEAKER_OUT), corpora, speakers)
         return ["test" if it == tested else "validation" if it == validated else "train" for it in speakers]
@@ -241,10 +242,6 @@ def _uniform(key: str) -> float:
     digest = hashlib.sha256(f"{_SALT}:{key}".encode()).digest()
     # 53 bits, the precision of a float: more could round up to 1.0.
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
-
-
-def _cut(number: float) -> PartName:
-    return "test" if number < _PAPER_SHARES[0] else "validation" if number < _PAPER_SHARES[1] else "train"
 
 
 @cache
