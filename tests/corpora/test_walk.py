@@ -1,6 +1,5 @@
 """Finding clips below a folder: nested copies, foreign recordings, links, order."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -149,13 +148,13 @@ def test_a_missing_folder_and_a_file_in_its_place(make):
 
 def test_unreadable_folder(make, monkeypatch):
     root = make("open/DC_a01.wav", "closed/DC_a02.wav")
-    scandir = os.scandir
+    iterdir = Path.iterdir
 
     def refuse(folder):
-        if Path(folder).name == "closed":
+        if folder.name == "closed":
             raise PermissionError(13, "Permission denied")
-        return scandir(folder)
+        return iterdir(folder)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(InputError, match=r"closed cannot be read \(Permission denied\)"):
         discover(root)

@@ -11,7 +11,7 @@ from hf_ser.corpora import parse
 from hf_ser.corpora.originals import originals
 from hf_ser.dataset.build import build_dataset
 from hf_ser.dataset.collection import collect
-from hf_ser.dataset.layout import EIGHT_EMOTIONS, patterns, plan, tables
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, feature_list, patterns, plan, schema, tables
 from hf_ser.dataset.splits import PROTOCOLS
 from hf_ser.errors import InputError
 
@@ -58,12 +58,11 @@ def test_the_files_do_not_depend_on_the_order_of_the_clips(clips, layout):
 
 
 def test_the_columns_are_those_that_datasets_makes_of_the_description():
-    assert EIGHT_EMOTIONS.schema().types == EIGHT_EMOTIONS.features().arrow_schema.types
-    assert EIGHT_EMOTIONS.schema().names == EIGHT_EMOTIONS.features().arrow_schema.names
-    assert Features.from_arrow_schema(EIGHT_EMOTIONS.schema()) == EIGHT_EMOTIONS.features()
-    assert Features._from_yaml_list(EIGHT_EMOTIONS.feature_list()) == EIGHT_EMOTIONS.features()
+    assert Features.from_arrow_schema(schema(EIGHT_EMOTIONS)) == EIGHT_EMOTIONS
+    assert Features._from_yaml_list(feature_list(EIGHT_EMOTIONS)) == EIGHT_EMOTIONS
     # Unknown to releases of `datasets` before 4.0.
-    assert b"List" not in EIGHT_EMOTIONS.schema().metadata[b"huggingface"]
+    assert b"List" not in schema(EIGHT_EMOTIONS).metadata[b"huggingface"]
+    assert {"name": "flags", "sequence": "string"} in feature_list(EIGHT_EMOTIONS)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_a_table_is_bounded_in_rows_and_in_bytes(savee, monkeypatch, rows, size,
     monkeypatch.setattr(layout_module, "_BYTES_OF_A_TABLE", size)
     made = list(tables(clips))
     assert [len(table) for table in made] == sizes
-    assert all(table.schema.equals(EIGHT_EMOTIONS.schema(), check_metadata=True) for table in made)
+    assert all(table.schema.equals(schema(EIGHT_EMOTIONS), check_metadata=True) for table in made)
     audio = [audio for table in made for audio in table["audio"].to_pylist()]
     named = zip(clips["path"], clips["clip_id"], strict=True)
     assert audio == [{"bytes": path.read_bytes(), "path": f"{clip_id}.wav"} for path, clip_id in named]

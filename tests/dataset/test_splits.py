@@ -246,10 +246,15 @@ def test_the_proof_finds_shared_speakers_sentences_and_samples():
     assert proof.parts["train"].labels == {"calm": 1, "sad": 1}
     assert proof.parts["train"].sexes == {"female": 2}
     assert proof.parts["validation"].sexes == {}
-    near = prove(columns, {"train": [1], "test": [3]}, {("train", "test"): (("c2", "c4"),)})
+    named = {**columns, "sha256": ["h1", "h2", "h1", "h4"]}
+    near = prove(named, {"train": [1], "test": [3]}, [("h4", "h2")])
     assert near.as_dict()["overlaps"]["train/test"]["near_identical"] == [["c2", "c4"]]
     assert not near.speaker_disjoint
-    assert prove(columns, {"train": [1], "test": [3]}, {}).speaker_disjoint
+    assert prove(named, {"train": [0, 1], "test": [2]}, [("h1", "h2")]).overlaps["train", "test"].recordings == (
+        ("c1", "c3"),
+        ("c2", "c3"),
+    )
+    assert prove(columns, {"train": [1], "test": [3]}, []).speaker_disjoint
     shared = prove(columns, {"train": [0], "test": [1, 2, 3]})
     assert not shared.speaker_disjoint
     assert shared.overlaps["train", "test"].speakers == ("one",)

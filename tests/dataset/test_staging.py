@@ -28,11 +28,10 @@ if step == "written":
     write = build.write_files
     build.write_files = lambda *arguments: (write(*arguments), stop())
 if step == "moving":
-    move = build.move
     def move_half(folder, target):
         target.rename(folder.with_name("earlier"))
         stop()
-    build.move = move_half
+    staging.move = move_half
 build.build_dataset(out=out, savee=savee, overwrite=True)
 """
 

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hf_ser.cli.command import DATA_OPTIONS, DATASET_HELP, PROTOCOL_HELP, add_command, add_options, data_options
 from hf_ser.corpora import CORPORA, EIGHT_EMOTIONS_CORPORA
 from hf_ser.errors import InputError
+from hf_ser.text import render
 
 _BUILD = {
     "--download NAME,NAME": "fetch these corpora: ravdess, tess, crema_d, separated by commas",
@@ -86,10 +86,8 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
         given[name] = download_corpus(name, options.download_dir)
     settings = {name: getattr(options, name) for name in ("label_scheme", "votes", "overwrite", "num_proc")}
     result = build_dataset(out=options.out, dataset=options.dataset, **given, **settings, **own)
-    if options.json:
-        yield json.dumps(result.report)
-    else:
-        yield from _summary(result.report, result.folder)
+    text = render("build.txt", **result.report, path=result.folder / "build_report.md")
+    yield json.dumps(result.report) if options.json else text.rstrip()
     if options.push_to:
         from hf_ser.hub.publish import publish_dataset
 
@@ -102,15 +100,3 @@ def _build(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
         )
         if not options.json:
             yield str(pushed)
-
-
-def _summary(report: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    if "provenance" not in report:
-        yield f"{report['clips']:,} clips of {report['speakers']:,} speakers, labels {', '.join(report['labels'])}"
-    for corpus, counts in report["counts"].items() if "provenance" in report else ():
-        found, published = sum(counts.values()), sum(report["table_2"][corpus].values())
-        origins = ", ".join(f"{number:,} {origin}" for origin, number in report["provenance"][corpus].items() if number)
-        yield f"{corpus:8} {found:6,} of {published:,} clips ({origins or 'none'})"
-    yield f"rejected {len(report['rejected']):,}, flagged {len(report['flagged']):,}: see {folder / 'build_report.md'}"
-    if report["protocols_left_out"]:
-        yield f"no configuration for {', '.join(report['protocols_left_out'])}: the clips do not allow them"

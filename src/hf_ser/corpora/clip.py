@@ -52,7 +52,7 @@ class Speaker(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """The terms of a corpus as its source states them; facts to weigh, not legal advice.
+    """The terms of a corpus as its source states them, by default the strictest; facts to weigh, not legal advice.
 
     Attributes:
         id: The Hub's identifier of the licence; `other` where there is none.
@@ -64,9 +64,9 @@ class Licence:
 
     id: str
     name: str
-    url: str | None
-    redistribution: bool
-    non_commercial: bool
+    url: str | None = None
+    redistribution: bool = False
+    non_commercial: bool = True
 
 
 NameReader = Callable[[str, str], Clip | str | None]

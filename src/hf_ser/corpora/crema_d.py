@@ -41,7 +41,6 @@ _RACE_OF_EACH = "CCCCBCBCCCCCCCBCCCACCCCCCCCCBBCBCCCBCBBCCBCCACUCCBCCCCCBCCBBBCB
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None

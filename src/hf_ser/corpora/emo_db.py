@@ -35,7 +35,6 @@ _SPEAKERS = {
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -59,13 +58,7 @@ EMO_DB = Corpus(
     sentences=_SENTENCES,
     language="de",
     acted=True,
-    licence=Licence(
-        id="other",
-        name="No licence text; offered by its authors for free download",
-        url=None,
-        redistribution=False,
-        non_commercial=True,
-    ),
+    licence=Licence(id="other", name="No licence text; offered by its authors for free download"),
     citation="""\
 @inproceedings{burkhardt2005emodb,
   author    = {Burkhardt, Felix and Paeschke, Astrid and Rolfes, Miriam and Sendlmeier, Walther F. and

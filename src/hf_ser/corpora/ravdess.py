@@ -8,7 +8,7 @@ publication defines them (https://doi.org/10.5281/zenodo.1188976). Some copies a
 import re
 
 from hf_ser.corpora.clip import Clip, Corpus, Licence, Speaker
-from hf_ser.labels import canonical_emotion
+from hf_ser.labels import EMOTIONS, canonical_emotion
 
 _NAME = re.compile(r"([0-9]{2})" + r"-([0-9]{2})" * 6 + r"(?:_(.+))?", re.DOTALL)
 _NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
@@ -22,7 +22,6 @@ _SPEAKERS = {f"ravdess_{actor}": Speaker("male" if int(actor) % 2 else "female",
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -57,16 +56,7 @@ RAVDESS = Corpus(
     name="ravdess",
     title="Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS)",
     speakers=_SPEAKERS,
-    counts={
-        "angry": 192,
-        "calm": 192,
-        "disgust": 192,
-        "fear": 192,
-        "happy": 192,
-        "neutral": 96,
-        "sad": 192,
-        "surprise": 192,
-    },
+    counts=dict.fromkeys(EMOTIONS, 192) | {"neutral": 96},
     sentences=_SENTENCES,
     held_out=({"female": 2, "male": 2}, {"female": 2, "male": 2}),
     language="en",
@@ -76,7 +66,6 @@ RAVDESS = Corpus(
         name="Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International",
         url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
         redistribution=True,
-        non_commercial=True,
     ),
     citation="""\
 @article{livingstone2018ravdess,

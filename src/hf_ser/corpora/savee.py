@@ -23,7 +23,6 @@ _SPEAKERS = {f"savee_{initials}": Speaker("male", None) for initials in ("DC", "
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -50,11 +49,7 @@ SAVEE = Corpus(
     language="en",
     acted=True,
     licence=Licence(
-        id="other",
-        name="No licence text; the University of Surrey provides it to registered users for research",
-        url=None,
-        redistribution=False,
-        non_commercial=True,
+        id="other", name="No licence text; the University of Surrey provides it to registered users for research"
     ),
     citation="""\
 @incollection{haq2010multimodal,

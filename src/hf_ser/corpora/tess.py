@@ -31,7 +31,6 @@ _SPEAKERS = {"tess_OAF": Speaker("female", 64), "tess_YAF": Speaker("female", 26
 
 
 def _read_name(stem: str, folder: str) -> Clip | str | None:
-    """Return the clip, the reason why it is not one, or None for a name of another scheme (see `Corpus.classify`)."""
     named = _NAME.fullmatch(stem)
     if named is None:
         return None
@@ -65,7 +64,6 @@ TESS = Corpus(
         url="https://creativecommons.org/licenses/by-nc-nd/4.0/",
         # Only the unchanged whole may be redistributed; a selection inside another data set is a derivative.
         redistribution=False,
-        non_commercial=True,
     ),
     citation="""\
 @data{pichorafuller2020tess,

@@ -23,13 +23,6 @@ class Found(NamedTuple):
     clip: Clip
 
 
-class Ignored(NamedTuple):
-    """An entry that is not a clip of a known corpus, and why."""
-
-    path: Path
-    reason: str
-
-
 @dataclass(frozen=True, slots=True)
 class Discovery:
     """The clips below a folder; all paths are absolute.
@@ -42,7 +35,7 @@ class Discovery:
 
     root: Path
     copies: Mapping[str, tuple[Found, ...]] = field(repr=False)
-    ignored: tuple[Ignored, ...] = field(repr=False)
+    ignored: tuple[tuple[Path, str], ...] = field(repr=False)
 
     @property
     def found(self) -> tuple[Found, ...]:
@@ -63,11 +56,11 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     if not top.is_dir():
         raise InputError(f"{top} is a file, not a folder; unpack it and give the folder that holds the corpora")
     copies: dict[str, list[Found]] = {}
-    ignored: list[Ignored] = []
+    ignored: list[tuple[Path, str]] = []
     for path in visible_files(top):
         outcome = _classify(path)
         if isinstance(outcome, str):
-            ignored.append(Ignored(path, outcome))
+            ignored.append((path, outcome))
         elif outcome is not None:
             copies.setdefault(outcome.clip_id, []).append(Found(path, outcome))
     for files in copies.values():
@@ -75,7 +68,7 @@ def discover(root: str | os.PathLike[str]) -> Discovery:
     return Discovery(
         root=top,
         copies={clip_id: tuple(copies[clip_id]) for clip_id in sorted(copies)},
-        ignored=tuple(sorted(ignored, key=lambda entry: entry.path.as_posix())),
+        ignored=tuple(sorted(ignored, key=lambda entry: entry[0].as_posix())),
     )
 
 
@@ -98,38 +91,22 @@ def visible_files(top: Path) -> Iterator[Path]:
     """Yield every visible file, fewest folders deep first, files of equal depth in the order of their paths."""
     level, seen = [top], {top.resolve()}
     while level:
-        files: list[Path] = []
-        folders: list[Path] = []
-        for folder in level:
-            for path, is_folder in _entries(folder):
-                (folders if is_folder else files).append(path)
-        yield from sorted(files, key=Path.as_posix)
+        entries = sorted((path for folder in level for path in _entries(folder)), key=Path.as_posix)
+        # A link to itself is no folder, and no error here: whoever opens it reports it by name.
+        folders = [path for path in entries if os.path.isdir(path)]  # noqa: PTH112
+        yield from sorted({*entries} - {*folders}, key=Path.as_posix)
         level = []
-        for folder in sorted(folders, key=Path.as_posix):
+        for folder in folders:
             real = folder.resolve()
             if real not in seen:
                 seen.add(real)
                 level.append(folder)
 
 
-def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """Return each visible entry of a folder and whether it is a folder, following links."""
+def _entries(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return [
-                (Path(entry.path), _is_folder(entry))
-                for entry in entries
-                if not entry.name.startswith(".") and entry.name != "__MACOSX"
-            ]
+        return [it for it in folder.iterdir() if not it.name.startswith(".") and it.name != "__MACOSX"]
     except OSError as error:
         raise InputError(
             f"folder {folder} cannot be read ({error.strerror}); change its permissions or move it out"
         ) from error
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        # A link to itself: whoever opens it reports it by name.
-        return False

@@ -19,7 +19,7 @@ from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.layout import plan, write_files
 from hf_ser.dataset.own_build import build_own
 from hf_ser.dataset.proof import prove
-from hf_ser.dataset.staging import move, staging
+from hf_ser.dataset.staging import staging
 from hf_ser.dataset.votes import LABEL_SCHEMES, LabelScheme, Votes, find_votes, read_votes
 from hf_ser.errors import InputError
 from hf_ser.text import printable
@@ -89,12 +89,7 @@ def build_dataset(
             raise InputError(
                 f"dataset and {other} do not go together; give recordings of your own, or the four corpora"
             )
-        target = Path(os.path.abspath(out))  # noqa: PTH100 (resolve() would replace a link by its target)
-        with staging(target, overwrite=overwrite) as staged:
-            facts = build_own(dataset, staged / "folder", num_proc=num_proc, strict=strict, **data)
-            move(staged / "folder", target)
-        return BuildResult(target, facts)
-    if not sources:
+    elif not sources:
         raise InputError(f"no data is given; give dataset, or at least one of {', '.join(given)}")
     if label_scheme not in LABEL_SCHEMES:
         raise InputError(f"label_scheme '{label_scheme}' is unknown; choose one of {', '.join(LABEL_SCHEMES)}")
@@ -102,6 +97,9 @@ def build_dataset(
         raise InputError(f"num_proc is {num_proc}; give 1 or more")
     target = Path(os.path.abspath(out))  # noqa: PTH100 (resolve() would replace a link by its target)
     with staging(target, overwrite=overwrite) as staged:
+        if dataset is not None:
+            facts = build_own(dataset, staged / "folder", num_proc=num_proc, strict=strict, **data)
+            return BuildResult(target, facts)
         folders, unreadable = _open_sources(sources, staged / "unpacked")
         known_votes = _votes(folders, votes, label_scheme)
         collection = collect(
@@ -114,9 +112,7 @@ def build_dataset(
             why = "which strict treats as errors: fix the files, or build without strict"
             why = "so that no clip is left: fix the files" if collection.clips.empty else why
             raise InputError(f"{fault}; {len(findings)} findings in all, {why}")
-        facts = _write(collection, staged / "folder", num_proc)
-        move(staged / "folder", target)
-    return BuildResult(target, facts)
+        return BuildResult(target, _write(collection, staged / "folder", num_proc))
 
 
 def _open_sources(sources: Mapping[str, Path], unpacked: Path) -> tuple[dict[str, Path], list[Finding]]:

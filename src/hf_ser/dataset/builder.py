@@ -55,7 +55,7 @@ class EightEmotions(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="Acted emotional speech of four corpora under eight labels.",
-            features=EIGHT_EMOTIONS.features(),
+            features=EIGHT_EMOTIONS,
             citation="\n\n".join(CORPORA[name].citation for name in self.config.corpora),
         )
 

@@ -17,6 +17,7 @@ from hf_ser.corpora.clip import LOSSY_EXTENSIONS
 from hf_ser.corpora.originals import originals
 from hf_ser.corpora.walk import Found
 from hf_ser.dataset.hygiene import Fault, Finding, Inspection, inspect_file, repeated_samples
+from hf_ser.dataset.layout import EIGHT_EMOTIONS
 from hf_ser.dataset.votes import VOTE_COLUMNS, LabelScheme, Votes, voted_emotion
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
@@ -83,11 +84,6 @@ def collect(
     )
 
 
-def holds_clips(root: str | os.PathLike[str]) -> bool:
-    """Return whether a folder has a file with the name of a clip of a known corpus."""
-    return bool(discover(root).copies)
-
-
 def read_folder(root: str | os.PathLike[str]) -> "Dataset":
     """Return the clips below a folder as a data set, sorted by `clip_id`; files are hashed, but rarely decoded.
 
@@ -110,13 +106,13 @@ def read_folder(root: str | os.PathLike[str]) -> "Dataset":
             example = discovery.root / left_out[0].file, left_out[0].detail
             logger.warning("%d %s were left out, such as %s (%s)", len(left_out), kind, *example)
     labels = [*EMOTIONS, *sorted({row["emotion"] for row in rows} - set(EMOTIONS))]
-    texts = dict.fromkeys(("audio", "emotion", *_NAMED, "duration", "sampling_rate", "audio_sha256"), Value("string"))
-    numbers = {"age": Value("int32"), "duration": Value("float64"), "sampling_rate": Value("int32")}
-    features = Features(texts | numbers | {"emotion": ClassLabel(names=labels)})
+    columns = ("emotion", *_NAMED, "duration", "sampling_rate", "audio_sha256")
+    kinds = {name: EIGHT_EMOTIONS.get(name, Value("string")) for name in columns}
+    features = Features({"audio": Value("string"), **kinds, "emotion": ClassLabel(names=labels)})
     rows = [row | {"audio": str(row["path"]), "audio_sha256": row["sha256"]} for row in rows]
-    columns = {name: [row[name] for row in rows] for name in features}
+    values = {name: [row[name] for row in rows] for name in features}
     # Paths first, cast second: encoding paths as Audio directly imports torchcodec even with decode=False.
-    return Dataset.from_dict(columns, features=features).cast_column("audio", Audio(decode=False))
+    return Dataset.from_dict(values, features=features).cast_column("audio", Audio(decode=False))
 
 
 def _best_copies(
@@ -168,12 +164,12 @@ def _best(copies: Sequence[Found], inspections: Mapping[Path, Inspection | Fault
     A published file is preferred, then a lossless format, then a re-encoded copy of the published clip to audio of
     unknown origin; among equals the first one (see `Discovery.copies`).
     """
-    ranked: list[tuple[Any, ...]] = []
-    for copy in copies:
-        if isinstance(inspection := inspections[copy.path], Inspection):
-            origin = _PROVENANCE_ORDER.index(inspection.provenance)
-            ranked.append((min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin, len(ranked), copy))
-    return min(ranked)[-1] if ranked else None
+
+    def rank(copy: Found) -> tuple[int, bool, int]:
+        origin = _PROVENANCE_ORDER.index(getattr(inspections[copy.path], "provenance", "unknown"))
+        return min(origin, 1), copy.path.suffix.lower() in LOSSY_EXTENSIONS, origin
+
+    return min((it for it in copies if isinstance(inspections[it.path], Inspection)), key=rank, default=None)
 
 
 def _no_clips(discovery: Discovery, missing: Iterable[str]) -> str:

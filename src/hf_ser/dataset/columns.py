@@ -13,7 +13,7 @@ from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.proof import UNKNOWN_SPEAKER
 from hf_ser.dataset.tables import Table, with_audio
 from hf_ser.errors import InputError
-from hf_ser.labels import EMOTIONS, canonical_emotion
+from hf_ser.labels import canonical_emotion
 from hf_ser.text import printable
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class Reading:
         # Who writes joy=joy wants to keep it apart.
         return {old: new if new == old.strip().casefold() else canonical_emotion(new) for old, new in same.items()}
 
-    def check(self) -> None:
-        """Refuse values that cannot be meant."""
+    def __post_init__(self) -> None:
         for role, column in self.columns.items():
             if _role(role) not in ROLES or not column:
                 raise InputError(f"columns names '{role}={column}'; give ROLE=COLUMN, of {', '.join(ROLES)}")
@@ -246,20 +245,3 @@ def _speakers(names: Sequence[str | None], kept: Sequence[int], reading: Reading
 def _folder(name: str | None, label: str | None) -> str:
     """Return the folders that a file lies in, without one that is named after its label."""
     return "/".join(it for it in PurePath(name or "").parent.parts if canonical_emotion(it) != label)
-
-
-def with_label_ids(parts: Mapping[str, Dataset]) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-    """Return the parts with identifiers in column `emotion`, and the labels that occur; keys name the parts.
-
-    The order of the labels is that of the eight emotions, then the alphabet's.
-    """
-    from datasets import ClassLabel
-
-    found = {name for rows in parts.values() for name in rows.unique("emotion")}
-    labels = (*(name for name in EMOTIONS if name in found), *sorted(found - set(EMOTIONS)))
-    place = {name: index for index, name in enumerate(labels)}
-    coded = {}
-    for subject, rows in parts.items():
-        ids = [place[name] for name in rows["emotion"][:]]
-        coded[subject] = rows.remove_columns("emotion").add_column("emotion", ids, feature=ClassLabel(names=labels))
-    return coded, labels

@@ -7,38 +7,19 @@ from typing import Any, Final, get_args
 
 import pandas
 import yaml
+from datasets import Features
 
 from hf_ser import __version__
 from hf_ser.corpora import CORPORA, Corpus, licence_table
 from hf_ser.corpora.originals import Provenance, originals
 from hf_ser.dataset.collection import Collection
-from hf_ser.dataset.hygiene import FLAGS
-from hf_ser.dataset.layout import EIGHT_EMOTIONS, Form, Layout, patterns
+from hf_ser.dataset.hygiene import FLAGS, Finding
+from hf_ser.dataset.layout import EIGHT_EMOTIONS, Layout, feature_list, patterns
 from hf_ser.dataset.proof import PAPER_WARNING, SplitProof
 from hf_ser.dataset.splits import protocols
 from hf_ser.files import write_json, write_text
 from hf_ser.labels import EMOTIONS
 from hf_ser.text import printable, render
-
-REASONS: Final[Mapping[str, str]] = {
-    "lfs_pointer": "a Git LFS pointer instead of audio",
-    "unreadable": "empty, or not audio that can be read",
-    "second_copy": "a further copy of a clip, such as in a nested second copy of the corpus",
-    "song_or_video": "a song or video recording of RAVDESS",
-    "not_a_clip": "a recording whose name is not that of a clip",
-    "other_corpus": "a clip of another corpus than the one that the folder was given for",
-    "unsafe_path": "a member of a zip file whose path leads out of its folder, or a link",
-    "no_votes": "a CREMA-D clip without votes, under a label scheme that uses votes",
-    "vote_tie": "a CREMA-D clip whose votes are tied, under a label scheme that uses votes",
-    "missing_file": "a row whose audio is missing",
-    "no_label": "a row without a label, or a recording in no folder that names one",
-    "dropped_label": "a row whose label was asked to be dropped",
-    "duplicate_row": "a row that repeats another one",
-    "not_listed": "a recording in the folder that no row names",
-    "no_recording": "a file in the folder that is no recording",
-    **FLAGS,
-}
-"""The reasons for which a file is rejected or flagged, each with its meaning."""
 
 PLACE: Final = "USER/NAME"
 WHERE: Final = f'`"{PLACE}"` stands for the path of this folder.'
@@ -49,13 +30,9 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
     clips, present = collection.clips, set(collection.clips["clip_id"])
     of_corpus = {name: clips[clips["corpus"] == name] for name in collection.corpora}
     published = (clip_id for clip_id in originals().by_clip_id if clip_id.partition("/")[0] in of_corpus)
-    findings = {
-        kind: [
-            entry._asdict() | {"file": printable(entry.file), "detail": printable(entry.detail)}
-            for entry in getattr(collection, kind)
-        ]
-        for kind in ("rejected", "flagged")
-    }
+
+    def shown(found: Iterable[Finding]) -> list[dict[str, Any]]:
+        return [it._asdict() | {"file": printable(it.file), "detail": printable(it.detail)} for it in found]
 
     def count(column: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
         return {of: dict.fromkeys(names, 0) | rows[column].value_counts().to_dict() for of, rows in of_corpus.items()}
@@ -68,7 +45,8 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
         "counts": count("emotion", EMOTIONS),
         "table_2": {name: dict.fromkeys(EMOTIONS, 0) | dict(CORPORA[name].counts) for name in of_corpus},
         "provenance": count("provenance", get_args(Provenance)),
-        **findings,
+        "rejected": shown(collection.rejected),
+        "flagged": shown(collection.flagged),
         "missing": [clip_id for clip_id in published if clip_id not in present],
         "protocols": list(protocols),
         "protocols_left_out": dict(left_out),
@@ -78,7 +56,7 @@ def report(collection: Collection, protocols: Iterable[str], left_out: Mapping[s
 def render_report(facts: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     missing = Counter(clip_id.partition("/")[0] for clip_id in facts["missing"])
-    return render("build_report.md", **facts, emotions=EMOTIONS, reasons=REASONS, missing_clips=missing)
+    return render("build_report.md", **facts, emotions=EMOTIONS, flags=FLAGS, missing_clips=missing)
 
 
 def render_data_card(
@@ -95,7 +73,6 @@ def render_data_card(
         front_matter=front_matter(
             layout,
             sizes,
-            len(collection.clips),
             EIGHT_EMOTIONS,
             pretty_name=f"Eight emotions ({', '.join(corpus.short_title for corpus in corpora)})",
             language=sorted({corpus.language for corpus in corpora}),
@@ -104,9 +81,7 @@ def render_data_card(
         ),
         corpora=corpora,
         facts=facts,
-        rejected=Counter(finding["reason"] for finding in facts["rejected"]),
         speakers=collection.clips["speaker"].nunique(),
-        labels=[emotion for emotion in EMOTIONS if any(counts[emotion] for counts in facts["counts"].values())],
         path=f'"{PLACE}"',
         where=WHERE,
         **table_facts(layout, collection.clips),
@@ -114,9 +89,8 @@ def render_data_card(
         proofs=proofs,
         paper_warning=PAPER_WARNING,
         emotions=EMOTIONS,
-        reasons=REASONS,
+        flags=FLAGS,
         licences=licence_table(corpora),
-        closed=[corpus.short_title for corpus in corpora if not corpus.licence.redistribution],
     )
 
 
@@ -132,30 +106,23 @@ def licences_of(corpora: Sequence[Corpus]) -> str | list[str] | None:
 
 
 def front_matter(
-    layout: Layout, sizes: Mapping[str, tuple[int, int]], clips: int, form: Form, *, tags: Sequence[str], **facts: Any
+    layout: Layout, sizes: Mapping[str, tuple[int, int]], features: Features, tags: Sequence[str], **facts: Any
 ) -> str:
     """Return the front matter of a data set's README; `facts` are keys of it, left out where they are None or empty."""
-    default = next(iter(layout.configurations))
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    configs, infos = [], []
+    clips, bounds = _clips(layout, [*layout.files]), ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+    configs: list[dict[str, Any]] = []
+    infos = []
     for name, splits in layout.configurations.items():
-        data_files = [{"split": part, "path": patterns(paths, layout.files)} for part, paths in splits.items()]
-        configs.append(
-            {"config_name": name, **({"default": True} if name == default else {}), "data_files": data_files}
-        )
-        counted = [
+        files = [{"split": part, "path": patterns(paths, layout.files)} for part, paths in splits.items()]
+        # The first one is the default.
+        configs.append({"config_name": name, **({} if configs else {"default": True}), "data_files": files})
+        counted: list[dict[str, Any]] = [
             {"name": part, "num_bytes": sum(sizes[path][0] for path in paths), "num_examples": _clips(layout, paths)}
             for part, paths in splits.items()
         ]
-        infos.append(
-            {
-                "config_name": name,
-                "features": form.feature_list(),
-                "splits": counted,
-                "download_size": sum(sizes[path][1] for paths in splits.values() for path in paths),
-                "dataset_size": sum(sizes[path][0] for paths in splits.values() for path in paths),
-            }
-        )
+        stored = sum(sizes[path][1] for paths in splits.values() for path in paths)
+        whole = {"download_size": stored, "dataset_size": sum(it["num_bytes"] for it in counted)}
+        infos.append({"config_name": name, "features": feature_list(features), "splits": counted, **whole})
     content: dict[str, Any] = {
         **{key: value for key, value in facts.items() if value},
         "task_categories": ["audio-classification"],

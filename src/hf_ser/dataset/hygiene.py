@@ -53,7 +53,7 @@ class Fault(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something wrong with a file: its corpus, path, clip if it stands for one, reason (see `REASONS`) and details."""
+    """Something wrong with a file; `templates/data_tables.md` and `FLAGS` say what the reasons mean."""
 
     corpus: str
     file: str
@@ -195,6 +195,15 @@ def repeated_samples(
     return flags
 
 
+def found_flags(rows: Dataset, labels: Sequence[str], described: Mapping[str, Any]) -> list[list[str]]:
+    """Return the flags of each clip: for samples that another clip has too, and those in `described` by digest."""
+    digests, names = rows["audio_sha256"][:], [labels[identifier] for identifier in rows["emotion"][:]]
+    samples = [(described[it].pcm_sha1 if it in described else "") or it for it in digests]
+    repeated = repeated_samples([str(row) for row in range(len(rows))], samples, names)
+    own = [described[it].flags if it in described else () for it in digests]
+    return [[*repeated.get(str(row), ()), *flags] for row, flags in enumerate(own)]
+
+
 def without_unfit(
     rows: Dataset, labels: Sequence[str], described: Mapping[str, Any] | None = None
 ) -> tuple[Dataset, dict[str, int]]:
@@ -203,19 +212,14 @@ def without_unfit(
     The column `flags` names them where a row has one. Otherwise these are clips that `described` (by `audio_sha256`)
     flags, equal files with two labels, and copies of the published clips in `Corpus.faults`.
     """
-    clip_ids, digests = rows["clip_id"][:], rows["audio_sha256"][:]
+    clip_ids, found = rows["clip_id"][:], found_flags(rows, labels, described or {})
     given = rows["flags"][:] if "flags" in rows.column_names else [None] * len(rows)
-    names = [labels[identifier] for identifier in rows["emotion"][:]]
-    known = described or {}
-    samples = [(known[it].pcm_sha1 if it in known else "") or it for it in digests]
-    repeated = repeated_samples([str(row) for row in range(len(rows))], samples, names)
     faults = {clip_id: flag for corpus in CORPORA.values() for clip_id, flag in corpus.faults.items()}
     reasons: dict[int, str] = {}
     for row, flags in enumerate(given):
         if flags is None:
-            flags = [*repeated.get(str(row), ()), *(known[digests[row]].flags if digests[row] in known else ())]
-            if clip_ids[row] in faults and _is_published(rows[row]):
-                flags.append(faults[clip_ids[row]])
+            published = clip_ids[row] in faults and _is_published(rows[row])
+            flags = [*found[row], *([faults[clip_ids[row]]] if published else [])]
         if unfit := [flag for flag in UNFIT_FOR_TRAINING if flag in flags]:
             reasons[row] = unfit[0]
     if not reasons:

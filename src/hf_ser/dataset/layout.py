@@ -1,6 +1,5 @@
 """The files of a built data set: which there are, their columns, and the clips in them with unchanged bytes."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Group
@@ -9,41 +8,69 @@ from dataclasses import dataclass
 from fnmatch import filter as matching
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas
 import pyarrow
 import pyarrow.parquet
+from datasets import Audio, ClassLabel, DatasetInfo, Features, List, Value
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCardData
 from tqdm import tqdm
 
-from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, parts_of, split
+from hf_ser.dataset.splits import FOLDS, PARTS, PROTOCOLS, parts_of, rows_by_part, split
 from hf_ser.dataset.votes import VOTE_COLUMNS, VOTE_LABELS
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 _GIVEN: Final = "given"
 _WHOLE: Final = "all"
-# In Hz, on decoding: the rate of the encoders. The stored bytes keep their own rate.
-_SAMPLING_RATE: Final = 16_000
-_TYPES: Final[dict[str, pyarrow.DataType]] = {
-    "audio": pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()}),
-    "emotion": pyarrow.int64(),
-    "corpus": pyarrow.string(),
-    "speaker": pyarrow.string(),
-    "sex": pyarrow.string(),
-    "age": pyarrow.int32(),
-    "sentence": pyarrow.string(),
-    "intensity": pyarrow.string(),
-    "duration": pyarrow.float64(),
-    "sampling_rate": pyarrow.int32(),
-    "clip_id": pyarrow.string(),
-    "flags": pyarrow.list_(pyarrow.string()),
-    "provenance": pyarrow.string(),
-    **dict.fromkeys(VOTE_COLUMNS, pyarrow.struct(dict.fromkeys(VOTE_LABELS, pyarrow.int32()))),
-}
+
+_TEXT: Final = Value("string")
+
+EIGHT_EMOTIONS: Final = Features(
+    {
+        # The rate of the encoders, on decoding; the stored bytes keep their own rate.
+        "audio": Audio(sampling_rate=16_000),
+        "emotion": ClassLabel(names=list(EMOTIONS)),
+        **dict.fromkeys(("corpus", "speaker", "sex"), _TEXT),
+        "age": Value("int32"),
+        **dict.fromkeys(("sentence", "intensity"), _TEXT),
+        "duration": Value("float64"),
+        "sampling_rate": Value("int32"),
+        "clip_id": _TEXT,
+        "flags": List(_TEXT),
+        "provenance": _TEXT,
+        **dict.fromkeys(VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, Value("int32"))),
+    }
+)
+"""The columns of the eight-emotions data set."""
+
+_OWN: Final = ("audio", "emotion", "corpus", "speaker", "sex", "language", "sentence", "duration", "sampling_rate",
+               "clip_id", "flags")  # fmt: skip
+
+
+def own_features(columns: Group[str], labels: Sequence[str]) -> Features:
+    """Return the columns of a data set of one's own, of those that it has."""
+    kinds = {**EIGHT_EMOTIONS, "emotion": ClassLabel(names=list(labels)), "language": _TEXT}
+    return Features({name: kinds[name] for name in _OWN if name in columns or name == "audio"})
+
+
+def feature_list(features: Features) -> list[dict[str, Any]]:
+    """Return columns as the `dataset_info` of a card lists them."""
+    card = DatasetCardData()
+    DatasetInfosDict(default=DatasetInfo(features=features)).to_dataset_card_data(card)
+    # `list` is unknown before `datasets` 4.0.
+    return [{"sequence" if key == "list" else key: it for key, it in column.items()}
+            for column in card["dataset_info"]["features"]]  # fmt: skip
+
+
+def schema(features: Features) -> pyarrow.Schema:
+    """Return the Arrow schema of the files; `datasets` restores the columns from its metadata."""
+    made = features.arrow_schema
+    # `List` is unknown before `datasets` 4.0.
+    described = made.metadata[b"huggingface"].replace(b'"_type": "List"', b'"_type": "Sequence"')
+    return made.with_metadata({"huggingface": described})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +118,7 @@ def plan(
     rows, left_out = {}, {}
     for protocol in wanted:
         try:
-            rows[protocol] = split(clips, protocol) if given is None else _rows_of(given)
+            rows[protocol] = split(clips, protocol) if given is None else rows_by_part(given)
         except InputError as error:
             left_out[protocol] = str(error)
         else:
@@ -101,10 +128,6 @@ def plan(
     configurations[_WHOLE] = {"train": list(files)}
     default = wanted[0] if wanted[0] in configurations else _WHOLE
     return Layout(files, {default: configurations[default]} | configurations, rows, left_out)
-
-
-def _rows_of(given: Sequence[str]) -> dict[str, list[int]]:
-    return {part: [row for row, it in enumerate(given) if it == part] for part in PARTS}
 
 
 def patterns(chosen: Group[str], files: Group[str]) -> list[str]:
@@ -125,67 +148,6 @@ def patterns(chosen: Group[str], files: Group[str]) -> list[str]:
     return sorted(found)
 
 
-def _value(arrow: pyarrow.DataType) -> dict[str, Any]:
-    return {"dtype": "float64" if arrow == pyarrow.float64() else str(arrow), "_type": "Value"}
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The columns of the files: their Arrow types by name, and the labels in the order of their identifiers."""
-
-    types: Mapping[str, pyarrow.DataType]
-    labels: tuple[str, ...]
-
-    def _metadata(self) -> dict[str, Any]:
-        """Return the columns as `datasets` describes them in a file, in terms that every release of it reads."""
-        special = {
-            "audio": {"sampling_rate": _SAMPLING_RATE, "_type": "Audio"},
-            "emotion": {"names": list(self.labels), "_type": "ClassLabel"},
-            # `List` is unknown before `datasets` 4.0.
-            "flags": {"feature": _value(pyarrow.string()), "_type": "Sequence"},
-            **dict.fromkeys(VOTE_COLUMNS, dict.fromkeys(VOTE_LABELS, _value(pyarrow.int32()))),
-        }
-        return {name: special.get(name, _value(arrow)) for name, arrow in self.types.items()}
-
-    def features(self) -> "Features":
-        """Return the columns of the data set."""
-        from datasets import Features
-
-        return Features.from_dict(self._metadata())
-
-    def feature_list(self) -> list[dict[str, Any]]:
-        """Return the columns as the `dataset_info` of a card lists them."""
-        special: dict[str, dict[str, Any]] = {
-            "audio": {"dtype": {"audio": {"sampling_rate": _SAMPLING_RATE}}},
-            # The Hub's schema of cards requires the ids as text.
-            "emotion": {"dtype": {"class_label": {"names": {str(k): name for k, name in enumerate(self.labels)}}}},
-            "flags": {"sequence": "string"},
-        }
-        for column in VOTE_COLUMNS:
-            # A new list for each column: YAML would refer back to a shared one by an alias.
-            special[column] = {"struct": [{"name": label, "dtype": "int32"} for label in VOTE_LABELS]}
-        kinds = {name: {"dtype": _value(arrow)["dtype"]} for name, arrow in self.types.items()}
-        return [{"name": name, **special.get(name, kind)} for name, kind in kinds.items()]
-
-    def schema(self) -> pyarrow.Schema:
-        """Return the Arrow schema of the files; `datasets` restores the columns from its metadata."""
-        described = json.dumps({"info": {"features": self._metadata()}})
-        return pyarrow.schema(self.types, metadata={"huggingface": described})
-
-
-EIGHT_EMOTIONS: Final = Form(_TYPES, EMOTIONS)
-"""The columns of the eight-emotions data set."""
-
-_OWN: Final = ("audio", "emotion", "corpus", "speaker", "sex", "language", "sentence", "duration", "sampling_rate",
-               "clip_id", "flags")  # fmt: skip
-
-
-def own_form(columns: Group[str], labels: tuple[str, ...]) -> Form:
-    """Return the columns of a data set of one's own, of those that it has."""
-    types = _TYPES | {"language": pyarrow.string()}
-    return Form({name: types[name] for name in _OWN if name in columns or name == "audio"}, labels)
-
-
 _ROWS_OF_A_TABLE: Final = 100
 _BYTES_OF_A_TABLE: Final = 1 << 26
 
@@ -200,7 +162,7 @@ def write_files(
     layout: Layout,
     folder: Path,
     num_proc: int | None = None,
-    form: Form = EIGHT_EMOTIONS,
+    features: Features = EIGHT_EMOTIONS,
     read: Callable[[dict[str, Any]], bytes] | None = None,
 ) -> dict[str, tuple[int, int]]:
     """Write the Parquet files; return the bytes of the columns in memory, and of the file, by path.
@@ -212,8 +174,8 @@ def write_files(
 
     def write(path: str) -> tuple[int, int]:
         size = 0
-        with _writer(folder / path, form.schema()) as writer:
-            for table in tables(clips.iloc[list(layout.files[path])], form, read):
+        with _writer(folder / path, schema(features)) as writer:
+            for table in tables(clips.iloc[list(layout.files[path])], features, read):
                 writer.write_table(table)
                 size += table.nbytes
                 progress.update(len(table))
@@ -241,20 +203,24 @@ def _writer(path: Path, schema: pyarrow.Schema) -> pyarrow.parquet.ParquetWriter
 
 
 def tables(
-    clips: pandas.DataFrame, form: Form = EIGHT_EMOTIONS, read: Callable[[dict[str, Any]], bytes] | None = None
+    clips: pandas.DataFrame, features: Features = EIGHT_EMOTIONS, read: Callable[[dict[str, Any]], bytes] | None = None
 ) -> Iterator[pyarrow.Table]:
     """Yield clips as tables of at most 100 rows and about 64 MiB, with the unchanged bytes of their files."""
     batch: list[dict[str, Any]] = []
     size = 0
     for clip in clips.astype(object).where(clips.notna(), None).to_dict("records"):
-        row = _row(clip, (read or _unchanged)(clip), form)
+        # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
+        name, suffix = clip["clip_id"], clip["path"].suffix.lower()
+        name = name if suffix and name.lower().endswith(suffix) else f"{name}{suffix}"
+        row = {"audio": {"bytes": (read or _unchanged)(clip), "path": name}, "flags": list(clip["flags"])}
+        row = clip | row | {"emotion": features["emotion"].str2int(clip["emotion"])}
         size += len(row["audio"]["bytes"])
         if batch and (len(batch) == _ROWS_OF_A_TABLE or size > _BYTES_OF_A_TABLE):
-            yield pyarrow.Table.from_pylist(batch, schema=form.schema())
+            yield pyarrow.Table.from_pylist(batch, schema=schema(features))
             batch, size = [], len(row["audio"]["bytes"])
         batch.append(row)
     if batch:
-        yield pyarrow.Table.from_pylist(batch, schema=form.schema())
+        yield pyarrow.Table.from_pylist(batch, schema=schema(features))
 
 
 def _unchanged(clip: Mapping[str, Any]) -> bytes:
@@ -262,11 +228,3 @@ def _unchanged(clip: Mapping[str, Any]) -> bytes:
     if len(content) != clip["size"]:
         raise OSError(f"{clip['path']} changed while it was read")
     return content
-
-
-def _row(clip: dict[str, Any], content: bytes, form: Form) -> dict[str, Any]:
-    # Named after the clip: in the published folders of SAVEE, every speaker has a file a01.wav.
-    suffix = clip["path"].suffix.lower()
-    name = clip["clip_id"] if suffix and clip["clip_id"].lower().endswith(suffix) else f"{clip['clip_id']}{suffix}"
-    audio = {"bytes": content, "path": name}
-    return clip | {"audio": audio, "emotion": form.labels.index(clip["emotion"]), "flags": list(clip["flags"])}

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hf_ser.corpora import CORPORA, strictest
-from hf_ser.dataset.columns import Reading, normalised, with_label_ids
+from hf_ser.corpora import CORPORA, discover, strictest
+from hf_ser.dataset.columns import Reading, normalised
 from hf_ser.dataset.hygiene import Finding
 from hf_ser.dataset.tables import (
     FACTS,
@@ -27,6 +27,7 @@ from hf_ser.dataset.tables import (
     with_audio_facts,
 )
 from hf_ser.errors import InputError, hub_errors, persistent
+from hf_ser.labels import EMOTIONS
 from hf_ser.text import printable
 
 if TYPE_CHECKING:
@@ -62,11 +63,6 @@ class Opened:
     def corpus(self) -> str:
         """Its name as that of a corpus: letters, digits and underscores."""
         return re.sub(r"\W+", "_", self.name).strip("_").lower() or "data"
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether it is a folder that is marked as synthesised speech."""
-        return self.path is not None and (Path(self.path) / SYNTHETIC_MARK).is_file()
 
 
 def open_any(dataset: Any, protocol: str, options: Mapping[str, Any], name: str | None = None) -> Opened:
@@ -108,7 +104,7 @@ def _tables(loaded: Any, root: Path | None = None, closed: bool = False) -> dict
 def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[str, Any]) -> Opened:
     from datasets import load_from_disk
 
-    from hf_ser.dataset.collection import holds_clips, read_folder
+    from hf_ser.dataset.collection import read_folder
 
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return Opened(name, text, _tables(load_from_disk(text)))
@@ -120,7 +116,7 @@ def _folder(path: Path, name: str, text: str, protocol: str, options: Mapping[st
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"data set '{text}': {str(error).strip().splitlines()[0]}") from error
         return Opened(name, text, _tables(loaded, path, closed=True), kind)
-    if not holds_clips(path) and (table := read_labelled_folders(path)) is not None:
+    if not discover(path).copies and (table := read_labelled_folders(path)) is not None:
         return Opened(name, text, {"train": table})
     return Opened(name, text, {"train": Table(read_folder(path), path)}, "corpora")
 
@@ -147,9 +143,7 @@ def _from_hub(name: str, called: str, protocol: str, options: Mapping[str, Any])
                 folder = Path(persistent(lambda: snapshot_download(name, repo_type="dataset", **at)))
                 found = _folder(folder, called, name, protocol, options)
                 return replace(found, parts={part: replace(it, closed=True) for part, it in found.parts.items()})
-        except InputError:
-            raise
-        except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
+        except (InputError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
             raise
         except Exception as error:
             # The files may be cached.
@@ -201,12 +195,11 @@ def gather(
     licence: str | None = None, acted: bool | None = None, **options: Any,
 ) -> Gathered:  # fmt: skip
     """Open data sets and check every row; see `open_dataset` for the arguments."""
-    from datasets import concatenate_datasets, load_dataset
+    from datasets import ClassLabel, concatenate_datasets, load_dataset
 
     if unknown := sorted(set(options) - set(inspect.signature(load_dataset).parameters)):
         raise InputError(f"open_dataset has no option '{unknown[0]}', and datasets.load_dataset has none either")
     reading = Reading(columns or {}, labels or {}, speaker_pattern, speakers)
-    reading.check()
     given = list(dataset) if isinstance(dataset, list | tuple) else [dataset]
     if not given:
         raise InputError("the list of data sets is empty; give at least one")
@@ -217,7 +210,7 @@ def gather(
     twice = [it for it, count in Counter(it.corpus for it in opened if it.kind != "corpora").items() if count > 1]
     if twice:
         raise InputError(f"two data sets are called '{twice[0]}'; name one, as in NAME={opened[0].path or 'DATA'}")
-    parts: dict[str, Dataset] = {}
+    parts: list[Dataset] = []
     findings: list[Finding] = []
     found_columns = {}
     for one in opened:
@@ -225,16 +218,20 @@ def gather(
         rows, found, found_columns[one.name] = _rows_of(one, reading, several, keeps)
         _report(one, found, strict)
         findings += found
-        parts |= {f"{one.name}: {subject}": part for subject, part in rows.items()}
+        parts += rows
     reading.check_used()
-    coded, kinds = with_label_ids(parts)
+    whole = concatenate_datasets(parts)
+    names = whole["emotion"][:]
+    # The eight emotions in their own order, then others in that of the alphabet.
+    kinds = tuple(dict.fromkeys([*(it for it in EMOTIONS if it in {*names}), *sorted({*names})]))
     if len(kinds) < 2:
         what = ", ".join(it.subject for it in opened)
         raise InputError(f"{what}: all clips have the label '{''.join(kinds)}'; recognition needs two labels or more")
-    whole = concatenate_datasets(list(coded.values()))
+    ids = [kinds.index(name) for name in names]
+    whole = whole.remove_columns("emotion").add_column("emotion", ids, feature=ClassLabel(names=list(kinds)))
     empty = [it for it in ("split", "language", "sentence", "sex", "flags") if not any(whole[it][:])]
     whole = whole.remove_columns([*empty, "row"])
-    synthetic = any(it.synthetic for it in opened)
+    synthetic = any(it.path is not None and (Path(it.path) / SYNTHETIC_MARK).is_file() for it in opened)
     languages, licence, acted = _known_facts(whole, synthetic, language, licence, acted)
     called = ", ".join(it.name for it in opened)
     facts = {"name": called, "path": None if several else opened[0].path, "synthetic": synthetic,
@@ -264,11 +261,11 @@ def _known_facts(
 
 def _rows_of(
     one: Opened, reading: Reading, several: bool, keeps: bool
-) -> tuple[dict[str, Dataset], list[Finding], dict[str, str]]:
+) -> tuple[list[Dataset], list[Finding], dict[str, str]]:
     """Return the rows of each part of a data set, with their part in column `split` if it is to be kept."""
     from datasets import Value
 
-    used: dict[str, Dataset] = {}
+    used: list[Dataset] = []
     findings = [
         Finding(one.corpus, printable(file), None, *why) for it in one.parts.values() for file, *why in it.unused
     ]
@@ -296,7 +293,7 @@ def _rows_of(
             warn_of_contradictions(table, rows, subject)
         if len(rows):
             parts = _parts(rows, named, one) if keeps else [None] * len(rows)
-            used[subject] = rows.remove_columns("split").add_column("split", parts, feature=Value("string"))
+            used.append(rows.remove_columns("split").add_column("split", parts, feature=Value("string")))
     if not used:
         worst = next((it for it in findings if it.reason != "duplicate_row"), None)
         first = f": the first of {len(findings):,} findings is: {worst.detail}" if worst else ""

@@ -37,9 +37,6 @@ _GROUP = re.compile(rf"(?:^|_){UNKNOWN_SPEAKER}[0-9a-f]{{10}}")
 _NEEDED = ("corpus", "speaker", "clip_id")
 _OPTIONAL = ("emotion", "sex", "sentence", "pcm_sha1", "sha256")
 
-Recordings = Mapping[tuple[str, str], Pairs]
-"""Pairs of clips that are the same recording, by the names of two parts."""
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -122,14 +119,16 @@ class SplitProof:
         return render("proof.txt", proof=self, aligned=aligned, unknown=UNKNOWN_WARNING).rstrip()
 
 
-def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Recordings | None = None) -> SplitProof:
+def prove(
+    columns: Columns, parts: Mapping[str, Sequence[int]], copies: Sequence[tuple[str, str]] | None = None
+) -> SplitProof:
     """Count what the parts of a split contain and what every two of them share.
 
     Args:
         columns: Columns `corpus`, `speaker` and `clip_id`, and where known `emotion`, `sex`, `sentence` and a digest
             `pcm_sha1` (of the decoded samples) or `sha256` (of the file), by which identical samples are found.
         parts: Row indices by part, as `split` returns them.
-        recordings: The recordings that two parts share; None if not compared.
+        copies: The `sha256` of every two different files with the same recording; None if not compared.
     """
     import pandas
 
@@ -156,19 +155,22 @@ def prove(columns: Columns, parts: Mapping[str, Sequence[int]], recordings: Reco
         )
         for name, rows in of_part.items()
     }
+    both = [*(copies or ()), *((second, first) for first, second in copies or ())]
+    copied = pandas.DataFrame(both, columns=["sha256", "copy"], dtype=object)
     overlaps = {}
     for names in itertools.combinations(parts, 2):
         first, second = (of_part[name] for name in names)
-        identical = None
+        identical = near = None
         if digest:
-            twins = first.dropna(subset=digest).merge(second.dropna(subset=digest), on=digest)
-            identical = tuple(sorted(zip(twins["clip_id_x"], twins["clip_id_y"], strict=True)))
-        near = None if recordings is None else set(recordings.get(names, ())) - set(identical or ())
+            identical = _pairs(first.dropna(subset=digest).merge(second.dropna(subset=digest), on=digest))
+        if copies is not None:
+            found = _pairs(first.merge(copied, on="sha256").merge(second, left_on="copy", right_on="sha256"))
+            near = tuple(sorted({*found} - {*(identical or ())}))
         overlaps[names] = Overlap(
             speakers=_names(first["speaker"][first["speaker"].isin(second["speaker"])]),
             sentences=_names(first["spoken"][first["spoken"].isin(second["spoken"])]) if "sentence" in values else None,
             identical_samples=identical,
-            near_identical=None if near is None else tuple(sorted(near)),
+            near_identical=near,
         )
     return SplitProof(parts=summaries, overlaps=overlaps)
 
@@ -191,6 +193,10 @@ def read_columns(columns: Columns) -> dict[str, list[Any]]:
             )
         table["emotion"][row] = label
     return table
+
+
+def _pairs(rows: Any) -> Pairs:
+    return tuple(sorted(set(zip(rows["clip_id_x"], rows["clip_id_y"], strict=True))))
 
 
 def _names(values: Any) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from hf_ser.corpora.originals import level, originals
 from hf_ser.dataset.hygiene import inspect_samples, is_truncated
-from hf_ser.dataset.proof import UNKNOWN_SPEAKER, Recordings
+from hf_ser.dataset.proof import UNKNOWN_SPEAKER
+from hf_ser.dataset.tables import audio_bytes
 from hf_ser.errors import InputError
 from hf_ser.files import cache_folder
-from hf_ser.sound import read_file, read_sound
+from hf_ser.sound import read_sound
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,20 +53,6 @@ class Descriptions(dict[str, Described]):
     pairs: Sequence[tuple[str, str]] = ()
 
 
-def shared_recordings(parts: Mapping[str, Dataset], described: Descriptions) -> Recordings:
-    """Return, for every two parts, the pairs of clips that are the same recording in different files."""
-    held: dict[str, dict[str, list[str]]] = {}
-    for part, rows in parts.items():
-        for digest, clip_id in zip(rows["audio_sha256"][:], rows["clip_id"][:], strict=True):
-            held.setdefault(part, {}).setdefault(digest, []).append(clip_id)
-    both = [*described.pairs, *((second, first) for first, second in described.pairs)]
-    found = {}
-    for of in itertools.combinations(parts, 2):
-        first, second = (held.get(part, {}) for part in of)
-        found[of] = tuple(sorted(it for a, b in both for it in itertools.product(first.get(a, ()), second.get(b, ()))))
-    return found
-
-
 def repeated_recordings(rows: Dataset, described: Descriptions) -> list[tuple[int, int]]:
     """Return the pairs of rows, the earlier one first, that are the same recording in different files."""
     place: dict[str, int] = {}
@@ -79,8 +66,8 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
 
     Two clips count as the same recording if their first 30 seconds, without leading and trailing silence and at equal
     level, have similar spectral envelopes and waveforms that correlate by 0.9 or more at the best offset. Copies with
-    strong noise, another pitch or another speed are not found. Published files are known to be different recordings: of
-    a data set of these alone, the result is empty.
+    strong noise, another pitch or another speed are not found. Of published files alone, which are known to be
+    different recordings, the result is empty.
     """
     from datasets import Dataset, Features, List, Value, concatenate_datasets
 
@@ -104,7 +91,7 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
     if folder is not None:
         (folder / "recordings").mkdir(parents=True, exist_ok=True)
     number = Value("float32")
-    kinds = {"pcm_sha1": Value("string"), "level_db": number, "flags": List(Value("string"))}
+    kinds = {"pcm_sha1": Value("string"), "level_db": number, "flags": List(Value("string")), "signature": List(number)}
     # Processes are worth their start for many clips, and must not be forked from one that runs PyTorch's threads.
     alone = len(digests) < _MANY or "torch" in sys.modules
     kept = Dataset.from_dict({"begin": range(0, len(digests), _BATCH)}).map(
@@ -112,7 +99,7 @@ def describe(parts: Iterable[Dataset]) -> Descriptions:
         batched=True,
         batch_size=4,
         remove_columns=["begin"],
-        features=Features({**kinds, "signature": List(number)}),
+        features=Features(kinds),
         new_fingerprint=key,
         cache_file_name=None if folder is None else str(folder / "recordings" / f"{key}.arrow"),
         keep_in_memory=folder is None,
@@ -155,7 +142,7 @@ def _near(signatures: Samples) -> list[tuple[int, int]]:
 
 def _described(audio: Mapping[str, Any]) -> tuple[Any, ...]:
     try:
-        content = read_file(audio["path"]) if audio["bytes"] is None else audio["bytes"]
+        content = audio_bytes(audio)
         samples, rate = read_sound(Path(audio["path"]) if audio["bytes"] is None else content, "the clip")
     except InputError:
         # Whoever reads the clip for training reports it.

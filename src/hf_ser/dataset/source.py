@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hf_ser.dataset.hygiene import Finding, without_unfit
 from hf_ser.dataset.opening import Gathered, gather
-from hf_ser.dataset.proof import PAPER_WARNING, UNKNOWN_SPEAKER, prove
-from hf_ser.dataset.recordings import describe, shared_recordings, with_groups
-from hf_ser.dataset.splits import LEAVE_OUT, PARTS, check_protocol, parts_of, split
+from hf_ser.dataset.proof import PAPER_WARNING, UNKNOWN_SPEAKER, prove, read_columns
+from hf_ser.dataset.recordings import describe, with_groups
+from hf_ser.dataset.splits import LEAVE_OUT, PARTS, check_protocol, parts_of, rows_by_part, split
 from hf_ser.errors import InputError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def divide(
         described = describe([whole]) if described is None else described
         whole = with_groups(whole, described)
     parts, made = _divided(whole, gathered, protocol)
-    table, places = _table(parts, labels)
+    table, places = _table(parts)
     _refuse(table["emotion"], places, prove(table, places), gathered.subject, made, allow_speaker_overlap)
     if made == "paper":
         logger.warning(PAPER_WARNING)
@@ -152,8 +152,8 @@ def divide(
     left_out: dict[str, int] = {}
     if "train" in parts:
         parts["train"], left_out = without_unfit(parts["train"], labels, described)
-        table, places = _table(parts, labels)
-    proof = prove(table, places, None if described is None else shared_recordings(parts, described))
+        table, places = _table(parts)
+    proof = prove(table, places, None if described is None else described.pairs)
     _refuse(table["emotion"], places, proof, gathered.subject, made, allow_speaker_overlap)
     clips = sorted(zip(table["clip_id"], table["emotion"], table["sha256"], strict=True))
     digest = hashlib.sha256(repr(clips).encode()).hexdigest()
@@ -167,39 +167,28 @@ def _divided(whole: Dataset, gathered: Gathered, protocol: str) -> tuple[dict[st
         return {"test": whole}, WHOLE
     given = whole["split"][:] if "split" in whole.column_names else [None] * len(whole)
     loose = [row for row, part in enumerate(given) if part is None]
-    places: dict[str, list[int]] = {part: [] for part in PARTS}
-    for row, part in enumerate(given):
-        if part is not None:
-            places[part].append(row)
-    if loose:
-        rows = whole.select(loose) if len(loose) < len(whole) else whole
-        columns = [it for it in ("corpus", "speaker", "clip_id", "emotion", "sex") if it in rows.column_names]
-        table = {it: list(rows[it][:]) for it in columns} | {
-            "emotion": [gathered.labels[it] for it in rows["emotion"][:]]
-        }
-        try:
-            if len(loose) == len(whole):
-                return {part: whole.select(own) for part, own in split(table, protocol).items()}, protocol
-            for row, part in zip(loose, parts_of(table, protocol), strict=True):
-                places[part].append(row)
-        except InputError as error:
-            raise InputError(f"{gathered.subject}: {error}") from error
+    try:
+        if loose and len(loose) == len(whole):
+            return {part: whole.select(own) for part, own in split(whole, protocol).items()}, protocol
+        for row, part in zip(loose, parts_of(whole.select(loose), protocol) if loose else (), strict=True):
+            given[row] = part
+    except InputError as error:
+        raise InputError(f"{gathered.subject}: {error}") from error
+    places = rows_by_part(given)
     if not loose and (missing := next((part for part in PARTS if not places[part]), None)):
         why = ", and the test part never chooses a model" if missing == "validation" else ""
         ways = "add one with speakers of its own, or split all clips anew (--protocol stratified)"
         raise InputError(f"{gathered.subject} has no {missing} part{why}; {ways}")
     published = set(gathered.kinds) == {"protocol"}
     made = protocol if published or loose else "given"
-    return {part: whole.select(sorted(places[part])) for part in PARTS}, made
+    return {part: whole.select(places[part]) for part in PARTS}, made
 
 
-def _table(parts: Mapping[str, Dataset], labels: Sequence[str]) -> tuple[dict[str, list[Any]], dict[str, range]]:
+def _table(parts: Mapping[str, Dataset]) -> tuple[dict[str, list[Any]], dict[str, range]]:
     """Return the columns of all parts together, for `prove`, and the rows of each part."""
-    known = ("corpus", "speaker", "clip_id", "sentence", "sex", "emotion", "audio_sha256")
-    names = [name for name in known if all(name in rows.column_names for rows in parts.values())]
-    table = {name: [value for rows in parts.values() for value in rows[name][:]] for name in names}
-    table["sha256"] = table.pop("audio_sha256")
-    table["emotion"] = [labels[identifier] for identifier in table["emotion"]]
+    from datasets import concatenate_datasets
+
+    table = read_columns(concatenate_datasets(list(parts.values())).rename_column("audio_sha256", "sha256"))
     ends = list(itertools.accumulate(map(len, parts.values()), initial=0))
     return table, dict(zip(parts, itertools.starmap(range, itertools.pairwise(ends)), strict=True))
 

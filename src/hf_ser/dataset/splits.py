@@ -98,7 +98,8 @@ def parts_of(columns: Columns, protocol: str = "speaker_independent") -> list[Pa
         clip = clip_ids[needed.index("")]
         raise InputError(f"clip '{clip}' has no {column}, which protocol '{protocol}' needs; fill column '{column}' in")
     if protocol == "paper":
-        return [_cut(_uniform(clip_id)) for clip_id in clip_ids]
+        cut, numbers = _PAPER_SHARES, map(_uniform, clip_ids)
+        return ["test" if it < cut[0] else "validation" if it < cut[1] else "train" for it in numbers]
     if protocol.startswith(LEAVE_SPEAKER_OUT):
         tested, validated = _left_out(protocol.removeprefix(LEAVE_SPEAKER_OUT), corpora, speakers)
         return ["test" if it == tested else "validation" if it == validated else "train" for it in speakers]
@@ -151,7 +152,7 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         fault = f"protocol '{protocol}' tests on corpus '{left_out}', of which the data set holds no clip"
         raise InputError(f"{fault} (it holds {held}); add the corpus or {ways}")
     places = parts_of(table, protocol)
-    parts: dict[str, list[int]] = {part: [row for row, it in enumerate(places) if it == part] for part in PARTS}
+    parts = rows_by_part(places)
     if empty := next((part for part in PARTS if not parts[part]), None):
         fault = f"protocol '{protocol}' leaves the {empty} part empty: the data set holds {len(set(speakers))} speakers"
         if len(set(speakers)) >= 3:
@@ -164,6 +165,11 @@ def split(columns: Columns, protocol: str = "speaker_independent") -> dict[str, 
         fault = f"label '{untrained[0]}' has no training clip under protocol '{protocol}'"
         raise InputError(f"{fault}; add clips of it by other speakers, drop the label, or {ways}")
     return parts
+
+
+def rows_by_part(places: Sequence[str | None]) -> dict[str, list[int]]:
+    """Return the rows of each part, given the part of each row."""
+    return {part: [row for row, it in enumerate(places) if it == part] for part in PARTS}
 
 
 def stratify(traits: Mapping[str, Collection[str]], shares: Sequence[float]) -> dict[str, int]:
@@ -238,10 +244,6 @@ def _uniform(key: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def _cut(number: float) -> PartName:
-    return "test" if number < _PAPER_SHARES[0] else "validation" if number < _PAPER_SHARES[1] else "train"
-
-
 @cache
 def _known_speakers(corpora: Sequence[Corpus]) -> dict[str, tuple[int, PartName]]:
     """Return the fold of the speakers of corpora with `held_out` speakers, and their part in the default protocol."""
@@ -254,14 +256,11 @@ def _known_speakers(corpora: Sequence[Corpus]) -> dict[str, tuple[int, PartName]
             by_sex.setdefault(facts.sex, []).append(speaker)
         for turn, sex in enumerate(sorted(by_sex)):
             order = iter(sorted(by_sex[sex], key=_uniform))
-            for fold, size in enumerate(_fold_sizes(len(by_sex[sex]), larger_first=turn == 0)):
+            sizes = [(len(by_sex[sex]) + FOLDS - 1 - fold) // FOLDS for fold in range(FOLDS)]
+            # The larger folds are the first ones of one sex and the last ones of the other.
+            for fold, size in enumerate(sizes if turn == 0 else sizes[::-1]):
                 held_out = corpus.held_out[fold].get(sex, 0) if fold < 2 else 0
                 for rank, speaker in enumerate(itertools.islice(order, size)):
                     part: PartName = ("test", "validation")[fold] if rank < held_out else "train"
                     places[speaker] = (fold, part)
     return places
-
-
-def _fold_sizes(speakers: int, larger_first: bool) -> list[int]:
-    sizes = [(speakers + FOLDS - 1 - fold) // FOLDS for fold in range(FOLDS)]
-    return sizes if larger_first else sizes[::-1]

@@ -10,12 +10,12 @@ from hf_ser.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_EARLIER = "earlier"
+_EARLIER, _FINISHED = "earlier", "folder"
 
 
 @contextlib.contextmanager
 def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty hidden folder next to the target, on the same file system; it is removed afterwards.
+    """Yield an empty hidden folder next to the target; what is then in its `folder` takes the target's place.
 
     Only one process builds a target at a time. A hidden folder that exists already was therefore left by a process
     that was killed: it is removed, and an earlier build that the process had moved into it is moved back.
@@ -37,6 +37,8 @@ def staging(target: Path, *, overwrite: bool) -> Iterator[Path]:
                 _refuse(target, overwrite)
                 staged.mkdir()
                 yield staged
+                if (staged / _FINISHED).is_dir():
+                    move(staged / _FINISHED, target)
             finally:
                 # On a full disk, a second error here would hide the first one.
                 shutil.rmtree(staged, ignore_errors=True)
@@ -61,7 +63,7 @@ def _refuse(target: Path, overwrite: bool) -> None:
 
 
 def move(folder: Path, target: Path) -> None:
-    """Move a complete folder, inside the one that `staging` yields, to the target; an earlier build is replaced."""
+    """Move a complete folder to the target; an earlier build is replaced."""
     earlier = folder.with_name(_EARLIER)
     if target.is_dir():
         target.rename(earlier)

@@ -51,7 +51,7 @@ class Table:
         top: The folder of the whole data set, by which files are named; by default `root`.
         closed: Whether only files inside `root` may be read, since the rows are somebody else's.
         lists_all: Whether every recording below `root` ought to be among the rows.
-        unused: Files that are not among the rows, each with a reason (see `REASONS`) and details.
+        unused: Files that are not among the rows, each with a reason (see `Finding`) and details.
     """
 
     rows: Dataset
@@ -74,6 +74,8 @@ class Table:
 
     def resolve(self, value: str) -> Path | str:
         """Return the file that a row names, or why it cannot be used."""
+        from datasets.config import HF_CACHE_HOME
+
         text, root = value.strip().strip("'\"").removeprefix("file://"), self.root or Path()
         if _URL.match(text):
             return "is a URL, which is not fetched; download it and give its path"
@@ -81,19 +83,14 @@ class Table:
             path = root / text
             if "\\" in text and not path.exists():
                 path = root / text.replace("\\", "/")
-            if self.closed and not self._holds(path):
+            # Files of a snapshot from the Hub are links into the cache.
+            homes = (root, Path(HF_CACHE_HOME).expanduser()) if self.closed else ()
+            inside = Path(os.path.normpath(path)).is_relative_to(root)
+            if self.closed and not (inside and any(path.resolve().is_relative_to(it.resolve()) for it in homes)):
                 return "lies outside the data set, which is not read"
             return path if path.is_file() else "is not a regular file" if path.exists() else "does not exist"
         except (OSError, RuntimeError, ValueError) as error:
             return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
-
-    def _holds(self, path: Path) -> bool:
-        from datasets.config import HF_CACHE_HOME
-
-        # Files of a snapshot from the Hub are links into the cache.
-        root, real = self.root or Path(), path.resolve()
-        inside = Path(os.path.normpath(path)).is_relative_to(root)
-        return inside and any(real.is_relative_to(it.resolve()) for it in (root, Path(HF_CACHE_HOME).expanduser()))
 
 
 def read_table(file: Path) -> Table:
@@ -304,10 +301,16 @@ def with_audio_facts(rows: Dataset) -> tuple[Dataset, list[Finding]]:
     return rows, [one for one in found if isinstance(one, Finding)]
 
 
+def audio_bytes(audio: Mapping[str, Any], name: str | None = None) -> bytes:
+    """Return the bytes of what a column of `Audio(decode=False)` holds; `name` is what errors call it."""
+    content: bytes = read_file(audio["path"], name) if audio["bytes"] is None else audio["bytes"]
+    return content
+
+
 def _facts(audio: Mapping[str, Any], corpus: str, clip_id: str, row: int) -> tuple[str, float, int] | Finding:
     name = printable(clip_id)
     try:
-        content = audio["bytes"] if audio["bytes"] is not None else read_file(audio["path"], name)
+        content = audio_bytes(audio, name)
         return hashlib.sha256(content).hexdigest(), *sound_length(content, name)
     except InputError as error:
         detail = f"row {row} of column 'audio' ({name!r}): {str(error).removeprefix(f'{name}: ')}"
