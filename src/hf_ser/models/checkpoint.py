@@ -106,11 +106,7 @@ def _save_adapter(
 
 
 def base_digest(model: Any) -> str:
-    """Return a SHA-256 over the weights of a base model, whatever they are called and however they are stored.
-
-    Args:
-        model: The base model, or a PEFT model around it.
-    """
+    """Return a SHA-256 over the weights of a (wrapped) base model, whatever they are called and however stored."""
     digests: list[bytes] = []
     for name, tensor in encoder_weights(model, adapters=False, layer_weights=False):
         # Some checkpoints lack the embedding of masked frames, which is then newly initialised.
@@ -178,12 +174,11 @@ def _refuse_what_is_no_classifier(snapshot: Snapshot) -> None:
 
 def _open_checkpoint(snapshot: Snapshot) -> Any:
     name = snapshot.name
-    model, report = open_weights(snapshot)
-    missing = sorted(str(key) for key in report["missing_keys"] if "masked_spec_embed" not in str(key))
+    model, absent, resized = open_weights(snapshot)
+    missing = sorted(key for key in absent if "masked_spec_embed" not in key)
     if missing and all(part_of(key, architecture_of(model.config)) == "head" for key in missing):
         raise InputError(f"model '{name}' is an encoder without a trained head (no {missing[0]}); {_FINE_TUNE}")
-    unfit = [*missing, *(str(entry[0]) for entry in report["mismatched_keys"])]
-    if unfit:
+    if unfit := [*missing, *resized]:
         raise InputError(
             f"model '{name}': its weights do not fit its config.json: {unfit[0]} and {len(unfit) - 1} more are missing "
             "or have another shape; name another revision, or have it saved again"
