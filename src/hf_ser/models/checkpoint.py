@@ -48,14 +48,8 @@ def save_model(
 
     The head is written with its adapters merged and the standardisation of the features folded in, so that the files
     need nothing of this library: PEFT's `from_pretrained`, `merge_and_unload` and `save_pretrained` work on them. The
-    model is not changed.
-
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-        directory: Folder to write to.
-        feature_extractor: The encoder's preprocessor.
-        base_name: Folder or Hub id of an adapter's base model; None keeps the name and revision it was opened by.
-        base_revision: Its commit on the Hub; None for a folder.
+    model is not changed. `base_name` is the folder or Hub id of an adapter's base model, and `base_revision` its commit
+    on the Hub, None for a folder; without a name, an adapter keeps the name and revision that it was opened by.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
