@@ -7,6 +7,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from hf_ser.errors import InputError
 from hf_ser.files import cache_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)

@@ -123,17 +123,10 @@ def merge(model: Any) -> Any:
 
 
 def open_model(source: str | Path | Snapshot, *, base: str | Path | None = None, **options: Any) -> tuple[Any, Any]:
-    """Open a fine-tuned checkpoint or adapter from a folder or the Hub, with its preprocessor.
+    """Return a fine-tuned checkpoint, or an adapter as a `peft.PeftModel`, in evaluation mode, and its preprocessor.
 
-    Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        base: Folder or Hub id of an adapter's base model, instead of the one that it names.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
-
-    Returns:
-        The model in evaluation mode (a `peft.PeftModel` for an adapter) and its feature extractor.
+    Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names, unless
+    `base` is the folder or Hub id of another one. `options` are those of `open_snapshot`.
 
     Raises:
         InputError: It is neither, its base model is gone or another one, or its weights cannot be used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,8 +17,6 @@ from hf_ser.models.loading import quiet_loading, read_pretrained
 from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PretrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
@@ -164,19 +163,12 @@ def open_encoder(
     reuse_head: bool = True,
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Open a checkpoint for sequence classification over `labels`.
+    """Open a checkpoint for sequence classification over `labels`, in the order of their identifiers.
 
-    An existing classification head is reused, matching labels by name: the projector and the classifier rows of the
-    labels that both know are kept, whatever their order and abbreviations; the other rows are newly initialised.
-    Without such a head, projector and classifier are newly initialised.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        labels: The labels to classify, in the order of their identifiers.
-        seed: Seed of the newly initialised weights.
-        settings: Fields of the configuration to set before the model is made.
-        reuse_head: Whether an existing head is reused.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
+    An existing head is reused with `reuse_head`, matching labels by name: the projector and the classifier rows of the
+    labels that both know are kept, whatever their order and abbreviations; the other rows are newly initialised by the
+    seed, as is all of a new head. `settings` are fields of the configuration to set before the model is made, and
+    `options` those of `open_snapshot`.
 
     Returns:
         The model (float32, in evaluation mode) and what became of the head:
