@@ -19,12 +19,8 @@ def decode(source: AudioSource, sampling_rate: int = 16_000, name: str | None = 
     """Decode a clip to mono samples `(samples,)`, float32, at `sampling_rate` (hertz).
 
     Formats are those of `hf_ser.sound`. Channels are averaged; other sampling rates are converted by soxr at its HQ
-    setting. Level and offset are left as they are.
-
-    Args:
-        source: Of a struct, the bytes are used before the path.
-        sampling_rate: Sampling rate of the result, in hertz.
-        name: What errors call the clip; by default its path.
+    setting. Level and offset are left as they are. Of a struct, the bytes are used before the path; `name` is what
+    errors call the clip, by default its path.
 
     Raises:
         InputError: The clip is missing, empty, a Git LFS pointer, not audio, too long, or not finite.

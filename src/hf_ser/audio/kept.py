@@ -7,6 +7,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from hf_ser.errors import InputError
 from hf_ser.files import cache_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def compute_once(
         arrays = [np.ascontiguousarray(array, dtype=np.float32).ravel() for array in compute(numbers)]
         ends = np.cumsum([0, *map(len, arrays)])
         values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate(arrays)))
-        checksums = pa.array([_checksum(array) for array in arrays], pa.uint32())
+        checksums = pa.array([zlib.crc32(array.data) for array in arrays], pa.uint32())
         return pa.Table.from_arrays([values, checksums], schema=features.arrow_schema)
 
     kept = cache_folder()
@@ -104,10 +103,6 @@ def all_values(kept: Dataset) -> NDArray[np.float32]:
     return np.concatenate([chunk.flatten().to_numpy() for chunk in kept.data.column("values").chunks])
 
 
-def _checksum(array: NDArray[np.float32]) -> int:
-    return zlib.crc32(array.data)
-
-
 def _opened(file: Path, rows: int) -> Dataset | None:
     """Return what the file holds; None where there is no file or it is damaged."""
     import datasets
@@ -121,7 +116,9 @@ def _opened(file: Path, rows: int) -> Dataset | None:
         kept.data.validate(full=True)
         values, checksums = kept.data.column("values"), kept.data.column("checksum").to_pylist()
         arrays = (chunk.slice(row, 1).flatten().to_numpy() for chunk in values.chunks for row in range(len(chunk)))
-        if len(kept) == rows and all(_checksum(array) == sum for array, sum in zip(arrays, checksums, strict=True)):
+        if len(kept) == rows and all(
+            zlib.crc32(array.data) == sum for array, sum in zip(arrays, checksums, strict=True)
+        ):
             return kept
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         logger.debug("%s: %s", file, error)

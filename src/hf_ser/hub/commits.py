@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -121,7 +121,7 @@ def push_files(
             old = read_card(api, repo_id, repo_type, info.sha) if CARD in there and not new_space else None
             local[CARD] = combine(text, old, owned=owned).encode()
         deleted = tuple(sorted(path for path in there - set(local) if stale(path)))
-        made = _commit(api, at, local, deleted, message, revision, create_pr, str(info.sha))
+        made = _commit(api, {**at, "revision": revision, "create_pr": create_pr}, local, deleted, message, info.sha)
     url = f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}"
     if made.oid == info.sha:
         return Pushed(url, None)
@@ -149,14 +149,7 @@ def read_card(api: HfApi, repo_id: str, repo_type: str = "model", revision: str 
 
 
 def _commit(
-    api: HfApi,
-    at: dict[str, Any],
-    files: Mapping[str, Content],
-    deleted: Collection[str],
-    message: str,
-    revision: str | None,
-    create_pr: bool,
-    parent: str,
+    api: HfApi, where: dict[str, Any], files: Mapping[str, Content], deleted: Iterable[str], message: str, parent: str
 ) -> CommitInfo:
     """Commit on top of `parent`; if the answer is lost, compare the newest commit with it."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -165,7 +158,6 @@ def _commit(
         CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
         for path, content in files.items()
     ]
-    where = {**at, "revision": revision, "create_pr": create_pr}
     # A .gitignore in the repository must not leave out files of a push.
     api.preupload_lfs_files(additions=additions, free_memory=False, gitignore_content="", **where)
     operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in deleted)]
@@ -182,12 +174,12 @@ def _commit(
 
     try:
         # With its parent a commit is made once at most, but a second request would open a second pull request.
-        return send() if create_pr else persistent(send)
+        return send() if where["create_pr"] else persistent(send)
     except Exception as error:
-        if _refused(error, tries) or (not create_pr and _is_newest(api, {**at, "revision": revision}, parent)):
+        if _refused(error, tries) or _is_newest(api, parent, **where):
             raise
         raise HubError(
-            f"it is unknown whether the commit to '{at['repo_id']}' arrived: {hub_reason(error).partition(';')[0]}; "
+            f"it is unknown whether the commit to '{where['repo_id']}' arrived: {hub_reason(error).partition(';')[0]}; "
             "look at the repository, or push again: what is there is not sent twice"
         ) from error
 
@@ -200,8 +192,9 @@ def _refused(error: Exception, tries: int) -> bool:
     return tries == 1 and status < 500
 
 
-def _is_newest(api: HfApi, at: dict[str, Any], commit: str) -> bool:
+def _is_newest(api: HfApi, commit: str, *, create_pr: bool, **at: Any) -> bool:
+    """Return whether nothing has come after a commit; a pull request that arrived would not show."""
     try:
-        return bool(api.repo_info(**at).sha == commit)
+        return not create_pr and bool(api.repo_info(**at).sha == commit)
     except Exception:
         return False

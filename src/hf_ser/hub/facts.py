@@ -48,11 +48,6 @@ class Facts:
         return () if self.synthetic else tuple(CORPORA[name] for name in self.corpora if name in CORPORA)
 
     @property
-    def all_known(self) -> bool:
-        """Whether every clip is from a registered corpus."""
-        return bool(self.corpora) and len(self.known_corpora) == len(self.corpora)
-
-    @property
     def speech(self) -> str:
         """What the clips hold, such as `English speech` or `speech (de, sv)`."""
         if self.languages == ("en",):
@@ -77,10 +72,9 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         saved = "adapter" if run["recipe"].get("lora") else "checkpoint"
     corpora = _corpora(run, metrics)
     synthetic = bool(entry(run, "dataset", "synthetic"))
-    known = [CORPORA[name] for name in corpora if name in CORPORA]
-    known = known if len(known) == len(corpora) and not synthetic else []
+    known = [CORPORA[name] for name in corpora] if set(corpora) <= set(CORPORA) and not synthetic else []
+    languages = entry(run, "dataset", "languages") or dict.fromkeys(it.language for it in known)
     acted = entry(run, "dataset", "acted")
-    shared, copies, disjoint = _shared(run)
     return Facts(
         base=base,
         base_id=base_id,
@@ -93,15 +87,11 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         dataset=dataset,
         dataset_id=dataset_id,
         corpora=corpora,
-        languages=()
-        if synthetic
-        else tuple(entry(run, "dataset", "languages") or dict.fromkeys(it.language for it in known)),
+        languages=() if synthetic else tuple(languages),
         licence=None if synthetic else _line(entry(run, "dataset", "licence")),
         synthetic=synthetic,
         example=bool(run.get("example")),
-        shared_speakers=shared,
-        shared_clips=copies,
-        disjoint=disjoint,
+        **_shared(run),
         speakers_known=entry(run, "dataset", "proof", "speakers_known") is not False,
         acted=(bool(known) and all(it.acted for it in known)) or None if acted is None else bool(acted),
     )
@@ -173,7 +163,8 @@ def _corpora(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[str, .
     return (*(name for name in CORPORA if name in found), *sorted(found - set(CORPORA)))
 
 
-def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
+def _shared(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the parts share, by the names of `Facts`."""
     parts: Mapping[str, Any] = entry(run, "dataset", "parts") or {}
     speakers = {name: set(part.get("speakers") or ()) for name, part in parts.items()}
     others = set().union(*(found for name, found in speakers.items() if name != "test")) if speakers else set()
@@ -185,7 +176,7 @@ def _shared(run: Mapping[str, Any]) -> tuple[tuple[str, ...], int, bool | None]:
         disjoint = True
     if shared or copies or any(of.get("speakers") for of in overlaps):
         disjoint = False
-    return shared, copies, disjoint
+    return {"shared_speakers": shared, "shared_clips": copies, "disjoint": disjoint}
 
 
 def code(value: Any) -> str:

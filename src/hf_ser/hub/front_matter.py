@@ -52,7 +52,7 @@ def front_matter(metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) 
 
 
 def _licence(facts: Facts) -> dict[str, Any]:
-    corpus = strictest(facts.known_corpora) if facts.all_known else None
+    corpus = strictest(facts.known_corpora) if len(facts.known_corpora) == len(facts.corpora) else None
     if facts.licence and (corpus is None or corpus.licence.id != facts.licence):
         # The Hub knows licences by short ids in lower case; anything else is a name.
         if re.fullmatch(r"[a-z0-9.+-]+", facts.licence):

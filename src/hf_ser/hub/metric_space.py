@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.metrics import metric_files
-
-if TYPE_CHECKING:
-    from hf_ser.hub.commits import Pushed
+from hf_ser.hub.commits import Pushed, push_files
 
 # The release of Gradio that the page was tested with.
 _FRONT_MATTER: Final = "\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\n"
@@ -48,8 +46,6 @@ def push_metric(
         ...
         hf_ser.errors.InputError: 'me/my.eer' cannot hold a metric: evaluate imports it by its name; give USER/NAME ...
     """
-    from hf_ser.hub.commits import push_files
-
     return push_files(
         repo_id,
         metric_space_files(name, repo_id),

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
+from huggingface_hub import metadata_load
 
 from hf_ser.corpora import CORPORA
 from hf_ser.dataset.data_card import card_of_repository
@@ -51,7 +52,8 @@ def publish_dataset(
     """
     top = Path(folder)
     files = _files(top)
-    corpora, licence = _corpora(top)
+    front = metadata_load(top / CARD) or {}
+    configurations = {entry["config_name"] for entry in front.get("configs") or ()}
     if gated is not None and not gated.strip():
         raise InputError("gated has no text; give the terms that people have to agree to")
     acknowledged = {acknowledge_licences} if isinstance(acknowledge_licences, str) else set(acknowledge_licences)
@@ -59,15 +61,16 @@ def publish_dataset(
         raise InputError(f"acknowledge_licences names unknown corpora ({', '.join(unknown)}); name those of the data")
 
     def approve(public: bool) -> None:
-        closed = [name for name in corpora if not CORPORA[name].licence.redistribution and name not in acknowledged]
+        published = [CORPORA[name] for name in CORPORA if name in configurations and name not in acknowledged]
+        closed = {corpus.name: corpus.licence.name for corpus in published if not corpus.licence.redistribution}
         if public and closed:
-            terms = "; ".join(f"{name}: {CORPORA[name].licence.name}" for name in closed)
+            terms = "; ".join(f"{name}: {licence}" for name, licence in closed.items())
             raise InputError(
                 f"'{repo_id}' would publish audio whose licence does not allow it ({terms}); keep it private, leave "
                 f"the corpora out, or name them in acknowledge_licences (--acknowledge-licences {','.join(closed)}) "
                 "if you have the right"
             )
-        if public and not licence:
+        if public and not front.get("license"):
             raise InputError(
                 f"'{repo_id}' would publish audio without a licence; build it again with one (--licence cc-by-4.0, or "
                 "the one that the speakers agreed to), or keep it private"
@@ -103,12 +106,3 @@ def _files(top: Path) -> dict[str, Path]:
     if missing:
         raise InputError(f"'{top}' is not a built data set: it has no {missing[0]}; give a folder of hf-ser build")
     return shards | files
-
-
-def _corpora(top: Path) -> tuple[tuple[str, ...], Any]:
-    """Return the known corpora that a built data set has, and the licence on its card."""
-    from huggingface_hub import metadata_load
-
-    front = metadata_load(top / CARD) or {}
-    configurations = {entry["config_name"] for entry in front.get("configs") or ()}
-    return tuple(name for name in CORPORA if name in configurations), front.get("license")

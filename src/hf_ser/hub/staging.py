@@ -53,8 +53,7 @@ def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, s
     """Copy what is pushed of a run into an empty folder; `base` is the Hub id and commit to record as its base."""
     _check_run(source)
     run, metrics = _read(source / "run.json"), _read(source / "metrics.json")
-    model: dict[str, Any] = run.setdefault("model", {})
-    saved = model.get("saved") or ("adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint")
+    saved = entry(run, "model", "saved") or ("adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint")
     if merged and saved != "adapter":
         raise InputError(f"'{source}' is a full checkpoint, there is no adapter to merge; leave out merged (--merged)")
     sharded = (source / "model.safetensors.index.json").is_file()
@@ -72,8 +71,7 @@ def stage_folder(source: Path, folder: Path, *, merged: bool, base: tuple[str, s
     else:
         _copy_model(source, folder, saved)
     _shorten_paths(folder / "report.md", run)
-    _finish(folder, run, saved, base)
-    run = shareable_record(run)
+    run = _finish(folder, run, saved, base)
     write_json(folder / "run.json", run)
     card = source / CARD
     own = card.read_text(encoding="utf-8") if card.is_file() and not card.is_symlink() else None
@@ -100,17 +98,15 @@ def stage_model(source: Any, folder: Path, *, merged: bool, base: tuple[str, str
         settings = next(iter(model.peft_config.values()))
         if name := settings.base_model_name_or_path:
             run["model"] |= {"name": name, "local": Path(name).exists(), "revision": settings.revision}
-    _finish(folder, run, "merged" if merged else "checkpoint" if plain is model else "adapter", base)
-    return Staged(folder, shareable_record(run), None, logits)
+    saved = "merged" if merged else "checkpoint" if plain is model else "adapter"
+    return Staged(folder, _finish(folder, run, saved, base), None, logits)
 
 
 def stage_checkpoint(source: Path, folder: Path, run: Mapping[str, Any], logits: list[list[float]]) -> Staged:
     """Copy what is pushed of a model that training saved: its weights and settings, nothing to resume from."""
     saved = "adapter" if (source / _ADAPTER[0]).is_file() else "checkpoint"
     _copy_model(source, folder, saved)
-    known = {**run, "model": dict(run.get("model") or {})}
-    _finish(folder, known, saved, None)
-    return Staged(folder, shareable_record(known), None, logits)
+    return Staged(folder, _finish(folder, run, saved, None), None, logits)
 
 
 def _check_run(source: Path) -> None:
@@ -160,10 +156,9 @@ def _shorten_paths(report: Path, run: Mapping[str, Any]) -> None:
     write_text(report, text)
 
 
-def _finish(folder: Path, run: dict[str, Any], saved: str, base: tuple[str, str] | None) -> None:
-    """Record how the model is saved and where its base is; remove local paths from the settings."""
-    model = run["model"]
-    model["saved"] = saved
+def _finish(folder: Path, run: Mapping[str, Any], saved: str, base: tuple[str, str] | None) -> dict[str, Any]:
+    """Return the record with how the model is saved and where its base is; remove local paths from the settings."""
+    model = {**(run.get("model") or {}), "saved": saved}
     if base is not None:
         model |= {"name": base[0], "local": False, "revision": base[1]}
     for name in (*_SETTINGS, *(_ADAPTER[:1] if saved == "adapter" else ())):
@@ -179,6 +174,7 @@ def _finish(folder: Path, run: dict[str, Any], saved: str, base: tuple[str, str]
                 )
             settings["revision"] = settings.get("revision") or model.get("revision")
         write_json(folder / name, without_local_paths(settings))
+    return shareable_record({**run, "model": model})
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""The tables of a model card: labels, split, results, settings, environment."""
+"""What a model card derives from the records: the split's meaning, known limits, settings, environment."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from hf_ser.hub.facts import Facts, code, entry
 from hf_ser.models.recipes import RECIPES
-from hf_ser.text import markdown_table
 
 _PROTOCOLS: Mapping[str, str] = {
     "speaker_independent": "each speaker is in one part only",
@@ -58,18 +56,18 @@ def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
     return found
 
 
-def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
-    """Return the settings of the training, with the recipe's own value where it differs."""
+def settings(run: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
+    """Return the settings of the training by name, with the recipe's own value where it differs."""
     recipe, arguments = run.get("recipe"), run.get("arguments")
     if not isinstance(recipe, Mapping):
-        return None
+        return []
     declared = RECIPES.get(str(facts.recipe))
-    own = json.loads(json.dumps(declared.as_dict())) if declared else {}
+    own = declared.as_dict() if declared else {}
     # Only arguments that differ from the defaults of transformers are recorded.
     unrecorded = f"the default of transformers {entry(run, 'versions', 'transformers') or ''}".strip()
     rows = []
-    for field, recorded in recipe.items():
-        value, default = json.loads(json.dumps(recorded)), own.get(field)
+    for field, value in recipe.items():
+        default = own.get(field)
         if field in _ARGUMENTS and isinstance(arguments, Mapping):
             value = arguments.get(_ARGUMENTS[field], unrecorded)
         if field not in ("name", "summary") and (_plain(value) or value != default):
@@ -80,11 +78,11 @@ def settings(run: Mapping[str, Any], facts: Facts) -> str | None:
     rows.append(("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ()))))
     if "augmentation" in run:
         rows.append(("augmentation", _plain(run["augmentation"] or "none")))
-    return markdown_table(("setting", "value"), [row for row in rows if row[1]], numbers=False)
+    return [row for row in rows if row[1]]
 
 
-def environment(run: Mapping[str, Any]) -> str | None:
-    """Return seeds, hardware, time, memory and versions; None if nothing is recorded."""
+def environment(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return seeds, hardware, time, memory and versions, as far as they are recorded."""
     hardware, threads = run.get("hardware") or {}, entry(run, "hardware", "threads")
     accelerator = hardware.get("accelerator")
     device = f"{hardware.get('accelerators', 1)} x {accelerator}" if accelerator else None
@@ -97,8 +95,7 @@ def environment(run: Mapping[str, Any]) -> str | None:
         ("peak memory", ", ".join(f"{place} {size / 2**30:.2f} GiB" for place, size in memory.items())),
         ("versions", _plain(run.get("versions") or {})),
     ]
-    rows = [(name, value) for name, value in rows if value]
-    return markdown_table(("fact", "value"), rows, numbers=False) if rows else None
+    return [row for row in rows if row[1]]
 
 
 def _plain(value: Any) -> str:

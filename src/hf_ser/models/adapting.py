@@ -83,13 +83,7 @@ def learning_rate_groups(
 ) -> list[dict[str, Any]]:
     """Return the optimiser's parameter groups: one for each part, with and without weight decay.
 
-    Args:
-        model: The adapted model.
-        chosen: The recipe, whose `learning_rate_scale` multiplies the rate of each part.
-        config: The base model's configuration.
-        learning_rate: The rate of `TrainingArguments`.
-        weight_decay: The weight decay of `TrainingArguments`.
-        decayed: Names of the parameters that decay.
+    The recipe's `learning_rate_scale` multiplies the rate of each part; `decayed` names the parameters that decay.
     """
     architecture = architecture_of(config)
     groups: dict[tuple[str, bool], list[Any]] = {}
@@ -112,12 +106,8 @@ def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) ->
     model.eval()
     with torch.enable_grad():
         model(**batch).loss.backward()
-    dead = [
-        name
-        for name, parameter in model.named_parameters()
-        if "lora_B" in name and (parameter.grad is None or not bool(parameter.grad.abs().max() > 0))
-    ]
-    alive = sum("lora_B" in name for name, _ in model.named_parameters()) - len(dead)
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if "lora_B" in name}
+    dead = [name for name, gradient in gradients.items() if gradient is None or not bool(gradient.abs().max() > 0)]
     model.zero_grad(set_to_none=True)
     model.train(was_training)
     if dead:
@@ -125,7 +115,7 @@ def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) ->
             f"recipe '{chosen.name}': {len(dead)} adapters get no gradient and would never train, {dead[0]} first; "
             "use recipe full or lora_classifier for this encoder"
         )
-    return alive
+    return len(gradients)
 
 
 def freeze_unused(model: Any) -> list[str]:

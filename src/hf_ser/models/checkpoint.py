@@ -48,14 +48,8 @@ def save_model(
 
     The head is written with its adapters merged and the standardisation of the features folded in, so that the files
     need nothing of this library: PEFT's `from_pretrained`, `merge_and_unload` and `save_pretrained` work on them. The
-    model is not changed.
-
-    Args:
-        model: A `*ForSequenceClassification` model or a PEFT model around one.
-        directory: Folder to write to.
-        feature_extractor: The encoder's preprocessor.
-        base_name: Folder or Hub id of an adapter's base model; None keeps the name and revision it was opened by.
-        base_revision: Its commit on the Hub; None for a folder.
+    model is not changed. `base_name` is the folder or Hub id of an adapter's base model, and `base_revision` its commit
+    on the Hub, None for a folder; without a name, an adapter keeps the name and revision that it was opened by.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -106,11 +100,7 @@ def _save_adapter(
 
 
 def base_digest(model: Any) -> str:
-    """Return a SHA-256 over the weights of a base model, whatever they are called and however they are stored.
-
-    Args:
-        model: The base model, or a PEFT model around it.
-    """
+    """Return a SHA-256 over the weights of a (wrapped) base model, whatever they are called and however stored."""
     digests: list[bytes] = []
     for name, tensor in encoder_weights(model, adapters=False, layer_weights=False):
         # Some checkpoints lack the embedding of masked frames, which is then newly initialised.
@@ -133,17 +123,10 @@ def merge(model: Any) -> Any:
 
 
 def open_model(source: str | Path | Snapshot, *, base: str | Path | None = None, **options: Any) -> tuple[Any, Any]:
-    """Open a fine-tuned checkpoint or adapter from a folder or the Hub, with its preprocessor.
+    """Return a fine-tuned checkpoint, or an adapter as a `peft.PeftModel`, in evaluation mode, and its preprocessor.
 
-    Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        base: Folder or Hub id of an adapter's base model, instead of the one that it names.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
-
-    Returns:
-        The model in evaluation mode (a `peft.PeftModel` for an adapter) and its feature extractor.
+    Everything is read from one commit; an adapter's base from the commit that its adapter_config.json names, unless
+    `base` is the folder or Hub id of another one. `options` are those of `open_snapshot`.
 
     Raises:
         InputError: It is neither, its base model is gone or another one, or its weights cannot be used.
@@ -178,12 +161,11 @@ def _refuse_what_is_no_classifier(snapshot: Snapshot) -> None:
 
 def _open_checkpoint(snapshot: Snapshot) -> Any:
     name = snapshot.name
-    model, report = open_weights(snapshot)
-    missing = sorted(str(key) for key in report["missing_keys"] if "masked_spec_embed" not in str(key))
+    model, absent, resized = open_weights(snapshot)
+    missing = sorted(key for key in absent if "masked_spec_embed" not in key)
     if missing and all(part_of(key, architecture_of(model.config)) == "head" for key in missing):
         raise InputError(f"model '{name}' is an encoder without a trained head (no {missing[0]}); {_FINE_TUNE}")
-    unfit = [*missing, *(str(entry[0]) for entry in report["mismatched_keys"])]
-    if unfit:
+    if unfit := [*missing, *resized]:
         raise InputError(
             f"model '{name}': its weights do not fit its config.json: {unfit[0]} and {len(unfit) - 1} more are missing "
             "or have another shape; name another revision, or have it saved again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,8 +17,6 @@ from hf_ser.models.loading import quiet_loading, read_pretrained
 from hf_ser.models.snapshot import CONFIG, Snapshot, open_snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PretrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
@@ -82,8 +81,8 @@ def open_feature_extractor(source: str | Path | Snapshot, **options: Any) -> Any
     return read_pretrained("preprocessor", open_snapshot(source, **options), AutoFeatureExtractor.from_pretrained)
 
 
-def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, Any]:
-    """Return a snapshot's classifier, float32 and in evaluation mode, and the loading report of `transformers`.
+def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> tuple[Any, set[str], list[str]]:
+    """Return a snapshot's classifier, float32 and in evaluation mode, and what its files lack or have in another shape.
 
     Weights that cannot be read, are not of the architecture of `config` (by default the snapshot's own), or are no
     numbers, are refused.
@@ -103,19 +102,26 @@ def open_weights(snapshot: Snapshot, config: PretrainedConfig | None = None) -> 
             output_loading_info=True,
             use_safetensors=True,
         )
+    missing, resized = set(map(str, report["missing_keys"])), [str(entry[0]) for entry in report["mismatched_keys"]]
     # First, as transformers leaves some missing weights uninitialised, at times as NaN.
-    _require_encoder(snapshot, {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}, config)
+    unfit = sorted(key for key in missing.union(resized) if "masked_spec_embed" not in key)
+    unfit = [key for key in unfit if part_of(key, architecture_of(config)) not in ("head", "layer_weights")]
+    if unfit:
+        raise InputError(
+            f"model '{snapshot.name}': its weights lack {unfit[0]} (and {len(unfit) - 1} more); "
+            "it does not hold a checkpoint of the architecture its config.json names"
+        )
     # The weights are views into the file, wherever its header ends; matrix products round by the place of their
     # operands in memory, so that equal weights would give logits that differ in the last bit from file to file.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
-    if "layer_weights" in report["missing_keys"]:
+    if "layer_weights" in missing:
         # transformers 5.23 leaves these uninitialised for wav2vec2 and WavLM.
         torch.nn.init.constant_(model.layer_weights, 1.0 / len(model.layer_weights))
     check_values(f"model '{snapshot.name}'", model)
     # Saving and PEFT record these as the origin of the model.
     model.name_or_path = model.config.name_or_path = snapshot.name
-    return model.eval(), report
+    return model.eval(), missing, resized
 
 
 def _check_size(snapshot: Snapshot, config: PretrainedConfig) -> None:
@@ -157,19 +163,12 @@ def open_encoder(
     reuse_head: bool = True,
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Open a checkpoint for sequence classification over `labels`.
+    """Open a checkpoint for sequence classification over `labels`, in the order of their identifiers.
 
-    An existing classification head is reused, matching labels by name: the projector and the classifier rows of the
-    labels that both know are kept, whatever their order and abbreviations; the other rows are newly initialised.
-    Without such a head, projector and classifier are newly initialised.
-
-    Args:
-        source: A folder, a Hub id or a snapshot.
-        labels: The labels to classify, in the order of their identifiers.
-        seed: Seed of the newly initialised weights.
-        settings: Fields of the configuration to set before the model is made.
-        reuse_head: Whether an existing head is reused.
-        **options: `revision`, `token` and `cache_dir` of `open_snapshot`.
+    An existing head is reused with `reuse_head`, matching labels by name: the projector and the classifier rows of the
+    labels that both know are kept, whatever their order and abbreviations; the other rows are newly initialised by the
+    seed, as is all of a new head. `settings` are fields of the configuration to set before the model is made, and
+    `options` those of `open_snapshot`.
 
     Returns:
         The model (float32, in evaluation mode) and what became of the head:
@@ -203,10 +202,8 @@ def open_classifier(
     config.id2label, config.label2id = dict(enumerate(labels)), {label: index for index, label in enumerate(labels)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, report = open_weights(snapshot, config)
-        missing = {str(key) for key in report["missing_keys"]}
-        resized = {str(entry[0]) for entry in report["mismatched_keys"]}
-        has_head = not any(key.startswith("projector.") for key in missing | resized)
+        model, missing, resized = open_weights(snapshot, config)
+        has_head = not any(key.startswith("projector.") for key in missing.union(resized))
         has_head = has_head and not any(key.startswith("classifier.") for key in missing)
         kept = [label for label in labels if canonical_emotion(label) in old_labels] if has_head and reuse_head else []
         if has_head:
@@ -220,19 +217,6 @@ def open_classifier(
     return model, {"head": "reused" if kept else "new", "kept_labels": kept}
 
 
-def _require_encoder(snapshot: Snapshot, unfit: set[str], config: PretrainedConfig) -> None:
-    outside_head = sorted(
-        key
-        for key in unfit
-        if part_of(key, architecture_of(config)) not in ("head", "layer_weights") and "masked_spec_embed" not in key
-    )
-    if outside_head:
-        raise InputError(
-            f"model '{snapshot.name}': its weights lack {outside_head[0]} (and {len(outside_head) - 1} more); "
-            "it does not hold a checkpoint of the architecture its config.json names"
-        )
-
-
 def _initialize(layer: Any, config: PretrainedConfig) -> None:
     """Initialise a layer of the head as `transformers` does."""
     layer.weight.data.normal_(0.0, getattr(config, "initializer_range", getattr(config, "init_std", 0.02)))
@@ -241,8 +225,8 @@ def _initialize(layer: Any, config: PretrainedConfig) -> None:
 
 @torch.no_grad()
 def _keep_rows(model: Any, snapshot: Snapshot, labels: tuple[str, ...], old_labels: list[str]) -> None:
-    old, report = open_weights(snapshot)
-    if report["mismatched_keys"]:
+    old, _, resized = open_weights(snapshot)
+    if resized:
         raise InputError(f"model '{snapshot.name}': its weights do not fit its config.json; have it saved again")
     for row, label in enumerate(map(canonical_emotion, labels)):
         if label in old_labels:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from hf_ser.models.architectures import architecture_of, plain_model
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def normalize_each_clip(model: Any) -> None:

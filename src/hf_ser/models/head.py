@@ -8,18 +8,17 @@ features is an affine map that folds into the projector exactly, and projector a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from hf_ser.errors import InputError
 from hf_ser.models.architectures import HEAD, architecture_of, plain_model
-
-if TYPE_CHECKING:
-    import numpy as np
 
 STATISTICS = "hf_ser_statistics"
 
@@ -91,17 +90,11 @@ def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.
     setattr(base, STATISTICS, statistics)
 
 
-def statistics_of(model: Any) -> FeatureStatistics | None:
-    """Return the statistics that `attach` put before the projector, or None."""
-    found: FeatureStatistics | None = getattr(plain_model(model), STATISTICS, None)
-    return found
-
-
 def plain_head(model: Any) -> dict[str, nn.Linear]:
     """Return copies of the head's layers as they are saved: adapters merged, then standardisation folded in."""
     base = plain_model(model)
     head = {name: _merged(getattr(base, name)) for name in HEAD}
-    statistics = statistics_of(model)
+    statistics: FeatureStatistics | None = getattr(base, STATISTICS, None)
     if statistics is not None:
         statistics.fold(head["projector"])
     return head
@@ -133,7 +126,7 @@ def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool
     if layers or weighted:
         hidden = torch.stack(output.hidden_states, dim=1)
         if not layers:
-            hidden = _weighted(base.layer_weights, hidden)
+            hidden = weighted_sum(base.layer_weights, hidden)
     else:
         hidden = output.last_hidden_state
     if "attention_mask" not in batch:
@@ -146,7 +139,8 @@ def pooled_inputs(model: Any, batch: Mapping[str, torch.Tensor], *, layers: bool
     return torch.where(valid, hidden, 0.0).sum(dim=-2) / frames.squeeze(-1)
 
 
-def _weighted(weights: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+def weighted_sum(weights: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the states `(clips, layers + 1, ...)` of all layers, weighted by the softmax of the weights."""
     shape = (-1, *(1,) * (states.dim() - 2))
     return (states * nn.functional.softmax(weights, dim=-1).view(shape)).sum(dim=1)
 
@@ -155,18 +149,13 @@ def head_logits(model: Any, states: torch.Tensor) -> torch.Tensor:
     """Apply the head of a model (or a `HeadOnly`), with its hooks and adapters, to what `pooled_inputs` returned."""
     base = plain_model(model)
     if states.dim() == 3:
-        states = _weighted(base.layer_weights, states)
+        states = weighted_sum(base.layer_weights, states)
     logits: torch.Tensor = base.classifier(base.projector(states))
     return logits
 
 
 def start_head(
-    model: Any,
-    features: torch.Tensor,
-    references: Sequence[int] | np.ndarray,
-    *,
-    inverse_regularisation: float = 0.1,
-    seed: int = 0,
+    model: Any, features: torch.Tensor, references: ArrayLike, *, inverse_regularisation: float = 0.1, seed: int = 0
 ) -> dict[str, Any]:
     """Set the head by multinomial logistic regression on standardised pooled features; return a record of it.
 
@@ -174,16 +163,11 @@ def start_head(
     and classifier by its singular value decomposition: as many rows of the projector as there are labels
     carry it, the others keep their initial values, with zero weights in the classifier.
 
-    Args:
-        model: The plain model, before PEFT wraps it; its projector takes standardised features.
-        features: `(clips, hidden)`, standardised.
-        references: `(clips,)` label identifiers.
-        inverse_regularisation: scikit-learn's `C`.
-        seed: Seed of the solver.
+    `features` `(clips, hidden)` are standardised, `references` `(clips,)` are label identifiers, and
+    `inverse_regularisation` is scikit-learn's `C`. PEFT must not have wrapped the model yet.
 
     Source: linear probing before fine-tuning, Kumar et al. 2022, arXiv:2202.10054.
     """
-    import numpy as np
     from sklearn.linear_model import LogisticRegression
 
     references = np.asarray(references)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_ser.errors import InputError, hub_reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hf_ser.models.snapshot import Snapshot
+from hf_ser.models.snapshot import Snapshot
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Silence the report on newly initialised weights; what became of the head is logged separately."""
-    import warnings
-
     from transformers.utils import logging as transformers_logging
 
     before = transformers_logging.get_verbosity()

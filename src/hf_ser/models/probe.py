@@ -19,10 +19,7 @@ _SECONDS = (2.0, 0.6)
 
 
 def probe_clips(sampling_rate: int) -> list[np.ndarray]:
-    """Return the clips, `(samples,)` in float32, 2.0 s and 0.6 s long; nothing about them is random.
-
-    Args:
-        sampling_rate: In hertz.
+    """Return the clips, `(samples,)` in float32, 2.0 s and 0.6 s long, at a rate in hertz; nothing of them is random.
 
     Example:
         >>> [len(clip) for clip in probe_clips(16_000)]
@@ -39,12 +36,7 @@ def probe_clips(sampling_rate: int) -> list[np.ndarray]:
 
 
 def probe_logits(model: Any, feature_extractor: Any) -> list[list[float]]:
-    """Return a model's logits for the probe, a row for each clip.
-
-    Args:
-        model: A `*ForSequenceClassification` model, or a PEFT model around one. A copy is computed with.
-        feature_extractor: The encoder's preprocessor.
-    """
+    """Return a (wrapped) classification model's logits for the probe, a row for each clip; a copy is computed with."""
     import torch
 
     from hf_ser.audio.collate import Collator

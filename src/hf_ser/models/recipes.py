@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,9 +111,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as JSON-ready values."""
-        values = dataclasses.asdict(self)
-        values["trains"] = list(self.trains)
-        values["lora"] = {key: list(v) if isinstance(v, tuple) else v for key, v in self.lora.items()}
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         return values
 
 
@@ -129,7 +128,38 @@ def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
         raise InputError(f"recipe '{name}': lora has no field '{unknown[0]}'; peft.LoraConfig lists them")
 
 
-RECIPES: dict[str, Recipe] = {}
+_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
+
+RECIPES: dict[str, Recipe] = {
+    built_in.name: built_in
+    for built_in in (
+        Recipe(
+            name="full",
+            summary="Everything trains, the convolutional feature encoder too.",
+            trains=PARTS,
+            learning_rate=1e-4,
+            learning_rate_scale={"feature_encoder": 0.02, "feature_projection": 0.02, "encoder": 0.2},
+        ),
+        Recipe(
+            name="lora_qkv",
+            summary="LoRA on the query, key and value projections; the head trains and is saved with the adapter.",
+            trains=("head",),
+            lora={**_LORA, "target_modules": ("q_proj", "k_proj", "v_proj"), "modules_to_save": HEAD},
+            learning_rate=5e-4,
+            learning_rate_scale={"head": 0.2},
+        ),
+        Recipe(
+            name="lora_classifier",
+            summary="LoRA on the head's two layers; the encoder is frozen, and the head is saved with LoRA merged.",
+            trains=(),
+            lora={**_LORA, "target_modules": HEAD},
+            learning_rate=3e-4,
+            batch_size=64,
+            head_dropout=0.3,
+            balance_labels=True,
+        ),
+    )
+}
 """The recipes by name."""
 
 
@@ -148,38 +178,6 @@ def register_recipe(new: Recipe) -> None:
     if RECIPES.get(new.name, new) != new:
         raise InputError(f"there is another recipe '{new.name}'; choose another name")
     RECIPES[new.name] = new
-
-
-_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
-
-for _recipe in (
-    Recipe(
-        name="full",
-        summary="Everything trains, the convolutional feature encoder too.",
-        trains=PARTS,
-        learning_rate=1e-4,
-        learning_rate_scale={"feature_encoder": 0.02, "feature_projection": 0.02, "encoder": 0.2},
-    ),
-    Recipe(
-        name="lora_qkv",
-        summary="LoRA on the query, key and value projections; the head trains and is saved with the adapter.",
-        trains=("head",),
-        lora={**_LORA, "target_modules": ("q_proj", "k_proj", "v_proj"), "modules_to_save": HEAD},
-        learning_rate=5e-4,
-        learning_rate_scale={"head": 0.2},
-    ),
-    Recipe(
-        name="lora_classifier",
-        summary="LoRA on the head's two layers; the encoder is frozen, and the head is saved with LoRA merged.",
-        trains=(),
-        lora={**_LORA, "target_modules": HEAD},
-        learning_rate=3e-4,
-        batch_size=64,
-        head_dropout=0.3,
-        balance_labels=True,
-    ),
-):
-    register_recipe(_recipe)
 
 
 def recipe(name: str | Recipe, **overrides: Any) -> Recipe:

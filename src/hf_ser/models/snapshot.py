@@ -179,31 +179,30 @@ def _names_on_hub(snapshot: Snapshot, token: str | bool | None) -> list[str]:
 
 def _lacking(snapshot: Snapshot, weights: bool) -> str | None:
     """Return the first file that a model lacks, or None where it is complete."""
-    folder = snapshot.folder
-    if not (folder / CONFIG).is_file():
-        return CONFIG
-    if not weights:
-        return None
+    there = {file.name for file in snapshot.folder.iterdir() if file.is_file()}
+    wanted = [CONFIG]
+    if weights and CONFIG in there:
+        either = sorted(there & {"preprocessor_config.json", "processor_config.json"})
+        wanted += [*_weights(snapshot, there), *(either or ["preprocessor_config.json"])]
+    return next((file for file in wanted if file not in there), None)
+
+
+def _weights(snapshot: Snapshot, there: set[str]) -> list[str]:
+    """Return the files that hold a model's weights, whether they are there or not."""
     if snapshot.is_adapter:
-        if not (folder / ADAPTER_WEIGHTS).is_file():
-            return ADAPTER_WEIGHTS
-    elif not (folder / WEIGHTS).is_file():
-        if not (folder / INDEX).is_file():
-            return WEIGHTS
-        shards = snapshot.read_json(INDEX).get("weight_map")
-        if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-            return INDEX
-        for shard in sorted(set(shards.values())):
-            if not _SHARD.fullmatch(shard):
-                raise InputError(
-                    f"model '{snapshot.name}': its {INDEX} names '{shard}', which is not a safetensors file beside "
-                    "it; name another revision"
-                )
-            if not (folder / shard).is_file():
-                return str(shard)
-    if not any((folder / file).is_file() for file in ("preprocessor_config.json", "processor_config.json")):
-        return "preprocessor_config.json"
-    return None
+        return [ADAPTER_WEIGHTS]
+    if WEIGHTS in there or INDEX not in there:
+        return [WEIGHTS]
+    shards = snapshot.read_json(INDEX).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise InputError(f"model '{snapshot.name}' has a broken {INDEX}; name another revision, or have it saved again")
+    for shard in shards.values():
+        if not _SHARD.fullmatch(shard):
+            raise InputError(
+                f"model '{snapshot.name}': its {INDEX} names '{shard}', which is not a safetensors file beside it; "
+                "name another revision"
+            )
+    return sorted(set(shards.values()))
 
 
 def _why(lacking: str, files: list[str]) -> str:
@@ -214,8 +213,6 @@ def _why(lacking: str, files: list[str]) -> str:
             f"holds its weights only as a pickle ({pickles[0]}), which is never opened here; name a revision that "
             f"holds {lacking}, such as a pull request that converts it (revision 'refs/pr/1')"
         )
-    if lacking == INDEX:
-        return f"has a broken {INDEX}; name another revision, or have it saved again"
     if lacking == CONFIG and ADAPTER_CONFIG in files:
         return "is an adapter without a config.json that names its labels; save it with hf_ser, or add that file"
     return f"holds no {lacking}; {_WAY_OUT}"

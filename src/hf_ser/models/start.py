@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_ser.models.adapting import adapt, prove_adapter_alive
 from hf_ser.models.architectures import plain_model
-from hf_ser.models.head import FeatureStatistics, attach, start_head
+from hf_ser.models.head import FeatureStatistics, attach, start_head, weighted_sum
 from hf_ser.models.recipes import Recipe
 
 Pooled = Callable[[bool], NDArray[np.float32]]
@@ -65,8 +65,7 @@ def _start_head(
     layers = chosen.encoder_is_frozen and trains_layer_weights(model, chosen)
     features = torch.from_numpy(pooled(layers))
     if layers:
-        weights = model.layer_weights.detach().cpu().softmax(dim=-1)
-        features = (features * weights.view(1, -1, 1)).sum(dim=1)
+        features = weighted_sum(model.layer_weights.detach().cpu(), features)
     statistics = FeatureStatistics.of(features)
     if kept and chosen.normalize_features:
         statistics.unfold(model.projector)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 Shape = tuple[int, ...]
+Shapes = dict[nn.Module, tuple[Shape, Shape]]
 
 _TITLES: Mapping[str, str] = {
     "feature_extractor": "feature encoder",
@@ -124,7 +125,7 @@ def summarize(
         >>> f"{summarize(HubertConfig()).parameters:,}"
         '94,570,632'
     """
-    built = _build(*_configuration(model, labels))
+    built = _build(_configuration(model, labels))
     input_shape, shapes = _shapes(built, input_samples)
     layers = tuple(_layers(built, shapes))
     return ModelSummary(type(built).__name__, built.config.num_labels, input_shape, layers, built.num_parameters())
@@ -140,11 +141,10 @@ def summarize_recipes(
 
     Without `recipe`, that is all of `RECIPES`; those that do not fit the encoder are under `refused`.
     """
-    config, labels = _configuration(model, labels)
+    config = _configuration(model, labels)
     trainable: dict[str, int] = {}
     refused: dict[str, str] = {}
-    chosen = [find_recipe(recipe)] if recipe is not None else list(RECIPES.values())
-    for entry in chosen:
+    for entry in RECIPES.values() if recipe is None else [find_recipe(recipe)]:
         settings = copy.deepcopy(config)
         for name, value in entry.encoder_settings.items():
             if not hasattr(settings, name):
@@ -152,35 +152,30 @@ def summarize_recipes(
             setattr(settings, name, value)
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                adapted = adapt(_build(settings, labels), entry)
+                trainable[entry.name] = adapt(_build(settings), entry).num_parameters(only_trainable=True)
         except InputError as error:
             if recipe is not None:
                 raise
             refused[entry.name] = str(error)
-        else:
-            trainable[entry.name] = adapted.num_parameters(only_trainable=True)
-    return replace(summarize(config, labels, input_samples), trainable=trainable, refused=refused)
+    return replace(summarize(config, config.num_labels, input_samples), trainable=trainable, refused=refused)
 
 
-def _configuration(model: Any, labels: int | None) -> tuple[PretrainedConfig, int]:
-    if isinstance(model, str | Path):
-        config = open_config(str(model))
-    else:
-        config = copy.deepcopy(getattr(model, "config", model))
-        if labels is None and config is not model and hasattr(model, "config"):
-            labels = config.num_labels
-    labels = len(EMOTIONS) if labels is None else labels
+def _configuration(model: Any, labels: int | None) -> PretrainedConfig:
+    """Return a copy of the configuration, which has the number of labels; of a model, its own by default."""
+    own = getattr(model, "config", None)
+    config = open_config(str(model)) if isinstance(model, str | Path) else copy.deepcopy(own or model)
+    if labels is None:
+        labels = own.num_labels if own else len(EMOTIONS)
     if labels < 1:
         raise InputError(f"labels is {labels}; a classifier needs at least 1")
     architecture_of(config)
-    return config, labels
+    config.num_labels = labels
+    return config
 
 
-def _build(config: PretrainedConfig, labels: int) -> Any:
+def _build(config: PretrainedConfig) -> Any:
     from transformers import AutoModelForAudioClassification
 
-    config = copy.deepcopy(config)
-    config.num_labels = labels
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), quiet_loading():
             # Eager attention and float32 run on the meta device whatever the checkpoint asks for.
@@ -195,9 +190,9 @@ def _build(config: PretrainedConfig, labels: int) -> Any:
     return built.eval()
 
 
-def _shapes(model: Any, input_samples: int) -> tuple[Shape, dict[nn.Module, tuple[Shape, Shape]]]:
+def _shapes(model: Any, input_samples: int) -> tuple[Shape, Shapes]:
     """Run a forward pass; return the input's shape and each called module's (input shape, output shape)."""
-    shapes: dict[nn.Module, tuple[Shape, Shape]] = {}
+    shapes: Shapes = {}
 
     def note(module: nn.Module, arguments: Any, named: Any, output: Any) -> None:
         given, returned = (_first_tensor(values) for values in ((*arguments, *named.values()), output))
@@ -228,50 +223,41 @@ def _first_tensor(values: Any) -> torch.Tensor | None:
     return next((value for value in found if isinstance(value, torch.Tensor)), None)
 
 
-def _layers(model: Any, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> Iterator[LayerSummary]:
+def _layers(model: Any, shapes: Shapes) -> Iterator[LayerSummary]:
     base = architecture_of(model.config).layers.split(".")[0]
     trunk = model.get_submodule(base)
     # Whisper's classification model has the encoder itself, the others a model with parts.
-    parts = [(base, trunk)] if hasattr(trunk, "layers") else list(trunk.named_children())
-    counted = {id(parameter) for _, part in parts for parameter in part.parameters()}
-    for name, part in parts:
+    for name, part in [(base, trunk)] if hasattr(trunk, "layers") else trunk.named_children():
         yield _row(name, [part], shapes, depth=0)
-        if name in ("feature_extractor", "encoder"):
-            yield from _inner(part, shapes)
-    head = [(name, module) for name, module in model.named_children() if name != base]
-    counted |= {id(parameter) for _, module in head for parameter in module.parameters()}
-    for name, parameter in model.named_parameters():
-        if id(parameter) not in counted:
-            title = name.rpartition(".")[2]
-            yield LayerSummary(_title(title), "", 0, None, None, parameter.numel())
-    for name, module in head:
+        for inner, child in part.named_children() if name in ("feature_extractor", "encoder") else ():
+            yield from _inner(inner, child, shapes)
+    for name, parameter in (*model.named_parameters(recurse=False), *trunk.named_parameters(recurse=False)):
+        yield LayerSummary(_title(name), "", 0, None, None, parameter.numel())
+    for name, module in model.named_children():
         if name == "classifier":
-            pooled = (shapes[model.projector][1], shapes[module][0])
-            yield LayerSummary("mean pooling", "", 0, *pooled, 0)
-        yield _row(name, [module], shapes, depth=0)
+            yield LayerSummary("mean pooling", "", 0, shapes[model.projector][1], shapes[module][0], 0)
+        if name != base:
+            yield _row(name, [module], shapes, depth=0)
 
 
-def _inner(part: nn.Module, shapes: Mapping[nn.Module, tuple[Shape, Shape]]) -> Iterator[LayerSummary]:
-    for name, child in part.named_children():
-        if not any(True for _ in child.parameters()):
-            continue
-        if not isinstance(child, nn.ModuleList):
+def _inner(name: str, child: nn.Module, shapes: Shapes) -> Iterator[LayerSummary]:
+    """Yield a row for each run of equal layers in a list, or one for a layer by itself."""
+    if not isinstance(child, nn.ModuleList):
+        if next(child.parameters(), None) is not None:
             yield _row(name, [child], shapes, depth=1)
-            continue
-        first = 0
-        for _, alike in itertools.groupby(child, key=_kind):
-            group = list(alike)
-            yield _row(name, group, shapes, depth=1, first=first)
-            first += len(group)
+        return
+    first = 0
+    # Convolutions with other kernels may have as many parameters.
+    for _, alike in itertools.groupby(
+        child, lambda layer: (type(layer), [value.shape for value in layer.parameters()])
+    ):
+        group = list(alike)
+        yield _row(name, group, shapes, depth=1, first=first)
+        first += len(group)
 
 
 def _row(
-    name: str,
-    group: Sequence[nn.Module],
-    shapes: Mapping[nn.Module, tuple[Shape, Shape]],
-    *,
-    depth: int,
-    first: int | None = None,
+    name: str, group: Sequence[nn.Module], shapes: Shapes, *, depth: int, first: int | None = None
 ) -> LayerSummary:
     called = [shapes[module] for module in group if module in shapes]
     title = _title(name)
@@ -279,24 +265,16 @@ def _row(
     if first is not None:
         last = first + len(group) - 1
         title = f"{title} {first}" if first == last else f"{title}s {first}-{last}"
+    counted = group[:1] if each else group
     return LayerSummary(
         name=f"{title} (each)" if each else title,
         module=type(group[0]).__name__,
         depth=depth,
         input_shape=called[0][0] if called else None,
         output_shape=called[-1][1] if called else None,
-        parameters=_count(group[0]) if each else sum(_count(module) for module in group),
+        parameters=sum(parameter.numel() for module in counted for parameter in module.parameters()),
         repeats=len(group) if each else 1,
     )
-
-
-def _kind(module: nn.Module) -> tuple[type, tuple[Shape, ...]]:
-    # Convolutions with other kernels may have as many parameters.
-    return type(module), tuple(tuple(parameter.shape) for parameter in module.parameters())
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _title(name: str) -> str:

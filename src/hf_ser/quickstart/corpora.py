@@ -18,13 +18,8 @@ from hf_ser.dataset.opening import SYNTHETIC_MARK
 from hf_ser.errors import InputError
 from hf_ser.labels import EMOTIONS
 from hf_ser.quickstart.voice import SAMPLING_RATE, synthesise
+from hf_ser.text import render
 
-_README = """\
-SYNTHETIC AUDIO: every clip in this folder was computed by hf_ser.quickstart with seed {seed}.
-
-The folders and names are those of RAVDESS, CREMA-D, TESS and SAVEE, so that the software reads them like the real
-corpora. None of the {clips} clips contains a recording. What a model scores here only shows that the pipeline runs.
-"""
 _SAMPLING_RATES_HZ = {"ravdess": 48_000, "crema_d": 16_000, "tess": 24_414, "savee": 44_100}
 # In the protocol `speaker_independent`, each part has some of each corpus but TESS, of both sexes except in SAVEE.
 _SPEAKERS = {
@@ -56,7 +51,7 @@ def write_synthetic_corpora(folder: str | os.PathLike[str], seed: int = 0) -> di
     counts = {name: sum(corpus == name for corpus, *_ in clips) for name in _SPEAKERS}
     folder.mkdir(parents=True, exist_ok=True)
     # Written first: an interrupted folder must not be taken for real speech either.
-    (folder / SYNTHETIC_MARK).write_text(_README.format(seed=seed, clips=len(clips)), encoding="utf-8")
+    (folder / SYNTHETIC_MARK).write_text(render("synthetic.txt", seed=seed, clips=len(clips)), encoding="utf-8")
     for corpus, speaker, path, emotion, sentence, strength in clips:
         identifier = f"{corpus}_{speaker}"
         samples = synthesise(

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_ser.errors import InputError
+from hf_ser.text import render
 
 TINY_ARCHITECTURES: tuple[str, ...] = ("hubert", "hubert_group_norm", "wav2vec2", "wavlm", "whisper")
 """What `write_tiny_encoder` can write: `hubert` is built like HuBERT-large, `hubert_group_norm` like HuBERT-base."""
 
-_README = """\
-# A tiny, untrained encoder
-
-`hf_ser.quickstart.encoder` wrote this {architecture} model with seed {seed}; it was never trained. What a model built
-on it scores only shows that the pipeline runs.
-"""
 # As in the real encoders, the first frame takes 400 samples and each further one 320; four convolutions instead of
 # seven are eight times faster, and the first is long enough to distinguish frequencies.
 _WAVEFORM: dict[str, Any] = {
@@ -80,7 +75,7 @@ def write_tiny_encoder(folder: str | os.PathLike[str], seed: int = 0, architectu
             _set_filters(model.feature_extractor.conv_layers)
     model.save_pretrained(folder)
     preprocessor.save_pretrained(folder)
-    readme = _README.format(architecture=model.config.model_type, seed=seed)
+    readme = render("tiny_encoder.md", architecture=model.config.model_type, seed=seed)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     return folder
 

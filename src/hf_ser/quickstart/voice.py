@@ -38,13 +38,8 @@ def synthesise(
 ) -> npt.NDArray[np.float32]:
     """Return a clip of 0.8 to 1.6 s, `(samples,)`, within -1 to 1, at `SAMPLING_RATE`.
 
-    Args:
-        emotion: One of `hf_ser.labels.EMOTIONS`.
-        sex: `female` or `male`; it sets the usual pitch and formants.
-        text: Determines the vowels, whatever the voice and the emotion.
-        voice: Source of the differences between speakers.
-        take: Source of the differences between two clips of the same kind.
-        strength: Factor on the emotion's difference from neutral.
+    The sex sets the usual pitch and formants, and `voice` how a speaker differs from them; the text alone determines
+    the vowels. `take` is what differs between two clips of one kind, and `strength` a factor on the emotion.
     """
     neutral = np.array(_PROSODY["neutral"])
     drawn = neutral + strength * (np.array(_PROSODY[emotion]) - neutral) + take.normal(0.0, _SPREAD)

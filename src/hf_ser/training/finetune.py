@@ -144,7 +144,12 @@ def finetune(
     """
     chosen = find_recipe(recipe)
     if paper:
-        chosen, protocol, args = _paper(chosen, protocol, args, output_dir)
+        if protocol not in (None, "paper"):
+            raise InputError(f"paper=True means protocol 'paper', not '{protocol}'; give one of them")
+        if args is not None:
+            raise InputError("paper=True sets the training arguments; give args, or paper, not both")
+        chosen, protocol = paper_recipe(chosen), "paper"
+        args = training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
     # Cheap checks come before the libraries that take seconds to import.
     is_main = os.environ.get("RANK", "0") == "0"
     folder = OutputFolder(output_dir, resume=resume, overwrite=overwrite) if is_main else None
@@ -189,17 +194,6 @@ def finetune(
         again = shlex.join(["hf-ser", "push", str(result.output_dir), push_to])
         done = f"the run is finished and complete in '{result.output_dir}', push it by: {again}"
         raise type(error)(f"{error}; {done}") from error
-
-
-def _paper(
-    chosen: Recipe, protocol: str | None, args: TrainingArguments | None, output_dir: str | Path
-) -> tuple[Recipe, str, TrainingArguments]:
-    if protocol not in (None, "paper"):
-        raise InputError(f"paper=True means protocol 'paper', not '{protocol}'; give one of them")
-    if args is not None:
-        raise InputError("paper=True sets the training arguments; give args, or paper, not both")
-    chosen = paper_recipe(chosen)
-    return chosen, "paper", training_arguments(chosen, output_dir, **PAPER_ARGUMENTS)
 
 
 def _check_push(push_to: str, model: str | Path, chosen: Recipe) -> None:

@@ -115,8 +115,10 @@ class OutputFolder:
         write_json(self.checkpoints / SETTINGS, settings)
 
     def _compare(self, settings: dict[str, Any]) -> None:
-        before = _flat(json.loads((self.checkpoints / SETTINGS).read_text(encoding="utf-8")))
-        now, changes = _flat(settings), []
+        from transformers.utils import flatten_dict
+
+        before = flatten_dict(json.loads((self.checkpoints / SETTINGS).read_text(encoding="utf-8")))
+        now, changes = flatten_dict(settings), []
         for key in sorted({*before, *now}):
             was, given = (held.get(key) for held in (before, now))
             if was != given and not (key in _MAY_GROW and was is not None and given is not None and given > was):
@@ -168,13 +170,6 @@ def _entries(folder: Path) -> list[Path]:
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value})
-    return flat
 
 
 def _is_full_disk(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_ser import __version__
 from hf_ser.files import cache_folder
-from hf_ser.text import percent
+from hf_ser.text import render
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -90,30 +90,12 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
 
 def plan(source: Any, facts: Mapping[str, Any], chosen: Any, arguments: TrainingArguments, segments: int) -> str:
     """Return what a run is going to do, in a few lines; `segments` is the number of those to train on."""
-    known = source.proof.speakers_known
-    parts = ", ".join(
-        f"{part} {len(rows):,} clips of "
-        + (_count(len(set(rows["speaker"])), "speaker") if known else "unknown speakers")
-        for part, rows in source.parts.items()
-    )
     batch = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     steps = arguments.max_steps
     if steps <= 0:
         steps = math.ceil(arguments.num_train_epochs * math.ceil(segments / batch))
-    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
-    processes = f" x {arguments.world_size} processes" if arguments.world_size > 1 else ""
-    patience = "" if chosen.patience is None else f", ending after {chosen.patience} evaluations without a better UAR"
-    kept = f"decoded audio and frozen states in {cache_folder()}; delete it at any time"
-    model = facts["model"]
-    return (
-        f"Data:     {source.name}, protocol {source.protocol}: {parts}\n"
-        f"Labels:   {', '.join(source.labels)}\n"
-        f"Model:    {model['name']}, recipe {chosen.name}: {model['trainable_parameters']:,} of "
-        f"{model['parameters']:,} parameters train\n"
-        f"Training: at most {steps:,} steps of {batch} clips on {arguments.device.type}{processes} ({precision})"
-        f"{patience}\n"
-        f"Kept:     {'nothing (HF_SER_CACHE=off)' if cache_folder() is None else kept}"
-    )
+    settings = {"recipe": chosen, "arguments": arguments, "steps": steps, "batch": batch, "cache": cache_folder()}
+    return render("plan.txt", source=source, model=facts["model"], **settings).rstrip()
 
 
 def warn_of_small_validation(source: Any) -> None:
@@ -130,14 +112,10 @@ def warn_of_small_validation(source: Any) -> None:
 
 def closing(run: Mapping[str, Any], metrics: Mapping[str, Any], folder: Path) -> str:
     """Return the last lines of a run: why it ended, the selected checkpoint, the result and the next command."""
-    best, pooled = run["best"], metrics["test"]["pooled"]
-    return (
-        f"Training ended: {run['stopped']}.\n"
-        f"Selected checkpoint: step {best['step']} (epoch {best['epoch']:g}), validation UAR "
-        f"{percent(best['validation_uar'])} %; test UAR {percent(pooled['uar'])} % on {pooled['clips']:,} clips.\n"
-        f"Next: {shlex.join(['hf-ser', 'predict', str(folder), 'CLIP.wav'])}, or "
-        f"{shlex.join(['hf-ser', 'evaluate', str(folder), '--dataset', 'DATASET'])}"
-    )
+    predict = shlex.join(["hf-ser", "predict", str(folder), "CLIP.wav"])
+    evaluate = shlex.join(["hf-ser", "evaluate", str(folder), "--dataset", "DATASET"])
+    pooled = metrics["test"]["pooled"]
+    return render("closing.txt", run=run, pooled=pooled, predict=predict, evaluate=evaluate).rstrip()
 
 
 def _count(number: int, noun: str) -> str:
