@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ def write_text(file: Path, text: str) -> None:
 def write_json(file: Path, values: Any) -> None:
     """Write JSON atomically, indented; NaN is refused, since JSON has none."""
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def entry(values: Any, *path: str) -> Any:
+    """Return the value at a path of nested mappings, as JSON has them, or None where there is none."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def cache_folder() -> Path | None:

@@ -149,7 +149,7 @@ def telephone(clip: Samples, rate: int, kind: float, draw: np.random.Generator, 
     soundfile.write(file, narrow / max(1.0, float(np.abs(narrow).max())), 8_000, **form)
     file.seek(0)
     back = soxr.resample(soundfile.read(file, dtype="float32")[0], 8_000, rate)
-    return with_rms(np.resize(back, len(clip)) if len(back) >= len(clip) else back, rms(clip))
+    return with_rms(back[: len(clip)], rms(clip))
 
 
 def tilt(clip: Samples, rate: int, slope: float, draw: np.random.Generator, others: Sequence[Samples]) -> Any:

@@ -11,8 +11,6 @@ from hf_ser.evaluation.judged import Judged, restricted
 from hf_ser.evaluation.probabilities import checked, expected_calibration_error, log_loss, risk_coverage
 from hf_ser.inference.confidence import cosines, is_far, with_temperature
 
-RISKS = tuple(round(step / 100, 2) for step in range(1, 51))
-COVERAGES = tuple(round(step / 100, 2) for step in range(50, 100))
 FAMILIAR = 0.99
 """Share of the validation clips that are not flagged as far from the training data."""
 
@@ -77,7 +75,6 @@ def calibrate(judged: Judged) -> dict[str, Any]:
         of the features, and `familiar`: the cosine with it below which audio counts as far from the data; `clips`, and
         log loss and calibration error before and after.
     """
-    # The model's own labels: what it answers with is not restricted to those of a data set.
     before, truth = judged.scores, judged.references
     features = judged.outputs[:, len(judged.classifier.labels) :]
     centre = np.round(features.mean(axis=0), 4).tolist()
@@ -86,8 +83,8 @@ def calibrate(judged: Judged) -> dict[str, Any]:
     figures = {"log_loss": log_loss, "ece": expected_calibration_error}
     return {
         "temperature": temperature,
-        "risk": {f"{risk:.2f}": threshold_of_risk(after, truth, risk) for risk in RISKS},
-        "coverage": {f"{coverage:.2f}": conformal_threshold(after, truth, coverage) for coverage in COVERAGES},
+        "risk": {f"{step / 100:.2f}": threshold_of_risk(after, truth, step / 100) for step in range(1, 51)},
+        "coverage": {f"{step / 100:.2f}": conformal_threshold(after, truth, step / 100) for step in range(50, 100)},
         "centre": centre,
         "familiar": float(np.quantile(cosines(features, centre), 1 - FAMILIAR)),
         "clips": len(truth),

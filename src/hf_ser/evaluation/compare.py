@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.intervals import percentile_interval, speaker_draws
+from hf_ser.evaluation.intervals import RESAMPLES, percentile_interval, speaker_draws
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.confusion import row_percent
 from hf_ser.evaluation.metrics.counts import confusion_counts
@@ -22,24 +22,35 @@ from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.scores import MINIMUM_SPEAKERS
 from hf_ser.evaluation.significance import LEVEL, bootstrap_p_value, holm, mcnemar_p_value, smallest_difference
+from hf_ser.files import entry
 from hf_ser.text import render
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 2000
-
 
 @dataclass(frozen=True, slots=True)
-class _Result:
-    """One result: confusion counts with names, and what else is known of it."""
+class Result:
+    """One result: confusion counts with names, and what else is known of it.
+
+    Attributes:
+        predictions: The content of predictions.csv; None for a matrix alone.
+        metrics: The content of metrics.json.
+        run: The content of run.json; empty for an evaluation.
+    """
 
     name: str
     labels: tuple[str, ...]
     counts: NDArray[np.int64]
     predictions: pd.DataFrame | None = None
-    pooled: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pooled(self) -> Mapping[str, Any]:
+        """The figures of all clips of the test part, or of the only part; empty for a matrix alone."""
+        part = next((name for name in ("test", *self.metrics) if name in self.metrics and name != "labels"), "")
+        return entry(self.metrics, part, "pooled") or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +106,8 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
     found = [result for given in results for result in _opened(given)]
     if not found:
         raise InputError("nothing to compare; give folders of runs or evaluations, a file of matrices, or paper")
-    if len({it.name for it in found}) < len(found):
-        names = [it.name for it in found]
-        twice = next(name for name in names if names.count(name) > 1)
+    names = [it.name for it in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"two results are called '{twice}'; rename the folder of one")
     pairs = [pair for pair in (_pair(*two, seed) for two in combinations(found, 2)) if pair]
     for kind in ("p_bootstrap", "p_mcnemar"):
@@ -113,10 +123,10 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
     return Comparison([_row(it) for it in found], pairs, _seeds(found), confusions)
 
 
-def _opened(given: str | Path) -> list[_Result]:
+def _opened(given: str | Path) -> list[Result]:
     path = Path(__file__).parent / "data" / "paper.json" if str(given) == "paper" else Path(given)
     if path.is_dir():
-        return [_of_folder(path)]
+        return [read_result(path)]
     values = _json(path)
     try:
         labels, matrices = tuple(values["labels"]), values["confusion"].items()
@@ -125,21 +135,21 @@ def _opened(given: str | Path) -> list[_Result]:
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"'{path}' has no `labels`, and counts by name under `confusion` of that size") from None
-    return [_Result(f"{path.stem}: {name}", labels, it) for name, it in counts.items()]
+    return [Result(f"{path.stem}: {name}", labels, it) for name, it in counts.items()]
 
 
-def _of_folder(folder: Path) -> _Result:
+def read_result(folder: Path) -> Result:
+    """Return what `finetune` or `Evaluation.save` wrote into a folder."""
     import pandas as pd
 
     if not (folder / "predictions.csv").is_file():
         raise InputError(f"folder '{folder}' has no predictions.csv; give one that finetune or evaluate wrote")
     metrics = _json(folder / "metrics.json")
-    part = "test" if "test" in metrics else next(name for name in metrics if name != "labels")
     labels, predictions = tuple(metrics["labels"]), pd.read_csv(folder / "predictions.csv", dtype={"speaker": str})
     index = {label: place for place, label in enumerate(labels)}
     counts = confusion_counts(predictions["predicted"].map(index), predictions["emotion"].map(index), len(labels))
     run = _json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    return _Result(folder.resolve().name, labels, counts, predictions, metrics[part]["pooled"], run)
+    return Result(folder.resolve().name, labels, counts, predictions, metrics, run)
 
 
 def _json(file: Path) -> Any:
@@ -150,24 +160,24 @@ def _json(file: Path) -> Any:
         raise InputError(f"'{file}' cannot be read ({reason}); give a run, an evaluation, or a JSON file") from None
 
 
-def _row(result: _Result) -> dict[str, Any]:
+def _row(result: Result) -> dict[str, Any]:
     counts, averages, run = result.counts, f1_averages(result.counts), result.run
     return {
         "name": result.name,
         "clips": int(counts.sum()),
         "uar": float(unweighted_average_recall(counts)),
-        "uar_interval": (result.pooled.get("intervals") or {}).get("uar"),
+        "uar_interval": entry(result.pooled, "intervals", "uar"),
         "accuracy": float(accuracy_score(counts)),
         **{f"f1_{name}": float(value) for name, value in averages.items()},
-        "eer": (result.pooled.get("eer") or {}).get("macro"),
+        "eer": entry(result.pooled, "eer", "macro"),
         "paper_eer": float(paper_equal_error_rate(counts)),
-        "trainable_parameters": (run.get("model") or {}).get("trainable_parameters"),
-        "seconds": (run.get("seconds") or {}).get("total"),
-        "peak_memory_bytes": (run.get("peak_memory_bytes") or {}).get("host"),
+        "trainable_parameters": entry(run, "model", "trainable_parameters"),
+        "seconds": entry(run, "seconds", "total"),
+        "peak_memory_bytes": entry(run, "peak_memory_bytes", "host"),
     }
 
 
-def _pair(one: _Result, other: _Result, seed: int) -> dict[str, Any] | None:
+def _pair(one: Result, other: Result, seed: int) -> dict[str, Any] | None:
     """Return the comparison of two results; None where they are not of the same clips with the same labels."""
     if one.predictions is None or other.predictions is None:
         return None
@@ -194,21 +204,19 @@ def _pair(one: _Result, other: _Result, seed: int) -> dict[str, Any] | None:
     }
 
 
-def _seeds(results: Sequence[_Result]) -> list[dict[str, Any]]:
+def _seeds(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return mean and standard deviation of the figures of runs that are alike in all but their seeds."""
-    groups: dict[str, list[_Result]] = {}
+    groups: dict[str, list[Result]] = {}
     for result in results:
         if result.run:
             run = result.run
-            arguments = {
-                key: it for key, it in (run.get("arguments") or {}).items() if key not in ("seed", "data_seed")
-            }
-            data = (run.get("dataset") or {}).get("fingerprint")
-            alike = [(run.get("model") or {}).get("name"), run.get("recipe"), run.get("protocol"), data, arguments]
+            arguments = {**(run.get("arguments") or {}), "seed": None, "data_seed": None}
+            data = entry(run, "dataset", "fingerprint")
+            alike = [entry(run, "model", "name"), run.get("recipe"), run.get("protocol"), data, arguments]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(result)
     rows = []
     for group in groups.values():
-        seeds = [(it.run.get("seeds") or {}).get("weights") for it in group]
+        seeds = [entry(it.run, "seeds", "weights") for it in group]
         if len(set(seeds)) > 1:
             figures = [_row(it) for it in group]
             row: dict[str, Any] = {"names": [it.name for it in group], "seeds": seeds}

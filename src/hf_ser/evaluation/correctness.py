@@ -21,6 +21,12 @@ from hf_ser.evaluation.robustness import unweighted_average_precision
 
 _CLIPS_OF_A_SPEAKER = 8
 _QUARTER = 0.25
+_BOUNDS = {
+    "mean absolute error": {"at_most": 0.1},
+    "rho": {"at_least": 0.7},
+    "precision of quarters": {"at_least": 0.7},
+    "quarters confused": {"at_most": 0.15},
+}
 
 
 def section(judged: Judged) -> dict[str, Any]:
@@ -37,8 +43,8 @@ def section(judged: Judged) -> dict[str, Any]:
         by_speaker[corpus], speaker_checks = _speakers(judged, corpus, rows, guessed)
         checks += speaker_checks
     return {
-        "sexes": [_row(judged, "sex", value) for value in sorted(set(judged.column("sex")) - {""})],
-        "speakers": [_row(judged, "speaker", value) for value in sorted(set(judged.column("speaker")))],
+        "sexes": _rows(judged, "sex"),
+        "speakers": _rows(judged, "speaker"),
         "class_shares": {
             label: [float((it == index).mean()) for it in (judged.references, judged.decisions)]
             for index, label in enumerate(judged.labels)
@@ -49,16 +55,21 @@ def section(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _row(judged: Judged, column: str, value: str) -> dict[str, Any]:
-    rows = judged.column(column) == value
-    counts = judged.counts(judged.decisions, rows)
-    return {
-        column: value,
-        "clips": int(rows.sum()),
-        "uar": float(unweighted_average_recall(counts)),
-        "accuracy": float(counts.trace() / counts.sum()),
-        "labels": int((counts.sum(axis=1) > 0).sum()),
-    }
+def _rows(judged: Judged, column: str) -> list[dict[str, Any]]:
+    """Return figures of the clips of each value of a column."""
+    groups, decisions, found = judged.column(column), judged.decisions, []
+    for value in sorted(set(groups) - {""}):
+        counts = judged.counts(decisions, groups == value)
+        found.append(
+            {
+                column: str(value),
+                "clips": int(counts.sum()),
+                "uar": float(unweighted_average_recall(counts)),
+                "accuracy": float(counts.trace() / counts.sum()),
+                "labels": int((counts.sum(axis=1) > 0).sum()),
+            }
+        )
+    return found
 
 
 def _figures(judged: Judged, decisions: NDArray[Any], rows: NDArray[np.bool_]) -> dict[str, float]:
@@ -86,9 +97,6 @@ def _speakers(
     from scipy.stats import spearmanr
 
     speakers, found, checks = judged.column("speaker"), {}, []
-    bounds = {"mean absolute error": "at_most", "rho": "at_least", "precision of quarters": "at_least",
-              "quarters confused": "at_most"}  # fmt: skip
-    limits = dict(zip(bounds, (0.1, 0.7, 0.7, 0.15), strict=True))
     for index, label in enumerate(judged.labels):
         clips = {who: rows & (speakers == who) for who in np.unique(speakers[rows])}
         clips = {who: of for who, of in clips.items() if (judged.references[of] == index).sum() >= _CLIPS_OF_A_SPEAKER}
@@ -98,10 +106,8 @@ def _speakers(
         for decided in (judged.decisions, guessed):
             true, said = (np.array([(it[of] == index).mean() for of in clips.values()])
                           for it in (judged.references, decided))  # fmt: skip
-            quarter, ranked = (
-                max(1, round(_QUARTER * len(clips))),
-                [np.argsort(it, kind="stable") for it in (true, said)],
-            )
+            quarter = max(1, round(_QUARTER * len(clips)))
+            ranked = [np.argsort(it, kind="stable") for it in (true, said)]
             ends = [(set(it[:quarter]), set(it[-quarter:])) for it in ranked]
             # Speakers with equal shares have no order: rho, and the quarters by it, are then undefined.
             varied = np.ptp(true) > 0 and len(clips) >= 8
@@ -109,14 +115,13 @@ def _speakers(
             hits = sum(len(a & b) for a, b in zip(*ends, strict=True)) / (2 * quarter)
             crossed = (len(ends[0][0] & ends[1][1]) + len(ends[0][1] & ends[1][0])) / (2 * quarter)
             values = (float(np.abs(true - said).mean()), rho, *((hits, crossed) if varied else (None, None)))
-            figures.append(dict(zip(bounds, values, strict=True)))
+            figures.append(dict(zip(_BOUNDS, values, strict=True)))
         found[label] = {"speakers": len(clips), **figures[0]}
-        for name, bound in bounds.items():
-            if figures[0][name] is not None:
-                limit = {bound: limits[name]}
-                checks.append(
-                    check("by_speaker", corpus, f"{name} {label}", figures[0][name], figures[1][name], **limit)
-                )
+        checks += [
+            check("by_speaker", corpus, f"{name} {label}", figures[0][name], figures[1][name], **bound)
+            for name, bound in _BOUNDS.items()
+            if figures[0][name] is not None
+        ]
     return found, checks
 
 

@@ -18,7 +18,7 @@ from hf_ser.evaluation.plots import plot_confusion, plot_robustness, plot_scores
 from hf_ser.evaluation.report import by_corpus, render_html, render_report
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.evaluation.suite import chosen_sections, run_suite
-from hf_ser.files import new_folder, write_json, write_text
+from hf_ser.files import entry, new_folder, write_json, write_text
 from hf_ser.models.probe import probe_logits
 from hf_ser.text import csv_cell, percent, percent_range
 
@@ -101,7 +101,7 @@ class Evaluation:
     def _plots(self, folder: Path, title: str) -> list[Path]:
         labels, measured = self.results["labels"], self.results[self.facts["part"]]
         references = [labels.index(emotion) for emotion in self.predictions["emotion"]]
-        curves = ((self.suite or {}).get("sections", {}).get("robustness") or {}).get("curves")
+        curves = entry(self.suite, "sections", "robustness", "curves")
         return [
             plot_confusion(self.metrics["confusion"], labels, folder / "confusion.png", title),
             plot_scores(self.predictions.iloc[:, -len(labels) :], references, folder / "scores.png", title),
@@ -129,10 +129,10 @@ class Evaluation:
 
     def _figure(self, name: str) -> float:
         measured, keys = self.results[self.facts["part"]], name.split(".")
-        disturbances = _entry(self.suite, "sections", "robustness", "disturbances") or {}
+        disturbances = entry(self.suite, "sections", "robustness", "disturbances") or {}
         places = ((measured["pooled"], keys), (measured["corpora"], keys), (disturbances, keys[::-1]))
         for place, path in places:
-            if isinstance(value := _entry(place, *path), int | float):
+            if isinstance(value := entry(place, *path), int | float):
                 return float(value)
         ways = "give such as uar, f1.macro, eer.macro, ece, tess.uar or, with suite robustness, unchanged.white_20db"
         raise InputError(f"figure '{name}' is not among the results; {ways}")
@@ -247,10 +247,10 @@ def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[s
     The validation part counts as well, since it selected the checkpoint.
     """
     others = [other for other in ("train", "validation") if other != part or part == "train"]
-    listed = [_entry(record, "dataset", "parts", other, "speakers") for other in others]
+    listed = [entry(record, "dataset", "parts", other, "speakers") for other in others]
     known = {str(speaker) for names in listed if isinstance(names, list) for speaker in names}
     recordings = None
-    if (_entry(record, "dataset", "fingerprint"), record.get("protocol")) == (source.fingerprint, source.protocol):
+    if (entry(record, "dataset", "fingerprint"), record.get("protocol")) == (source.fingerprint, source.protocol):
         overlaps = [found for names, found in source.proof.overlaps.items() if part in names and {*names} & {*others}]
         counts = [_recordings(overlap) for overlap in overlaps]
         recordings = None if None in counts else sum(count or 0 for count in counts)
@@ -259,12 +259,6 @@ def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[s
 
 def _recordings(overlap: Overlap) -> int | None:
     return None if overlap.identical_samples is None else len(overlap.recordings)
-
-
-def _entry(mapping: Any, *path: str) -> Any:
-    for key in path:
-        mapping = mapping.get(key) if isinstance(mapping, Mapping) else None
-    return mapping
 
 
 def _shown(name: str) -> str:

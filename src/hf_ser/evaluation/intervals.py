@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from hf_ser.evaluation.metrics.counts import confusion_counts
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:

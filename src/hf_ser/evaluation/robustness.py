@@ -49,25 +49,27 @@ def section(judged: Judged) -> dict[str, Any]:
         drawn = float(np.random.default_rng([*key, 1]).choice(it.strengths)) if strength is None else strength
         return it(clips[place], judged.classifier.sampling_rate, drawn, key, others[speakers[place]])
 
-    with ThreadPoolExecutor() as pool, seeded("audiomentations draws, although its ranges are single values"):
+    decisions, guessed = judged.decisions, guesses(judged, "undisturbed")
+    # audiomentations draws, although its ranges are single values: the generators are left as they were.
+    with ThreadPoolExecutor() as pool, seeded("disturbances"):
         for name, strength in tqdm(jobs, desc="Disturbances", unit="disturbance", leave=False):
-            small = strength is not None or DISTURBANCES[name].limits == SMALL
+            disturbance = DISTURBANCES[name]
+            small = strength is not None or disturbance.limits == SMALL
             places = fewer if small else np.arange(len(rows))
+            chosen, truth = rows[places], judged.references[rows[places]]
             parts = []
             for some in np.array_split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
                 changed = list(pool.map(partial(disturbed, name=name, strength=strength), some.tolist()))
                 parts.append(judged.classifier.outputs(changed))
             after = judged.scores_of(np.concatenate(parts)).argmax(axis=1)
-            chosen, disturbance = rows[places], DISTURBANCES[name]
-            measured = _compared(judged.decisions[chosen], judged.references[chosen], after, len(judged.labels))
+            measured = _compared(decisions[chosen], truth, after, len(judged.labels))
             if strength is not None:
                 curve = found["curves"].setdefault(name, {"unit": disturbance.unit, "points": []})
                 curve["points"].append({"strength": strength, **measured})
                 continue
             described = {"strengths": disturbance.strengths, "unit": disturbance.unit, "clips": len(places)}
             found["disturbances"][name] = {**described, **measured}
-            guessed = [guesses(judged, drawn)[chosen] for drawn in ("undisturbed", name)]
-            guessing = _compared(guessed[0], judged.references[chosen], guessed[1], len(judged.labels))
+            guessing = _compared(guessed[chosen], truth, guesses(judged, name)[chosen], len(judged.labels))
             for metric, limit in disturbance.limits.items():
                 bound = {"at_least" if metric == "unchanged" else "at_most": limit}
                 checks.append(check(name, "all clips", metric, measured[metric], guessing[metric], **bound))
@@ -86,7 +88,8 @@ def stratified(judged: Judged, most: int) -> NDArray[np.int64]:
 
 def _compared(before: NDArray[Any], truth: NDArray[Any], after: NDArray[Any], labels: int) -> dict[str, float]:
     """Return UAR and UAP after a disturbance, what is lost of them, and the share of equal decisions."""
-    uar, uap = zip(*(_recall_and_precision(decided, truth, labels) for decided in (before, after)), strict=True)
+    counts = [confusion_counts(decided, truth, labels) for decided in (before, after)]
+    uar, uap = [float(unweighted_average_recall(it)) for it in counts], list(map(unweighted_average_precision, counts))
     return {
         "uar": uar[1],
         "uap": uap[1],
@@ -94,11 +97,6 @@ def _compared(before: NDArray[Any], truth: NDArray[Any], after: NDArray[Any], la
         "uap_lost": uap[0] - uap[1],
         "unchanged": float((before == after).mean()),
     }
-
-
-def _recall_and_precision(decisions: NDArray[Any], truth: NDArray[Any], labels: int) -> tuple[float, float]:
-    counts = confusion_counts(decisions, truth, labels)
-    return float(unweighted_average_recall(counts)), unweighted_average_precision(counts)
 
 
 def unweighted_average_precision(counts: NDArray[Any]) -> float:

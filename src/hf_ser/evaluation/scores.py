@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.intervals import percentile_interval, speaker_draws, wilson_interval
+from hf_ser.evaluation.intervals import RESAMPLES, percentile_interval, speaker_draws, wilson_interval
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
@@ -33,7 +33,7 @@ def evaluate_scores(
     corpora: Sequence[str],
     speakers: Sequence[str],
     seed: int,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Compare scores with references: all clips pooled, each corpus, and the mean over corpora.
 
@@ -73,7 +73,7 @@ def evaluate_scores(
     if len(set(lengths.values())) > 1 or not len(table):
         raise InputError(f"lengths differ or are 0: {lengths}; give one entry per clip in each")
     if resamples < 1:
-        raise InputError(f"resamples is {resamples}; give at least 1 (2000 is usual)")
+        raise InputError(f"resamples is {resamples}; give at least 1 ({RESAMPLES} is usual)")
     decisions = table.argmax(axis=1)
     try:
         pooled = _measure(table, truth, decisions, labels, len(set(zip(corpora, speakers, strict=True))))

@@ -8,7 +8,8 @@ from typing import Any
 from hf_ser.corpora import CORPORA, licence_table, strictest
 from hf_ser.errors import InputError
 from hf_ser.evaluation.report import by_corpus
-from hf_ser.hub.facts import code, entry, read_facts, segment_seconds, shareable_record
+from hf_ser.files import entry
+from hf_ser.hub.facts import code, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter
 from hf_ser.hub.tables import environment, limits, meaning, settings
 from hf_ser.text import render

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_ser.corpora import CORPORA, Corpus
 from hf_ser.errors import without_tokens
+from hf_ser.files import entry
 
 # The Hub rejects a whole commit whose card names a model or data set in any other form.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -53,14 +54,6 @@ class Facts:
         if self.languages == ("en",):
             return "English speech"
         return f"speech ({', '.join(self.languages)})" if self.languages else "speech"
-
-
-def entry(mapping: Mapping[str, Any], *path: str) -> Any:
-    """Return the value at a path of nested mappings, or None if the path does not exist."""
-    value: Any = mapping
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:

@@ -7,7 +7,8 @@ from typing import Any, Final
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from hf_ser.corpora import strictest
-from hf_ser.hub.facts import Facts, entry
+from hf_ser.files import entry
+from hf_ser.hub.facts import Facts
 
 MODEL_KEYS: Final = ("library_name", "pipeline_tag", "base_model", "base_model_relation", "metrics", "model-index")
 """Keys that describe the files and figures of one push: a later push removes them if it does not set them."""

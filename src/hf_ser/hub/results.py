@@ -13,7 +13,8 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from hf_ser.errors import InputError
 from hf_ser.evaluation.report import render_suite
-from hf_ser.hub.facts import entry, read_facts
+from hf_ser.files import entry
+from hf_ser.hub.facts import read_facts
 from hf_ser.models.probe import probe_difference
 
 _FIGURES: Final = {"uar": ("uar",), "accuracy": ("accuracy",), "f1_macro": ("f1", "macro"), "eer": ("eer", "macro")}

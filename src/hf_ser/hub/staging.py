@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hf_ser.errors import InputError
-from hf_ser.files import write_json, write_text
+from hf_ser.files import entry, write_json, write_text
 from hf_ser.hub.commits import CARD
-from hf_ser.hub.facts import entry, shareable_record, without_local_paths
+from hf_ser.hub.facts import shareable_record, without_local_paths
 from hf_ser.models.probe import PROBE
 
 _WEIGHTS: Final = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hf_ser.hub.facts import Facts, code, entry
+from hf_ser.files import entry
+from hf_ser.hub.facts import Facts, code
 from hf_ser.models.recipes import RECIPES
 
 _PROTOCOLS: Mapping[str, str] = {

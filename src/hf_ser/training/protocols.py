@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,10 @@ import numpy as np
 from hf_ser.dataset.source import Source, open_dataset
 from hf_ser.dataset.splits import FOLDS
 from hf_ser.errors import InputError
+from hf_ser.evaluation.compare import Result, read_result
 from hf_ser.evaluation.judged import restricted
+from hf_ser.evaluation.metrics.counts import confusion_counts
+from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.files import new_folder, write_json, write_text
 from hf_ser.models.recipes import Recipe
@@ -22,6 +24,7 @@ from hf_ser.models.recipes import recipe as find_recipe
 from hf_ser.text import render
 from hf_ser.training.arguments import training_arguments
 from hf_ser.training.finetune import finetune
+from hf_ser.training.folder import SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -127,58 +130,57 @@ def _run(
     seed: int,
     paper: bool,
     arguments: Mapping[str, Any],
-) -> tuple[Path, Mapping[str, Any], Mapping[str, Any]]:
-    """Return folder, record and metrics of a run, which is trained unless it is finished."""
+) -> Result:
+    """Return the result of a run, which is trained unless it is finished."""
     if (target / "run.json").is_file():
-        record = json.loads((target / "run.json").read_text(encoding="utf-8"))
-        if (record["dataset"]["fingerprint"], record["recipe"]["name"]) != (source.fingerprint, recipe.name):
+        found = read_result(target)
+        if (found.run["dataset"]["fingerprint"], found.run["recipe"]["name"]) != (source.fingerprint, recipe.name):
             raise InputError(f"run '{target}' is of other data or another recipe; choose another output folder")
-        return target, record, json.loads((target / "metrics.json").read_text(encoding="utf-8"))
+        return found
     logger.info("%s, %s, seed %d", recipe.name, source.protocol, seed)
-    unfinished = (target / "checkpoints" / "settings.json").is_file()
+    unfinished = (target / "checkpoints" / SETTINGS).is_file()
     settings: dict[str, Any] = {"output_dir": target, "recipe": recipe, "resume": unfinished}
     if paper:
-        result = finetune(model, source, paper=True, **settings)
+        finetune(model, source, paper=True, **settings)
     else:
         training = training_arguments(recipe, target, **{**arguments, "seed": seed})
-        result = finetune(model, source, args=training, **settings)
-    return target, result.run, result.metrics
+        finetune(model, source, args=training, **settings)
+    return read_result(target)
 
 
-def _summed(runs: Mapping[str, tuple[Path, Mapping[str, Any], Mapping[str, Any]]], seed: int) -> dict[str, Any]:
+def _summed(runs: Mapping[str, Result], seed: int) -> dict[str, Any]:
     """Return the figures of all test clips pooled, and their spread over the splits."""
     import pandas as pd
 
-    tables = [pd.read_csv(folder / "predictions.csv", dtype={"speaker": str}) for folder, *_ in runs.values()]
-    labels = next(iter(runs.values()))[2]["labels"]
-    table = pd.concat(tables, ignore_index=True)
+    results = list(runs.values())
+    labels = list(results[0].labels)
+    table = pd.concat([it.predictions for it in results], ignore_index=True)
     references = [labels.index(label) for label in table["emotion"]]
     scores = table[labels].to_numpy() / table[labels].sum(axis=1).to_numpy()[:, np.newaxis]
     found = evaluate_scores(scores, references, labels, table["corpus"].tolist(), table["speaker"].tolist(), seed=seed)
-    values = {name: metrics["test"]["pooled"]["uar"] for name, (_, _, metrics) in runs.items()}
+    values = {name: it.pooled["uar"] for name, it in runs.items()}
     return {
         "pooled": found["pooled"],
         "splits": values,
         "mean": float(np.mean(list(values.values()))),
         "deviation": float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
-        "trainable_parameters": next(iter(runs.values()))[1]["model"]["trainable_parameters"],
-        "seconds": sum(record["seconds"]["total"] for _, record, _ in runs.values()),
+        "trainable_parameters": results[0].run["model"]["trainable_parameters"],
+        "seconds": sum(it.run["seconds"]["total"] for it in results),
     }
 
 
-def _matrix(runs: Mapping[str, tuple[Path, Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+def _matrix(runs: Mapping[str, Result]) -> dict[str, dict[str, float]]:
     """Return by left-out corpus the UAR on every corpus, restricted to labels that training had."""
-    import pandas as pd
-
     found: dict[str, dict[str, float]] = {}
-    for name, (folder, record, metrics) in runs.items():
+    for name, result in runs.items():
         left_out = name.removeprefix("leave_out_")
-        counts = record["dataset"]["parts"]["train"]["counts"].values()
-        trained = [label for label in metrics["labels"] if any(corpus.get(label) for corpus in counts)]
-        table = pd.read_csv(folder / "predictions.csv")
+        counts = result.run["dataset"]["parts"]["train"]["counts"].values()
+        trained = [label for label in result.labels if any(corpus.get(label) for corpus in counts)]
+        table: Any = result.predictions
         table = table[table["emotion"].isin(trained)]
-        scores = restricted(table[metrics["labels"]].to_numpy(), metrics["labels"], trained)
-        hits = pd.Series(np.array(trained)[scores.argmax(axis=1)] == table["emotion"].to_numpy())
-        within = {corpus: values["uar"] for corpus, values in metrics["validation"]["corpora"].items()}
-        found[left_out] = {**within, left_out: float(hits.groupby(table["emotion"].to_numpy()).mean().mean())}
+        scores = restricted(table[list(result.labels)].to_numpy(), result.labels, trained)
+        references = table["emotion"].map({label: place for place, label in enumerate(trained)})
+        uar = unweighted_average_recall(confusion_counts(scores.argmax(axis=1), references, len(trained)))
+        within = {corpus: values["uar"] for corpus, values in result.metrics["validation"]["corpora"].items()}
+        found[left_out] = {**within, left_out: float(uar)}
     return found
