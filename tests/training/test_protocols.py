@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hf_ser.cli import main
+from hf_ser.dataset.source import open_dataset
 from hf_ser.errors import InputError
 from hf_ser.training import protocols
 from hf_ser.training.protocols import benchmark
@@ -119,6 +120,8 @@ def test_refusals(encoder, rows, tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=message):
             benchmark(encoder(), rows, output_dir=tmp_path / "out", **settings)
+    with pytest.raises(InputError, match="is split already; benchmark splits it itself"):
+        benchmark(encoder(), open_dataset(rows), output_dir=tmp_path / "out")
     one = rows.filter(lambda corpus: corpus == "toy_a", input_columns="corpus")
     with pytest.raises(InputError, match="leave_one_out needs two corpora"):
         benchmark(encoder(), one, output_dir=tmp_path / "out", protocol="leave_one_out")

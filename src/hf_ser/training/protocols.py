@@ -92,6 +92,10 @@ def benchmark(
         raise InputError(f"protocol '{protocol}' is unknown; choose {', '.join(SPLITS[:-1])} or {SPLITS[-1]}")
     if protocol == "paper" and arguments:
         raise InputError(f"protocol paper sets the training arguments; leave out {next(iter(arguments))}")
+    if isinstance(dataset, Source):
+        raise InputError(
+            f"data set '{dataset.name}' is split already; benchmark splits it itself: give what was opened"
+        )
     folder, chosen = new_folder(output_dir), [find_recipe(it) for it in recipes]
     sources = {name: open_dataset(dataset, name, **data) for name in _splits(protocol, dataset, data)}
     rows, matrix = [], []
