@@ -5,8 +5,12 @@ import pytest
 import scipy.stats
 from answers import answered
 
+from dataset_files import noise, write_wav
+from hf_ser.dataset.build import build_dataset
+from hf_ser.dataset.source import open_dataset
 from hf_ser.evaluation import correctness, fairness
 from hf_ser.evaluation.checks import check, passed_shares
+from hf_ser.evaluation.evaluate import evaluate
 
 LABELS = ("angry", "happy", "neutral", "sad")
 
@@ -72,6 +76,26 @@ def test_listeners():
     assert rows["majority of the listeners"]["accuracy"] == pytest.approx(2 / 3)
     assert rows["model"]["uar"] == pytest.approx(0.5)
     assert 0 < found["divergence"] < 1
+
+
+def test_the_votes_of_a_build_reach_the_listeners_row(encoder, tmp_path, toy):
+    header, labels = '"","A","D","F","H","N","S","fileName"', {"ANG": "9,0,0,0,1,0", "SAD": "0,0,0,0,4,6"}
+    names = [f"{speaker}_DFA_{label}_XX" for speaker in range(1001, 1092) for label in labels]
+    rows = [f'"{way}0000{k}",{labels[name[9:12]]},"{name}"' for way in (1, 2, 3) for k, name in enumerate(names)]
+    for seed, name in enumerate(names):
+        write_wav(tmp_path / f"CREMA-D/{name}.wav", noise(seed, 400))
+    (tmp_path / "CREMA-D/tabulatedVotes.csv").write_text("\n".join([header, *rows]))
+    built = build_dataset(out=tmp_path / "built", crema_d=tmp_path / "CREMA-D").folder
+    found = evaluate(encoder(labels=list(LABELS)), built, suite="correctness").suite["sections"]["correctness"]
+    listeners = found["listeners"]
+    assert listeners["clips"] == 36
+    assert listeners["labels"] == ["angry", "sad"]
+    assert {row["who"]: row["accuracy"] for row in listeners["rows"]}["single listener"] == pytest.approx(1)
+    # Other data beside it has no votes.
+    both = open_dataset([str(built), toy], "stratified", speakers=None)
+    votes = [votes for rows in both.parts.values() for votes in rows["voice_votes"]]
+    assert sum(one is None or one["angry"] is None for one in votes) == 72
+    assert sum(one is not None and one["angry"] is not None for one in votes) == 182
 
 
 def fair(monkeypatch, decisions, references, **columns):

@@ -263,7 +263,7 @@ def _rows_of(
     one: Opened, reading: Reading, several: bool, keeps: bool
 ) -> tuple[list[Dataset], list[Finding], dict[str, str]]:
     """Return the rows of each part of a data set, with their part in column `split` if it is to be kept."""
-    from datasets import Value
+    from datasets import Value, concatenate_datasets
 
     used: list[Dataset] = []
     findings = [
@@ -291,6 +291,10 @@ def _rows_of(
             rows, found = with_audio_facts(rows)
             findings += found
             warn_of_contradictions(table, rows, subject)
+        if len(rows) and isinstance(table.rows.features.get("voice_votes"), dict):
+            # Those of a build with CREMA-D's votes, beside which a model is evaluated.
+            votes = table.rows.select_columns("voice_votes").select(rows["row"][:])
+            rows = concatenate_datasets([rows, votes], axis=1)
         if len(rows):
             parts = _parts(rows, named, one) if keeps else [None] * len(rows)
             used.append(rows.remove_columns("split").add_column("split", parts, feature=Value("string")))
