@@ -102,7 +102,7 @@ def test_load_applies_it_and_can_leave_it(calibrated, source):
         assert before["label"] == after["label"]
         assert "far" not in before
         assert isinstance(after["far"], bool)
-    one, other = evaluate(folder, source, calibrated=False), evaluate(folder, source)
+    one, other = evaluate(load(folder, calibrated=False), source), evaluate(folder, source)
     assert one.metrics["uar"] == other.metrics["uar"]
     assert one.metrics["log_loss"] != other.metrics["log_loss"]
     assert (one.facts["temperature"], other.facts["temperature"]) == (None, found["temperature"])

@@ -35,7 +35,7 @@ def test_against_scikit_learn_and_pairs():
             pairs = scipy.stats.mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside))
             assert area == pytest.approx(pairs)
         mean = sklearn.metrics.roc_auc_score(truth, table, multi_class="ovr")
-        assert figures.mean_roc_auc(table, truth) == pytest.approx(mean)
+        assert figures.roc_auc(table, truth).mean() == pytest.approx(mean)
 
 
 def test_calibration_error_by_a_loop_over_the_bins():
@@ -77,7 +77,7 @@ def test_a_class_is_missing_and_one_clip():
     areas = figures.roc_auc([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], [0, 1])
     assert areas[:2].tolist() == [1, 1]
     assert np.isnan(areas[2])
-    assert np.isnan(figures.mean_roc_auc([[0.7, 0.3]], [0]))
+    assert np.isnan(figures.roc_auc([[0.7, 0.3]], [0])).all()
     assert figures.log_loss([[1.0, 0.0]], [1]) == pytest.approx(-np.log(1e-15))
     assert figures.brier_score([[1.0, 0.0]], [1]) == 2
     assert figures.area_under_risk([[1.0, 0.0]], [0]) == 0
@@ -88,8 +88,8 @@ def test_a_class_is_missing_and_one_clip():
     [
         ([[np.nan, 1.0]], [0], "outside 0 to 1, or NaN"),
         ([[2.0, -1.0]], [0], "outside 0 to 1"),
-        ([[0.5, 0.5]], [2], "other values than class indices from 0 to 1"),
-        ([[0.5, 0.5]], [0.5], "other values than class indices"),
+        ([[0.5, 0.5]], [2], "not a class index; give whole numbers from 0 to 1"),
+        ([[0.5, 0.5]], [0.5], "not a class index"),
         ([[0.5, 0.5]], [0, 1], r"shape \(1, 2\) and references \(2,\)"),
         (np.zeros((0, 2)), [], r"shape \(0, 2\)"),
         ([[1.0]], [0], r"shape \(1, 1\)"),

@@ -136,7 +136,7 @@ def _finetune(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]
     if options.json:
         yield json.dumps(result.metrics["test"])
         return
-    from hf_ser.evaluation.tables import render_table
+    from hf_ser.evaluation.report import render_table
 
     yield render_table({chosen.name: result.metrics})
     yield f"model, report and card: {result.output_dir}"

@@ -107,12 +107,13 @@ def add_model(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace, more: Sequence[str]) -> Iterator[str]:
-    settings = {name: getattr(options, name) for name in ("protocol", "part", "revision", "suite")}
-    settings |= data_options(options) | {"calibrated": not options.uncalibrated}
+    settings = data_options(options) | {name: getattr(options, name) for name in ("protocol", "part", "suite")}
     limits = numbers("--fail-under", options.fail_under)
     from hf_ser.evaluation.evaluate import evaluate
+    from hf_ser.inference.classifier import load
 
-    evaluation = evaluate(options.model, options.dataset, base=options.base_model, **settings)
+    opened = {"revision": options.revision, "base": options.base_model, "calibrated": not options.uncalibrated}
+    evaluation = evaluate(load(options.model, **opened), options.dataset, **settings)
     if options.output_dir and rank() == 0:
         evaluation.save(options.output_dir)
     yield from _shown(evaluation, options)
@@ -126,8 +127,7 @@ def _shown(evaluation: Any, options: argparse.Namespace) -> Iterator[str]:
         suite = {} if evaluation.suite is None else {"suite": evaluation.suite}
         yield json.dumps({**evaluation.results, **suite})
         return
-    from hf_ser.evaluation.report import render_suite
-    from hf_ser.evaluation.tables import render_table
+    from hf_ser.evaluation.report import render_suite, render_table
 
     yield repr(evaluation)
     if left_out := evaluation.facts["clips_with_other_labels"]:

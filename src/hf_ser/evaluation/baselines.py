@@ -18,7 +18,7 @@ from hf_ser.evaluation.judged import Judged
 from hf_ser.evaluation.scores import evaluate_scores
 
 _COSTS = (0.0001, 0.001, 0.01, 0.1)
-TRAINING_CLIPS = 2000
+TRAINING_CLIPS = 1000
 
 
 def section(judged: Judged) -> dict[str, Any]:
@@ -33,12 +33,12 @@ def section(judged: Judged) -> dict[str, Any]:
         rows["eGeMAPS, linear SVM"] = _egemaps(judged, train, labels)
     else:
         note = "eGeMAPS with a linear SVM needs the extra: pip install 'hf_ser[egemaps]'"
-    columns, found = (judged.column("corpus").tolist(), judged.column("speaker").tolist()), []
+    corpora, speakers, found = judged.column("corpus").tolist(), judged.column("speaker").tolist(), []
     for name, decided in rows.items():
         certain = np.eye(len(judged.labels))[decided]
-        pooled = evaluate_scores(certain, judged.references, judged.labels, *columns, seed=judged.seed)["pooled"]
-        figures = {"uar": pooled["uar"], "accuracy": pooled["accuracy"], "f1_macro": pooled["f1"]["macro"]}
-        found.append({"name": name, **figures, "interval": pooled["intervals"]["uar"]})
+        it = evaluate_scores(certain, judged.references, judged.labels, corpora, speakers, judged.seed)["pooled"]
+        found.append({"name": name, "uar": it["uar"], "accuracy": it["accuracy"], "f1_macro": it["f1"]["macro"],
+                      "interval": it["intervals"]["uar"]})  # fmt: skip
     return {"training_clips": len(train), "rows": found, "note": note}
 
 

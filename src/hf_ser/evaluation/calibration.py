@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hf_ser.evaluation.judged import Judged, restricted
 from hf_ser.evaluation.probabilities import checked, expected_calibration_error, log_loss, risk_coverage
@@ -26,12 +26,11 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
     from scipy.optimize import minimize_scalar
 
     table, truth = checked(probabilities, references)
-    found = minimize_scalar(
-        lambda logarithm: log_loss(with_temperature(table, np.exp(logarithm)), truth),
-        bounds=(np.log(0.05), np.log(20)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
+
+    def loss(logarithm: float) -> float:
+        return log_loss(with_temperature(table, np.exp(logarithm)), truth)
+
+    found = minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
 
 
@@ -70,17 +69,14 @@ def conformal_threshold(probabilities: ArrayLike, references: ArrayLike, coverag
 def calibrate(judged: Judged) -> dict[str, Any]:
     """Return what `run.json` records of a model that was asked about validation data.
 
-    Returns:
-        `temperature`; `risk` and `coverage`: thresholds on tempered probabilities by wanted value; `centre`: the mean
-        of the features, and `familiar`: the cosine with it below which audio counts as far from the data; `clips`, and
-        log loss and calibration error before and after.
+    `risk` and `coverage` are thresholds on tempered probabilities by wanted value, `centre` is the mean of the
+    features, and `familiar` the cosine with it below which audio counts as far from the data.
     """
     before, truth = judged.scores, judged.references
     features = judged.outputs[:, len(judged.classifier.labels) :]
     centre = np.round(features.mean(axis=0), 4).tolist()
     temperature = fit_temperature(before, truth)
     after = with_temperature(before, temperature)
-    figures = {"log_loss": log_loss, "ece": expected_calibration_error}
     return {
         "temperature": temperature,
         "risk": {f"{step / 100:.2f}": threshold_of_risk(after, truth, step / 100) for step in range(1, 51)},
@@ -88,8 +84,8 @@ def calibrate(judged: Judged) -> dict[str, Any]:
         "centre": centre,
         "familiar": float(np.quantile(cosines(features, centre), 1 - FAMILIAR)),
         "clips": len(truth),
-        "before": {name: figure(before, truth) for name, figure in figures.items()},
-        "after": {name: figure(after, truth) for name, figure in figures.items()},
+        "before": _figures(before, truth),
+        "after": _figures(after, truth),
     }
 
 
@@ -101,31 +97,22 @@ def section(judged: Judged) -> dict[str, Any]:
     scores, truth, known = judged.scores, judged.references, len(judged.classifier.labels)
     confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == truth
     raw = restricted(judged.outputs[:, :known], judged.classifier.labels, judged.labels)
-    promised = []
+    promised, sets = [], []
     for risk in ("0.05", "0.10", "0.20", "0.30"):
         answered = confidence >= found["risk"][risk]
         share = float(1 - hit[answered].mean()) if answered.any() else None
         promised.append({"wanted": float(risk), "answered": float(answered.mean()), "risk": share})
-    sets = []
     for coverage in ("0.80", "0.90", "0.95"):
         kept = scores >= found["coverage"][coverage]
         held = float(kept[np.arange(len(truth)), truth].mean())
         sets.append({"wanted": float(coverage), "covered": held, "labels": float(kept.sum(axis=1).mean())})
-    noise = judged.classifier.outputs(_unfamiliar(judged))
+    noise = judged.classifier.outputs(judged.white_noise(64, 2.0))
     far = {name: float(is_far(outputs[:, known:], found).mean())
            for name, outputs in (("clips", judged.outputs), ("white_noise", noise))}  # fmt: skip
-    return {
-        "temperature": found["temperature"],
-        "before": {"log_loss": log_loss(raw, truth), "ece": expected_calibration_error(raw, truth)},
-        "after": {"log_loss": log_loss(scores, truth), "ece": expected_calibration_error(scores, truth)},
-        "abstention": promised,
-        "sets": sets,
-        "far": far,
-    }
+    figures = {"temperature": found["temperature"], "before": _figures(raw, truth), "after": _figures(scores, truth)}
+    return figures | {"abstention": promised, "sets": sets, "far": far}
 
 
-def _unfamiliar(judged: Judged) -> list[NDArray[np.float32]]:
-    """Return 64 clips of 2 seconds of white noise at the root mean square that speech often has, -26 dB."""
-    generator = np.random.default_rng(judged.seed)
-    shape = (64, 2 * judged.classifier.sampling_rate)
-    return list((0.05 * generator.standard_normal(shape)).astype(np.float32))
+def _figures(probabilities: ArrayLike, references: ArrayLike) -> dict[str, float]:
+    figures = {"log_loss": log_loss, "ece": expected_calibration_error}
+    return {name: figure(probabilities, references) for name, figure in figures.items()}

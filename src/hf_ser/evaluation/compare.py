@@ -7,42 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_ser.errors import InputError
-from hf_ser.evaluation.intervals import RESAMPLES, percentile_interval, speaker_draws
+from hf_ser.evaluation import intervals
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.confusion import row_percent
-from hf_ser.evaluation.metrics.counts import confusion_counts
+from hf_ser.evaluation.metrics.counts import confusion_counts, plain
 from hf_ser.evaluation.metrics.f1 import f1_averages
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.scores import MINIMUM_SPEAKERS
-from hf_ser.evaluation.significance import LEVEL, bootstrap_p_value, holm, mcnemar_p_value, smallest_difference
 from hf_ser.files import entry
 from hf_ser.text import render
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result: confusion counts with names, and what else is known of it.
-
-    Attributes:
-        predictions: The content of predictions.csv; None for a matrix alone.
-        metrics: The content of metrics.json.
-        run: The content of run.json; empty for an evaluation.
-    """
+    """One result: confusion counts with names, and the content of predictions.csv, metrics.json and run.json if any."""
 
     name: str
     labels: tuple[str, ...]
     counts: NDArray[np.int64]
-    predictions: pd.DataFrame | None = None
+    predictions: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,12 +66,7 @@ class Comparison:
 
     def render(self) -> str:
         """Return the tables as Markdown."""
-        shown = {
-            name: (labels, [["" if it != it else f"{it:.2f}" for it in row] for row in shares])
-            for name, (labels, shares) in self.confusions.items()
-        }
-        values = {"rows": self.rows, "pairs": self.pairs, "seeds": self.seeds}
-        return render("comparison.md", **values, confusions=shown, level=LEVEL)
+        return render("comparison.md", **self.as_dict(), confusions=self.confusions, level=1 - intervals.CONFIDENCE)
 
 
 def compare(*results: str | Path, seed: int = 42) -> Comparison:
@@ -103,6 +88,8 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
         >>> [(row["name"], round(row["f1_micro"], 4)) for row in compare("paper").rows]
         [('paper: full', 0.861), ('paper: lora_qkv', 0.6715), ('paper: lora_classifier', 0.4461)]
     """
+    from statsmodels.stats.multitest import multipletests
+
     found = [result for given in results for result in _opened(given)]
     if not found:
         raise InputError("nothing to compare; give folders of runs or evaluations, a file of matrices, or paper")
@@ -112,13 +99,14 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
     pairs = [pair for pair in (_pair(*two, seed) for two in combinations(found, 2)) if pair]
     for kind in ("p_bootstrap", "p_mcnemar"):
         known = [pair for pair in pairs if pair[kind] is not None]
-        corrected = iter(holm([pair[kind] for pair in known]))
-        for pair in pairs:
-            pair[f"{kind}_holm"] = None if pair[kind] is None else next(corrected)
+        corrected = multipletests([pair[kind] for pair in known], method="holm")[1].tolist() if known else []
+        for pair, p_value in zip(known, corrected, strict=True):
+            pair[f"{kind}_holm"] = p_value
     for pair in pairs:
-        p_value = pair["p_bootstrap_holm"]
+        p_value = pair.setdefault("p_bootstrap_holm", None)
         better = pair["one"] if pair["difference"] > 0 else pair["other"]
-        pair["verdict"] = "too few speakers to tell" if p_value is None else better if p_value < LEVEL else "tie"
+        told = better if p_value is not None and p_value < 1 - intervals.CONFIDENCE else "tie"
+        pair["verdict"] = "too few speakers to tell" if p_value is None else told
     confusions = {it.name: (it.labels, row_percent(it.counts).tolist()) for it in found}
     return Comparison([_row(it) for it in found], pairs, _seeds(found), confusions)
 
@@ -161,16 +149,15 @@ def _json(file: Path) -> Any:
 
 
 def _row(result: Result) -> dict[str, Any]:
-    counts, averages, run = result.counts, f1_averages(result.counts), result.run
+    counts, run = result.counts, result.run
+    figures = {"uar": unweighted_average_recall(counts), "accuracy": accuracy_score(counts)}
+    figures |= {f"f1_{name}": value for name, value in f1_averages(counts).items()}
     return {
         "name": result.name,
         "clips": int(counts.sum()),
-        "uar": float(unweighted_average_recall(counts)),
+        **plain(figures | {"paper_eer": paper_equal_error_rate(counts)}),
         "uar_interval": entry(result.pooled, "intervals", "uar"),
-        "accuracy": float(accuracy_score(counts)),
-        **{f"f1_{name}": float(value) for name, value in averages.items()},
         "eer": entry(result.pooled, "eer", "macro"),
-        "paper_eer": float(paper_equal_error_rate(counts)),
         "trainable_parameters": entry(run, "model", "trainable_parameters"),
         "seconds": entry(run, "seconds", "total"),
         "peak_memory_bytes": entry(run, "peak_memory_bytes", "host"),
@@ -179,6 +166,8 @@ def _row(result: Result) -> dict[str, Any]:
 
 def _pair(one: Result, other: Result, seed: int) -> dict[str, Any] | None:
     """Return the comparison of two results; None where they are not of the same clips with the same labels."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
     if one.predictions is None or other.predictions is None:
         return None
     columns = ["clip_id", "corpus", "speaker", "emotion", "predicted"]
@@ -188,19 +177,21 @@ def _pair(one: Result, other: Result, seed: int) -> dict[str, Any] | None:
     labels = sorted({*one.labels, *other.labels})
     index = {label: place for place, label in enumerate(labels)}
     truth, *decided = (table[name].map(index).to_numpy() for name in ("emotion", "predicted_one", "predicted_other"))
-    columns_of = (table["corpus"].tolist(), table["speaker"].tolist())
-    draws = list(speaker_draws(decided, truth, len(labels), *columns_of, RESAMPLES, seed).values())
-    uar = unweighted_average_recall(np.sum(draws, axis=0))
-    differences, usable = uar[:, 0] - uar[:, 1], table["speaker"].nunique() >= MINIMUM_SPEAKERS
     measured = [float(unweighted_average_recall(confusion_counts(it, truth, len(labels)))) for it in decided]
-    return {
-        "one": one.name,
-        "other": other.name,
-        "difference": measured[0] - measured[1],
-        "interval": list(percentile_interval(differences)) if usable else None,
-        "p_bootstrap": bootstrap_p_value(differences) if usable else None,
-        "p_mcnemar": mcnemar_p_value(decided[0] == truth, decided[1] == truth),
-        "smallest": smallest_difference(differences) if usable else None,
+    discordance = confusion_counts(decided[0] == truth, decided[1] == truth, 2)
+    found = {"one": one.name, "other": other.name, "difference": measured[0] - measured[1],
+             "p_mcnemar": float(mcnemar(discordance, exact=True).pvalue)}  # fmt: skip
+    if table["speaker"].nunique() < MINIMUM_SPEAKERS:
+        return found | {"interval": None, "p_bootstrap": None, "smallest": None}
+    draws = intervals.speaker_draws(
+        decided, truth, len(labels), table["corpus"], table["speaker"], intervals.RESAMPLES, seed
+    ).values()
+    differences = -np.diff(unweighted_average_recall(np.sum(list(draws), axis=0)))[:, 0]
+    p_value, smallest = intervals.bootstrap_p_value(differences), intervals.smallest_difference(differences)
+    return found | {
+        "interval": list(intervals.percentile_interval(differences)),
+        "p_bootstrap": p_value,
+        "smallest": smallest,
     }
 
 
@@ -208,20 +199,17 @@ def _seeds(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return mean and standard deviation of the figures of runs that are alike in all but their seeds."""
     groups: dict[str, list[Result]] = {}
     for result in results:
-        if result.run:
-            run = result.run
+        if run := result.run:
             arguments = {**(run.get("arguments") or {}), "seed": None, "data_seed": None}
             data = entry(run, "dataset", "fingerprint")
             alike = [entry(run, "model", "name"), run.get("recipe"), run.get("protocol"), data, arguments]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(result)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group in groups.values():
-        seeds = [entry(it.run, "seeds", "weights") for it in group]
+        seeds, figures = [entry(it.run, "seeds", "weights") for it in group], list(map(_row, group))
         if len(set(seeds)) > 1:
-            figures = [_row(it) for it in group]
-            row: dict[str, Any] = {"names": [it.name for it in group], "seeds": seeds}
+            rows.append({"names": [it.name for it in group], "seeds": seeds})
             for name in ("uar", "accuracy", "f1_macro", "eer"):
                 values = [it[name] for it in figures if it[name] is not None]
-                row[name] = {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1))}
-            rows.append(row)
+                rows[-1][name] = {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1))}
     return rows

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_ser.dataset.votes import VOTE_LABELS
-from hf_ser.evaluation.checks import check, guesses
+from hf_ser.evaluation.checks import check, class_figures
 from hf_ser.evaluation.judged import Judged
+from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
-from hf_ser.evaluation.metrics.f1 import precision_recall_f1
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
-from hf_ser.evaluation.robustness import unweighted_average_precision
 
 _CLIPS_OF_A_SPEAKER = 8
 _QUARTER = 0.25
@@ -31,8 +30,7 @@ _BOUNDS = {
 
 def section(judged: Judged) -> dict[str, Any]:
     """Return figures by sex and speaker, class shares, their errors and order by speaker, and the listeners' row."""
-    guessed, checks = guesses(judged, "undisturbed"), []
-    corpora = judged.column("corpus")
+    guessed, corpora, checks = judged.guesses("undisturbed"), judged.column("corpus"), []
     by_speaker: dict[str, Any] = {}
     for corpus in sorted(set(corpora)):
         rows = corpora == corpus
@@ -60,29 +58,19 @@ def _rows(judged: Judged, column: str) -> list[dict[str, Any]]:
     groups, decisions, found = judged.column(column), judged.decisions, []
     for value in sorted(set(groups) - {""}):
         counts = judged.counts(decisions, groups == value)
-        found.append(
-            {
-                column: str(value),
-                "clips": int(counts.sum()),
-                "uar": float(unweighted_average_recall(counts)),
-                "accuracy": float(counts.trace() / counts.sum()),
-                "labels": int((counts.sum(axis=1) > 0).sum()),
-            }
-        )
+        clips, labels = int(counts.sum()), int((counts.sum(axis=1) > 0).sum())
+        figures = {"uar": float(class_figures(counts)["uar"]), "accuracy": float(counts.trace() / clips)}
+        found.append({column: str(value), "clips": clips, **figures, "labels": labels})
     return found
 
 
 def _figures(judged: Judged, decisions: NDArray[Any], rows: NDArray[np.bool_]) -> dict[str, float]:
     """Return UAR, UAP, recall and precision by class, and the error of each class's share, of some clips."""
     counts = judged.counts(decisions, rows)
-    precision, recall, _ = precision_recall_f1(counts)
-    found = {"uar": float(unweighted_average_recall(counts)), "uap": unweighted_average_precision(counts)}
-    errors = np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / counts.sum()
-    for index in np.flatnonzero(counts.sum(axis=1)):
-        label = judged.labels[index]
-        found |= {f"recall {label}": float(recall[index]), f"precision {label}": float(np.nan_to_num(precision[index]))}
-        found[f"share error {label}"] = float(errors[index])
-    return found
+    found, shares = class_figures(counts, judged.labels), counts.sum(axis=1) / counts.sum()
+    for label, share in zip(judged.labels, shares, strict=True):
+        found[f"share error {label}"] = abs(found.pop(f"share {label}") - share)
+    return {name: float(value) for name, value in found.items() if not np.isnan(value)}
 
 
 def _speakers(
@@ -94,35 +82,40 @@ def _speakers(
     quarters of speakers with the largest and the smallest share: the precision of both, and how many of those said to
     be in one are truly in the other.
     """
-    from scipy.stats import spearmanr
+    import pandas as pd
 
-    speakers, found, checks = judged.column("speaker"), {}, []
+    speakers, found, checks = judged.column("speaker")[rows], {}, []
+    counted = [pd.crosstab(speakers, it[rows]).reindex(columns=range(len(judged.labels)), fill_value=0)
+               for it in (judged.references, judged.decisions, guessed)]  # fmt: skip
+    true, *said = (counts.div(counts.sum(axis=1), axis=0) for counts in counted)
     for index, label in enumerate(judged.labels):
-        clips = {who: rows & (speakers == who) for who in np.unique(speakers[rows])}
-        clips = {who: of for who, of in clips.items() if (judged.references[of] == index).sum() >= _CLIPS_OF_A_SPEAKER}
-        if len(clips) < 2:
+        kept = counted[0][index] >= _CLIPS_OF_A_SPEAKER
+        if kept.sum() < 2:
             continue
-        figures = []
-        for decided in (judged.decisions, guessed):
-            true, said = (np.array([(it[of] == index).mean() for of in clips.values()])
-                          for it in (judged.references, decided))  # fmt: skip
-            quarter = max(1, round(_QUARTER * len(clips)))
-            ranked = [np.argsort(it, kind="stable") for it in (true, said)]
-            ends = [(set(it[:quarter]), set(it[-quarter:])) for it in ranked]
-            # Speakers with equal shares have no order: rho, and the quarters by it, are then undefined.
-            varied = np.ptp(true) > 0 and len(clips) >= 8
-            rho = float(spearmanr(true, said).statistic) if varied and np.ptp(said) else 0.0 if varied else None
-            hits = sum(len(a & b) for a, b in zip(*ends, strict=True)) / (2 * quarter)
-            crossed = (len(ends[0][0] & ends[1][1]) + len(ends[0][1] & ends[1][0])) / (2 * quarter)
-            values = (float(np.abs(true - said).mean()), rho, *((hits, crossed) if varied else (None, None)))
-            figures.append(dict(zip(_BOUNDS, values, strict=True)))
-        found[label] = {"speakers": len(clips), **figures[0]}
+        own, chance = (_agreement(true[index][kept].to_numpy(), it[index][kept].to_numpy()) for it in said)
+        found[label] = {"speakers": int(kept.sum()), **own}
         checks += [
-            check("by_speaker", corpus, f"{name} {label}", figures[0][name], figures[1][name], **bound)
+            check("by_speaker", corpus, f"{name} {label}", own[name], chance[name], **bound)
             for name, bound in _BOUNDS.items()
-            if figures[0][name] is not None
+            if own[name] is not None
         ]
     return found, checks
+
+
+def _agreement(true: NDArray[np.float64], said: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the figures of `_BOUNDS` for the shares of a class by speaker."""
+    from scipy.stats import spearmanr
+
+    quarter = max(1, round(_QUARTER * len(true)))
+    ranked = [np.argsort(it, kind="stable") for it in (true, said)]
+    (low, high), (said_low, said_high) = ((set(it[:quarter]), set(it[-quarter:])) for it in ranked)
+    found = [float(np.abs(true - said).mean()), None, None, None]
+    # Speakers with equal shares have no order: rho, and the quarters by it, are then undefined.
+    if np.ptp(true) > 0 and len(true) >= 8:
+        rho = float(spearmanr(true, said).statistic) if np.ptp(said) else 0.0
+        hits, crossed = len(low & said_low) + len(high & said_high), len(low & said_high) + len(high & said_low)
+        found[1:] = [rho, hits / (2 * quarter), crossed / (2 * quarter)]
+    return dict(zip(_BOUNDS, found, strict=True))
 
 
 def _listeners(judged: Judged) -> dict[str, Any] | None:
@@ -144,14 +137,15 @@ def _listeners(judged: Judged) -> dict[str, Any] | None:
     votes, truth = votes[heard].astype(float), np.searchsorted(columns, judged.references[heard])
     shares, scores = votes / votes.sum(axis=1, keepdims=True), judged.scores[heard][:, columns]
     scores = scores / scores.sum(axis=1, keepdims=True)
-    rows = []
-    for name, counts in {
+    answers = {
         "single listener": np.array([shares[truth == index].sum(axis=0) for index in range(len(shared))]),
         "majority of the listeners": confusion_counts(votes.argmax(axis=1), truth, len(shared)),
         "model": confusion_counts(scores.argmax(axis=1), truth, len(shared)),
-    }.items():
-        accuracy = float(np.trace(counts) / counts.sum())
-        rows.append({"who": name, "uar": float(unweighted_average_recall(counts)), "accuracy": accuracy})
-    divergence = float((jensenshannon(shares, scores, base=2, axis=1) ** 2).mean())
-    uniform = float((jensenshannon(shares, np.full_like(shares, 1 / len(shared)), base=2, axis=1) ** 2).mean())
+    }
+    rows = [{"who": name, "uar": float(unweighted_average_recall(it)), "accuracy": float(accuracy_score(it))}
+            for name, it in answers.items()]  # fmt: skip
+    divergence, uniform = (
+        float((jensenshannon(shares, it, base=2, axis=1) ** 2).mean())
+        for it in (scores, np.full_like(shares, 1 / len(shared)))
+    )
     return {"clips": int(heard.sum()), "labels": shared, "rows": rows, "divergence": divergence, "guessing": uniform}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_ser import __version__
 from hf_ser.dataset.proof import Overlap
 from hf_ser.dataset.source import WHOLE, Source, open_dataset
@@ -24,7 +26,6 @@ from hf_ser.text import csv_cell, percent, percent_range
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 _LOWER_IS_BETTER = {"eer", "paper_eer", "ece", "log_loss", "brier", "aurc", "uar_lost", "uap_lost"}
 
@@ -57,8 +58,7 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, Any]:
         """The figures of all clips pooled: `uar`, `accuracy`, `f1`, `eer`, `intervals` and others."""
-        found: dict[str, Any] = self.results[self.facts["part"]]["pooled"]
-        return found
+        return dict(self.results[self.facts["part"]]["pooled"])
 
     @property
     def confusion(self) -> pd.DataFrame:
@@ -69,20 +69,10 @@ class Evaluation:
         return pd.DataFrame(self.metrics["confusion"], index=labels, columns=labels)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the figures, the predictions, the report and its plots.
+        """Write `metrics.json`, `predictions.csv`, the report and its plots, and `evaluation.json`; return the folder.
 
-        `metrics.json`, `predictions.csv`, `report.md` and `report.html` (the same on one page, with the plots in it),
-        `confusion.png`, `scores.png`, `sources.png`, `robustness.png` if curves were asked for, and `evaluation.json`
-        (facts and suite).
-
-        Args:
-            folder: Created if it does not exist; files of these names are replaced.
-
-        Returns:
-            The folder.
-
-        Raises:
-            InputError: The folder cannot be written, or contains a run, whose results would be replaced.
+        `report.md` and `report.html` are the same, on one page with the plots in it; `evaluation.json` has facts and
+        suite. Files of these names are replaced. A folder that contains a run is refused.
         """
         folder = Path(folder)
         if (folder / "run.json").exists():
@@ -112,36 +102,27 @@ class Evaluation:
     def failures(self, limits: Mapping[str, float]) -> list[str]:
         """Return a line for each figure that is worse than its limit: below it or, of errors and losses, above it.
 
-        Args:
-            limits: By figure: of all clips (`uar`, `f1.macro`, `ece`), of a corpus (`tess.uar`), or of a disturbance
-                (`unchanged.white_20db`).
-
-        Raises:
-            InputError: A figure is not among the results.
+        A figure is of all clips (`uar`, `f1.macro`, `ece`), of a corpus (`tess.uar`), or of a disturbance
+        (`unchanged.white_20db`); one that is not among the results is an `InputError`.
         """
-        found = []
+        measured, found = self.results[self.facts["part"]], []
+        disturbances = entry(self.suite, "sections", "robustness", "disturbances")
         for name, limit in limits.items():
-            value = self._figure(name)
-            below = not _LOWER_IS_BETTER & {*name.split(".")}
-            if value < limit if below else value > limit:
-                found.append(f"{name} is {value:.4f}, {'below' if below else 'above'} {limit:g}")
+            keys = name.split(".")
+            places = ((measured["pooled"], keys), (measured["corpora"], keys), (disturbances, keys[::-1]))
+            values = [it for place, path in places if isinstance(it := entry(place, *path), int | float)]
+            if not values:
+                ways = "uar, f1.macro, eer.macro, ece, tess.uar or, with suite robustness, unchanged.white_20db"
+                raise InputError(f"figure '{name}' is not among the results; give such as {ways}")
+            below = not _LOWER_IS_BETTER & {*keys}
+            if values[0] < limit if below else values[0] > limit:
+                found.append(f"{name} is {values[0]:.4f}, {'below' if below else 'above'} {limit:g}")
         return found
-
-    def _figure(self, name: str) -> float:
-        measured, keys = self.results[self.facts["part"]], name.split(".")
-        disturbances = entry(self.suite, "sections", "robustness", "disturbances") or {}
-        places = ((measured["pooled"], keys), (measured["corpora"], keys), (disturbances, keys[::-1]))
-        for place, path in places:
-            if isinstance(value := entry(place, *path), int | float):
-                return float(value)
-        ways = "give such as uar, f1.macro, eer.macro, ece, tess.uar or, with suite robustness, unchanged.white_20db"
-        raise InputError(f"figure '{name}' is not among the results; {ways}")
 
     def __repr__(self) -> str:
         """Return two lines: what was evaluated, and the figures."""
         facts, metrics = self.facts, self.metrics
-        bounds = metrics["intervals"]["uar"]
-        interval = f" (95 % interval {percent_range(bounds)})" if bounds else ""
+        interval = f" (95 % interval {percent_range(it)})" if (it := metrics["intervals"]["uar"]) else ""
         return (
             f"Evaluation of {facts['model']['name']} on {facts['dataset']['name']}, {facts['protocol']}, "
             f"{facts['part']} part: {metrics['clips']:,} clips\n"
@@ -155,12 +136,8 @@ def evaluate(
     dataset: Any,
     *,
     suite: str | Sequence[str] | None = None,
-    calibrated: bool = True,
     protocol: str | None = None,
     part: str = "test",
-    revision: str | None = None,
-    base: str | Path | None = None,
-    device: Any = None,
     seed: int = 42,
     **data: Any,
 ) -> Evaluation:
@@ -170,17 +147,13 @@ def evaluate(
     them and normalised, and clips with other labels are left out and counted in `facts`.
 
     Args:
-        model: The output folder of `finetune`, a Hub id, a `Classifier`, a `transformers` model (its preprocessor is
-            read from its `name_or_path`), or the names of a base model and an adapter: `(base, adapter)`.
+        model: The output folder of `finetune`, a Hub id, a `Classifier` (`load` gives one, with a revision, a device
+            or the base of an adapter), or a `transformers` model, whose preprocessor its `name_or_path` has.
         dataset: What `open_dataset` takes, or the `Source` that it returned.
         suite: `full`, or names of its sections (`hf_ser.evaluation.suite.SECTIONS`); None computes the figures alone.
-        calibrated: Whether a model given by name is calibrated as its `run.json` records.
         protocol: How the data set is split; None takes the protocol that the model's `run.json` records, or
             `speaker_independent`; for the part `all`, the data set is then not split. A `Source` keeps its own.
         part: `train`, `validation`, `test` or `all`.
-        revision: Branch, tag or commit of a model on the Hub.
-        base: Folder or Hub id of the base model of an adapter; None takes the one that the adapter names.
-        device: Such as "cpu" or "cuda:1"; None is a GPU if there is one.
         seed: Seed of the bootstrap that gives the intervals.
         **data: Passed to `open_dataset` (`labels`, `columns`, `speaker_pattern`, …).
 
@@ -197,7 +170,7 @@ def evaluate(
     if part not in (*PARTS, "all"):
         raise InputError(f"part '{part}' is unknown; choose {', '.join(PARTS)} or all")
     sections = chosen_sections(suite)
-    classifier = opened(model, calibrated=calibrated, revision=revision, base=base, device=device)
+    classifier = opened(model)
     if protocol is None:
         recorded = classifier.record.get("protocol")
         protocol = recorded if isinstance(recorded, str) and is_protocol(recorded) else "speaker_independent"
@@ -210,17 +183,18 @@ def assess(judged: Judged, sections: Sequence[str] = ()) -> Evaluation:
     import pandas as pd
 
     classifier, source, labels, scores = judged.classifier, judged.source, judged.labels, judged.scores
-    columns = {name: list(judged.rows[name]) for name in ("clip_id", "corpus", "speaker")}
-    measured = evaluate_scores(
-        scores, judged.references, labels, columns["corpus"], columns["speaker"], seed=judged.seed
-    )
-    named = {"emotion": judged.references, "predicted": scores.argmax(axis=1)}
-    decided = {name: [labels[index] for index in indices] for name, indices in named.items()}
-    shares = {label: scores[:, index] for index, label in enumerate(labels)}
-    predictions = pd.DataFrame({**columns, **decided, **shares})
+    predictions = pd.DataFrame({name: list(judged.rows[name]) for name in ("clip_id", "corpus", "speaker")})
+    corpora, speakers = predictions["corpus"], predictions["speaker"]
+    measured = evaluate_scores(scores, judged.references, labels, corpora, speakers, seed=judged.seed)
+    for column, indices in (("emotion", judged.references), ("predicted", judged.decisions)):
+        predictions[column] = np.array(labels)[indices]
+    predictions[list(labels)] = scores
+    # Of a folder, its path is left out.
+    name = classifier.name
+    name = Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name
     facts: dict[str, Any] = {
         "hf_ser": __version__,
-        "model": {"name": _shown(classifier.name), "labels": list(classifier.labels)},
+        "model": {"name": name, "labels": list(classifier.labels)},
         "temperature": classifier.calibration.get("temperature"),
         "dataset": {"name": source.name, "fingerprint": source.fingerprint, "synthetic": source.synthetic},
         "speakers_known": source.proof.speakers_known,
@@ -229,7 +203,7 @@ def assess(judged: Judged, sections: Sequence[str] = ()) -> Evaluation:
         "part": judged.part,
         "labels": list(labels),
         "clips_with_other_labels": judged.left_out,
-        "heard_in_training": _heard(classifier.record, source, judged.part, set(columns["speaker"])),
+        "heard_in_training": _heard(classifier.record, source, judged.part, set(speakers)),
         "seed": judged.seed,
         "versions": versions(),
     }
@@ -249,18 +223,13 @@ def _heard(record: Mapping[str, Any], source: Source, part: str, speakers: set[s
     others = [other for other in ("train", "validation") if other != part or part == "train"]
     listed = [entry(record, "dataset", "parts", other, "speakers") for other in others]
     known = {str(speaker) for names in listed if isinstance(names, list) for speaker in names}
-    recordings = None
+    recordings: int | None = None
     if (entry(record, "dataset", "fingerprint"), record.get("protocol")) == (source.fingerprint, source.protocol):
-        overlaps = [found for names, found in source.proof.overlaps.items() if part in names and {*names} & {*others}]
-        counts = [_recordings(overlap) for overlap in overlaps]
-        recordings = None if None in counts else sum(count or 0 for count in counts)
+        shared = [it for names, it in source.proof.overlaps.items() if part in names and {*names} & {*others}]
+        counts = list(map(_recordings, shared))
+        recordings = None if None in counts else sum(filter(None, counts))
     return {"speakers": sorted(speakers & known) if known else None, "recordings": recordings}
 
 
 def _recordings(overlap: Overlap) -> int | None:
     return None if overlap.identical_samples is None else len(overlap.recordings)
-
-
-def _shown(name: str) -> str:
-    """Return the last part of a folder's path, or a Hub id as it is."""
-    return Path(name).resolve().name if Path(name).is_absolute() or Path(name).is_dir() else name

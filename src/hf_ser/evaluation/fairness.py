@@ -8,6 +8,7 @@ sizes. A model that guesses therefore passes: fairness means nothing beside poor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 from zlib import crc32
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from hf_ser.audio.features import pitch
 from hf_ser.corpora import CORPORA
-from hf_ser.evaluation.checks import check, guesses
+from hf_ser.evaluation.checks import check, class_figures
 from hf_ser.evaluation.judged import Judged
 
 SIMULATIONS = 1000
@@ -27,23 +28,16 @@ _PITCHES = (145.0, 190.0)
 
 def section(judged: Judged) -> dict[str, Any]:
     """Return UAR, precision and predicted shares of each group, their distances from all clips, and their limits."""
-    found, checks, corpora = {}, [], judged.column("corpus")
-    # Within each corpus: between corpora, groups would differ by their recordings.
-    groupings = {
-        f"{corpus}, {name}": np.where(corpora == corpus, groups, "")
-        for name, groups in _groupings(judged).items()
-        for corpus in sorted(set(corpora))
-    }
-    for name, groups in groupings.items():
-        values = [str(value) for value in sorted(set(groups)) if value and (groups == value).sum() >= _FEWEST_CLIPS]
-        if len(values) < 2:
-            continue
-        rows, own, limits, chance = _compared(judged, name, groups, values)
-        found[name] = rows
-        for value in values:
-            for metric, difference in own[value].items():
-                limit = limits[value][metric]
-                checks.append(check(name, value, metric, difference, chance[value][metric], at_most=limit))
+    found: dict[str, Any] = {}
+    checks: list[dict[str, Any]] = []
+    corpora = judged.column("corpus")
+    for (name, groups), corpus in product(_groupings(judged).items(), sorted(set(corpora))):
+        # Within each corpus: between corpora, groups would differ by their recordings.
+        own, title = np.where(corpora == corpus, groups, ""), f"{corpus}, {name}"
+        values = [str(value) for value in sorted(set(own)) if value and (own == value).sum() >= _FEWEST_CLIPS]
+        if len(values) > 1:
+            found[title], its_checks = _compared(judged, title, own, values)
+            checks += its_checks
     if not found:
         return {"not_computed": f"no two groups of sex, age, race or pitch have {_FEWEST_CLIPS} clips each"}
     return {"groupings": found, "simulations": SIMULATIONS, "checks": checks}
@@ -78,56 +72,36 @@ def _pitches(judged: Judged) -> dict[str, float]:
     return {who: pitch(judged.samples(rows), rate) for who, rows in clips.items()}
 
 
-def _compared(judged: Judged, name: str, groups: NDArray[np.str_], values: Sequence[str]) -> tuple[Any, ...]:
-    """Return the table of the groups, and by group and metric: differences, limits, and differences of guessing."""
-    labels = len(judged.labels)
-    guessed = guesses(judged, f"fairness {name}")
-    draw = np.random.default_rng([judged.seed, crc32(name.encode())])
-
-    def counts(decisions: NDArray[Any]) -> NDArray[Any]:
-        return np.stack([judged.counts(decisions, groups == it) for it in values])
-
-    own, chance = counts(judged.decisions), counts(guessed)
-    sizes = own.sum(axis=2)
-    simulated = draw.multinomial(sizes, np.full(labels, 1 / labels), size=(SIMULATIONS, *sizes.shape))
-    distances: list[dict[str, dict[str, float]]] = []
-    for cells in (own[np.newaxis], simulated, chance[np.newaxis]):
-        group, all_clips = (_figures(it, judged.labels) for it in (cells, cells.sum(axis=1, keepdims=True)))
-        largest = {metric: np.abs(group[metric] - all_clips[metric]).max(axis=0) for metric in group}
-        distances.append(
-            {it: {metric: float(of[place]) for metric, of in largest.items() if not np.isnan(of[place])}
-             for place, it in enumerate(values)}
-        )  # fmt: skip
-    measured, rows = _figures(own, judged.labels), []
-    for place, value in enumerate(values):
-        row = {"group": value, "clips": int(sizes[place].sum())}
-        row["speakers"] = len(set(judged.column("speaker")[groups == value]))
-        for metric in ("uar", "uap"):
-            row[metric] = float(measured[metric][place])
-            row |= {
-                f"{metric}_{kind}": distance[value][metric]
-                for kind, distance in zip(("difference", "limit", "guessing"), distances, strict=True)
-            }
-        rows.append(row)
-    return rows, *distances
+def _compared(
+    judged: Judged, name: str, groups: NDArray[np.str_], values: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the table of the groups, and the checks of their differences from all groups."""
+    decisions = (judged.decisions, judged.guesses(f"fairness {name}"))
+    own, chance = (np.stack([judged.counts(it, groups == value) for value in values]) for it in decisions)
+    draw, sizes, labels = np.random.default_rng([judged.seed, crc32(name.encode())]), own.sum(axis=2), judged.labels
+    simulated = draw.multinomial(sizes, np.full(len(labels), 1 / len(labels)), size=(SIMULATIONS, *sizes.shape))
+    difference, limit, guessing = (_largest(it, labels) for it in (own[np.newaxis], simulated, chance[np.newaxis]))
+    measured, kinds = class_figures(own, alike=True), {"difference": difference, "limit": limit, "guessing": guessing}
+    rows = [
+        {
+            "group": value,
+            "clips": int(sizes[place].sum()),
+            "speakers": len(set(judged.column("speaker")[groups == value])),
+        }
+        | {metric: float(measured[metric][place]) for metric in ("uar", "uap")}
+        | {f"{metric}_{kind}": float(it[metric][place]) for kind, it in kinds.items() for metric in ("uar", "uap")}
+        for place, value in enumerate(values)
+    ]
+    checks = [
+        check(name, value, metric, it[place], guessing[metric][place], at_most=float(limit[metric][place]))
+        for place, value in enumerate(values)
+        for metric, it in difference.items()
+        if not np.isnan(it[place])
+    ]
+    return rows, checks
 
 
-def _figures(counts: NDArray[Any], labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return figures `(...)` of counts `(..., classes, classes)` by name, every class that has clips weighing the same.
-
-    UAR, UAP, and of each class recall, precision and the share that is predicted; NaN for a class without clips.
-    """
-    support = counts.sum(axis=-1, keepdims=True)
-    cells = np.where(support > 0, counts / np.maximum(support, 1), 0)
-    absent, recall = support[..., 0] == 0, np.diagonal(cells, axis1=-2, axis2=-1)
-    predicted = cells.sum(axis=-2)
-    by_class = {
-        "recall": recall,
-        "precision": recall / np.maximum(predicted, 1e-12),
-        "share": predicted / (~absent).sum(axis=-1, keepdims=True),
-    }
-    by_class = {name: np.where(absent, np.nan, values) for name, values in by_class.items()}
-    found = {name: np.nanmean(by_class[of], axis=-1) for name, of in (("uar", "recall"), ("uap", "precision"))}
-    for name, values in by_class.items():
-        found |= {f"{name} {label}": values[..., index] for index, label in enumerate(labels)}
-    return found
+def _largest(cells: NDArray[Any], labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return by metric the largest difference `(groups,)` from all groups among samples `(samples, groups, ...)`."""
+    group, everyone = (class_figures(it, labels, alike=True) for it in (cells, cells.sum(axis=1, keepdims=True)))
+    return {metric: np.abs(group[metric] - everyone[metric]).max(axis=0) for metric in group}

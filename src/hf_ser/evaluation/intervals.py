@@ -1,6 +1,7 @@
-"""95 % intervals: Wilson's for one recall, a bootstrap over speakers for everything else."""
+"""95 % intervals and p-values: Wilson's for one recall, a bootstrap over speakers for everything else."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from hf_ser.evaluation.metrics.counts import confusion_counts
 
 CONFIDENCE = 0.95
+POWER = 0.8
 RESAMPLES = 2000
 
 
@@ -32,9 +34,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
 def bootstrap_counts(counts: ArrayLike, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Return confusion counts `(resamples, ..., classes, classes)` of samples that draw speakers with replacement.
 
-    The clips of a speaker stay together, since they are not independent (cluster bootstrap: Davison and Hinkley,
-    Bootstrap Methods and their Application, 1997, section 3.8). A sample is a weighted sum of the speakers' `counts`
-    `(speakers, ..., classes, classes)`.
+    A sample is a weighted sum of the speakers' `counts` `(speakers, ..., classes, classes)` (cluster bootstrap: Davison
+    and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
     """
     cells = np.asarray(counts, dtype=np.float64)
     speakers = len(cells)
@@ -75,3 +76,34 @@ def percentile_interval(draws: ArrayLike) -> tuple[float, float]:
     tail = 50 * (1 - CONFIDENCE)
     lower, upper = np.percentile(np.asarray(draws, dtype=np.float64), [tail, 100 - tail])
     return float(lower), float(upper)
+
+
+def bootstrap_p_value(differences: ArrayLike) -> float:
+    """Return the two-sided p-value of a difference from its bootstrap values.
+
+    Twice the smaller share of values on either side of 0, each counted with one more value (Davison and Hinkley,
+    Bootstrap Methods and their Application, 1997, section 4.2).
+
+    Example:
+        >>> bootstrap_p_value([0.1] * 97 + [-0.1] * 2)
+        0.06
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not values.size or np.isnan(values).any():
+        raise ValueError("the bootstrap values of a difference are none, or contain NaN")
+    below, above = (values <= 0).sum() + 1, (values >= 0).sum() + 1
+    return float(min(1.0, 2 * min(below, above) / (len(values) + 1)))
+
+
+def smallest_difference(differences: NDArray[np.float64]) -> float:
+    """Return the smallest true difference that clips and speakers like these show in 80 % of the cases, at 5 %.
+
+    (z_0.975 + z_0.8) times the standard error, which is the bootstrap values' standard deviation (Bloom, Minimum
+    Detectable Effects, Evaluation Review 19, 1995).
+
+    Example:
+        >>> round(smallest_difference(np.array([-0.01, 0.01])), 3)
+        0.028
+    """
+    z = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2) + NormalDist().inv_cdf(POWER)
+    return float(z * np.std(differences))

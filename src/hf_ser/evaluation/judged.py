@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +23,11 @@ from hf_ser.models.encoders import open_feature_extractor
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The clips of a part whose labels a model knows, and what it answers.
+    """The clips of a part (`train`, `validation`, `test` or `all`) whose labels a model knows, and what it answers.
 
-    Attributes:
-        classifier: The model; its calibration applies to `scores`.
-        source: The data set that the clips are from.
-        part: `train`, `validation`, `test` or `all`.
-        rows: The clips, a `datasets.Dataset`.
-        labels: Those that model and data share, in the data's order.
-        references: `(clips,)` index of each clip's label.
-        outputs: `(clips, labels of the model + hidden)`, see `Classifier.outputs`.
-        seed: Of every random choice.
-        left_out: Number of clips with other labels.
+    `labels` are those that model and data share, in the data's order, `references` `(clips,)` their indices, and
+    `outputs` `(clips, labels of the model + hidden)` are those of `Classifier.outputs`. `seed` is that of every random
+    choice; `left_out` counts the clips with other labels.
     """
 
     classifier: Classifier
@@ -66,6 +60,11 @@ class Judged:
         """Return the confusion counts of decisions on all clips `(clips,)`, of some rows."""
         return confusion_counts(decisions[rows], self.references[rows], len(self.labels))
 
+    def guesses(self, name: str) -> NDArray[np.int64]:
+        """Return the decisions `(clips,)` of a model that draws each label alike; another name draws anew."""
+        draw = np.random.default_rng([self.seed, crc32(name.encode())])
+        return draw.integers(0, len(self.labels), len(self.references))
+
     def column(self, name: str) -> NDArray[np.str_]:
         """Return a column of the clips as text; empty where there is no value, or no such column."""
         values = self.rows[name] if name in self.rows.column_names else [None] * len(self.rows)
@@ -74,6 +73,11 @@ class Judged:
     def samples(self, rows: Sequence[int] | NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Yield the decoded samples of some clips at the model's rate."""
         yield from map(decoded(self.rows, self.classifier.sampling_rate), map(int, rows))
+
+    def white_noise(self, clips: int, seconds: float) -> list[NDArray[np.float32]]:
+        """Return clips of white noise at the root mean square that speech often has, -26 dB."""
+        shape = (clips, round(seconds * self.classifier.sampling_rate))
+        return list((0.05 * np.random.default_rng(self.seed).standard_normal(shape)).astype(np.float32))
 
     def training_rows(self, most: int) -> Any:
         """Return at most so many clips of the training part whose labels the model knows, drawn by the seed."""
@@ -93,8 +97,7 @@ def judge(classifier: Classifier, source: Source, part: str, seed: int) -> Judge
     """Ask a classifier about a part of a data set; errors as those of `evaluate`."""
     rows = _rows(source, part)
     labels, kept = _common_labels(classifier, source, rows)
-    left_out = len(rows) - len(kept)
-    rows = rows.select(kept) if left_out else rows
+    left_out, rows = len(rows) - len(kept), rows.select(kept) if len(kept) < len(rows) else rows
     outputs = part_outputs(classifier, rows)
     broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(broken):
@@ -106,19 +109,13 @@ def judge(classifier: Classifier, source: Source, part: str, seed: int) -> Judge
     return Judged(classifier, source, part, rows, labels, references, outputs, seed, left_out)
 
 
-def opened(model: Any, *, calibrated: bool, **options: Any) -> Classifier:
+def opened(model: Any) -> Classifier:
     """Return the classifier that `evaluate` is given in one of its forms."""
-    if isinstance(model, tuple) and len(model) == 2:
-        options["base"], model = model
     if isinstance(model, str | Path):
-        return load(model, calibrated=calibrated, **options)
-    given = [name for name, value in options.items() if value is not None] + ["calibrated"] * (not calibrated)
-    if given:
-        raise InputError(f"{given[0]} is for a model that is given by name; leave it out for a model in memory")
+        return load(model)
     if isinstance(model, Classifier):
         return model
-    name = getattr(getattr(model, "config", None), "name_or_path", None) or ""
-    if not name:
+    if not (name := getattr(getattr(model, "config", None), "name_or_path", None)):
         raise InputError(
             f"a {type(model).__name__} without name_or_path has no preprocessor; give a folder, a Hub id, or "
             "Classifier(model, feature_extractor)"
@@ -140,9 +137,8 @@ def _rows(source: Source, part: str) -> Any:
 
 def _common_labels(classifier: Classifier, source: Source, rows: Any) -> tuple[tuple[str, ...], list[int]]:
     """Return the labels that model and data share, in the data's order, and the rows that have them."""
-    known = {canonical_emotion(label) for label in classifier.labels}
-    labels = tuple(label for label in source.labels if label in known)
-    kept = [row for row, emotion in enumerate(rows["emotion"]) if source.labels[emotion] in known]
+    labels = tuple(label for label in source.labels if label in set(map(canonical_emotion, classifier.labels)))
+    kept = [row for row, emotion in enumerate(rows["emotion"]) if source.labels[emotion] in labels]
     if len(labels) < 2 or not kept:
         raise InputError(
             f"the model knows {', '.join(classifier.labels)}, the data set {', '.join(source.labels)}: scoring needs "

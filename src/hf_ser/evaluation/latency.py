@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,23 +29,16 @@ def section(judged: Judged) -> dict[str, Any]:
     seconds allow. The real-time factor is seconds of computing a second of audio, at the median. `bf16` is measured
     where the device computes in it natively.
     """
-    classifier, draw = judged.classifier, np.random.default_rng(judged.seed)
-    precisions = ["fp32"]
-    if classifier.device.type == "cuda" and torch.cuda.is_bf16_supported():
-        precisions.append("bf16")
+    classifier = judged.classifier
+    native = classifier.device.type == "cuda" and torch.cuda.is_bf16_supported()
     rows = []
-    for precision in precisions:
-        for seconds in SECONDS:
-            for batch in BATCHES:
-                shape = (batch, round(seconds * classifier.sampling_rate))
-                clips = list((0.05 * draw.standard_normal(shape)).astype(np.float32))
-                with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    times = _times(lambda clips=clips: classifier.outputs(clips))  # type: ignore[misc]
-                p50, p95 = (float(value) for value in np.percentile(times, [50, 95]))
-                rows.append(
-                    {"precision": precision, "seconds": seconds, "batch": batch, "rounds": len(times),
-                     "p50_ms": 1000 * p50, "p95_ms": 1000 * p95, "real_time_factor": p50 / (batch * seconds)}
-                )  # fmt: skip
+    for precision, seconds, batch in product(("fp32", "bf16") if native else ("fp32",), SECONDS, BATCHES):
+        clips = judged.white_noise(batch, seconds)
+        with torch.autocast(classifier.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            times = _times(partial(classifier.outputs, clips))
+        p50, p95 = np.percentile(times, [50, 95]).tolist()
+        row = {"precision": precision, "seconds": seconds, "batch": batch, "rounds": len(times)}
+        rows.append(row | {"p50_ms": 1000 * p50, "p95_ms": 1000 * p95, "real_time_factor": p50 / (batch * seconds)})
     return {"rows": rows, "hardware": hardware(), "peak_memory_bytes": peak_memory_bytes()}
 
 

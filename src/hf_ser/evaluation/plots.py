@@ -19,14 +19,8 @@ _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.65"
 def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, title: str) -> Path:
     """Write a confusion matrix as PNG: each cell shows the percent of its row, and the number of clips below.
 
-    A single hue from light to dark shows the percentage, so the plot can be read with colour blindness and in
-    grey print. A row without clips is grey and empty.
-
-    Args:
-        counts: Confusion counts, shape `(labels, labels)`: rows are references, columns predictions.
-        labels: Name of each class.
-        path: File to write.
-        title: Title of the plot.
+    A single hue from light to dark can be read with colour blindness and in grey print. A row without clips is empty.
+    `counts` are of shape `(labels, labels)`; rows are references, columns predictions.
     """
     cells = np.asarray(counts)
     if cells.shape != (len(labels), len(labels)):
@@ -35,8 +29,7 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
 
     percent = row_percent(cells)
     side = max(4.0, 0.85 * len(labels) + 1.6)
-    figure = _figure(side + 0.9, side)
-    axes = figure.add_subplot()
+    figure, axes = _figure(side + 0.9, side)
     colours = colormaps["Blues"].with_extremes(bad="0.9")
     image = axes.imshow(np.ma.masked_invalid(percent), cmap=colours, vmin=0, vmax=100)
     for row, column in np.ndindex(*cells.shape):
@@ -49,18 +42,15 @@ def plot_confusion(counts: ArrayLike, labels: Sequence[str], path: str | Path, t
         bold = "bold" if row == column else "normal"
         axes.text(column, row, f"{share:.1f}", ha="center", va="bottom", color=ink, size=11, weight=bold)
         axes.text(column, row + 0.08, f"{cells[row, column]:,}", ha="center", va="top", color=ink, size=8)
-    support = cells.sum(axis=1)
-    axes.set_xticks(range(len(labels)), labels=labels, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(
-        range(len(labels)), labels=[f"{label} ({clips:,})" for label, clips in zip(labels, support, strict=True)]
-    )
-    axes.set_xticks(np.arange(0.5, len(labels) - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, len(labels) - 1), minor=True)
+    places, support = range(len(labels)), cells.sum(axis=1)
+    axes.set_xticks(places, labels=labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, labels=[f"{label} ({clips:,})" for label, clips in zip(labels, support, strict=True)])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(np.arange(0.5, len(labels) - 1), minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("reference (clips)")
+    axes.set(xlabel="predicted", ylabel="reference (clips)")
     axes.set_title(title, wrap=True)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 25, 50, 75, 100])
     bar.set_label("percent of the reference")
@@ -79,8 +69,8 @@ def plot_scores(probabilities: ArrayLike, references: ArrayLike, path: str | Pat
 
     table, truth = checked(probabilities, references)
     targets = (truth[:, None] == np.arange(table.shape[1])).ravel()
-    figure = _figure(9, 8)
-    calibration, roc, det, risk = figure.subplots(2, 2).ravel()
+    figure, grid = _figure(9, 8, 2, 2)
+    calibration, roc, det, risk = grid.ravel()
     bins = reliability(table, truth)
     calibration.plot([0, 100], [0, 100], color=_GREY, linestyle="--", label="calibrated")
     percents = [100 * np.array(bins[name]) for name in ("confidence", "accuracy", "share")]
@@ -106,7 +96,7 @@ def plot_scores(probabilities: ArrayLike, references: ArrayLike, path: str | Pat
     risk.plot(100 * coverage, 100 * risks, color=_BLUE, label="the most confident answered")
     risk.axhline(100 * risks[-1], color=_GREY, linestyle="--", label="answered at random")
     risk.set(xlabel="answered clips (%)", ylabel="errors among them (%)", title="Risk and coverage", ylim=(0, None))
-    for axes in (calibration, roc, det, risk):
+    for axes in grid.ravel():
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
         if axes.get_legend_handles_labels()[0]:
@@ -117,8 +107,7 @@ def plot_scores(probabilities: ArrayLike, references: ArrayLike, path: str | Pat
 
 def plot_sources(measures: Mapping[str, Mapping[str, Any]], path: str | Path, title: str) -> Path:
     """Write the UAR of each source, and of all, as PNG, with its interval where there is one."""
-    figure = _figure(7, 1.4 + 0.45 * len(measures))
-    axes = figure.add_subplot()
+    figure, axes = _figure(7, 1.4 + 0.45 * len(measures))
     for place, values in enumerate(measures.values()):
         bounds = (values.get("intervals") or {}).get("uar")
         if bounds:
@@ -135,18 +124,18 @@ def plot_sources(measures: Mapping[str, Mapping[str, Any]], path: str | Path, ti
 
 def plot_robustness(curves: Mapping[str, Mapping[str, Any]], path: str | Path, title: str) -> Path:
     """Write UAR, and the share of unchanged decisions, over the strength of each disturbance, as PNG."""
-    columns = 3
-    rows = -(-len(curves) // columns)
-    figure = _figure(10, 0.6 + 2.8 * rows)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    rows = -(-len(curves) // 3)
+    figure, grid = _figure(10, 0.6 + 2.8 * rows, rows, 3)
+    grid = np.reshape(grid, (rows, 3))
     for axes in grid.ravel()[len(curves) :]:
         axes.set_visible(False)
     for axes, (name, curve) in zip(grid.ravel(), curves.items(), strict=False):
         strengths = [point["strength"] for point in curve["points"]]
-        for key, colour, marker, line in (("uar", _BLUE, "o", "-"), ("unchanged", _ORANGE, "s", "--")):
-            values = [100 * point[key] for point in curve["points"]]
-            label = {"uar": "UAR", "unchanged": "decisions unchanged"}[key]
-            axes.plot(strengths, values, color=colour, marker=marker, linestyle=line, label=label)
+        for key, label, colour, form in (
+            ("uar", "UAR", _BLUE, "o-"),
+            ("unchanged", "decisions unchanged", _ORANGE, "s--"),
+        ):
+            axes.plot(strengths, [100 * point[key] for point in curve["points"]], form, color=colour, label=label)
         axes.set(title=name.removesuffix("_20db").replace("_", " "), xlabel=curve["unit"], ylim=(0, 100))
         axes.grid(color="0.9")
     for axes in grid[:, 0]:
@@ -156,13 +145,11 @@ def plot_robustness(curves: Mapping[str, Mapping[str, Any]], path: str | Path, t
     return _saved(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return figure, figure.subplots(rows, columns)
 
 
 def _saved(figure: Any, path: str | Path) -> Path:

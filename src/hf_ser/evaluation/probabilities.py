@@ -9,21 +9,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hf_ser.evaluation.metrics.counts import score_table
+
 BINS = 15
 
 
 def checked(probabilities: ArrayLike, references: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return both as arrays, or raise the error that the module's docstring names."""
-    table, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(references, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] < 2 or truth.shape != table.shape[:1] or not truth.size:
-        raise ValueError(
-            f"probabilities have shape {table.shape} and references {truth.shape}; give (clips, classes) and (clips,)"
-        )
+    table, truth = score_table(probabilities, references)
     if not ((table >= 0) & (table <= 1 + 1e-9)).all():
         raise ValueError("probabilities contain a value outside 0 to 1, or NaN; apply softmax to logits first")
-    if not np.isin(truth, np.arange(table.shape[1])).all():
-        raise ValueError(f"references contain other values than class indices from 0 to {table.shape[1] - 1}")
-    return table, truth.astype(np.int64)
+    return table, truth
 
 
 def roc_auc(probabilities: ArrayLike, references: ArrayLike) -> NDArray[np.float64]:
@@ -44,12 +40,6 @@ def roc_auc(probabilities: ArrayLike, references: ArrayLike) -> NDArray[np.float
         if 0 < (truth == index).sum() < len(truth):
             areas[index] = roc_auc_score(truth == index, table[:, index])
     return areas
-
-
-def mean_roc_auc(probabilities: ArrayLike, references: ArrayLike) -> float:
-    """Return the mean of `roc_auc` over the classes that have it; NaN if none has."""
-    areas = roc_auc(probabilities, references)
-    return float(areas[~np.isnan(areas)].mean()) if not np.isnan(areas).all() else float("nan")
 
 
 def log_loss(probabilities: ArrayLike, references: ArrayLike) -> float:
@@ -89,11 +79,8 @@ def reliability(probabilities: ArrayLike, references: ArrayLike) -> dict[str, li
     sizes = np.bincount(bins, minlength=BINS)
     used = sizes > 0
     means = [np.bincount(bins, values, BINS)[used] / sizes[used] for values in (confidence, hits.astype(float))]
-    return {
-        "confidence": means[0].tolist(),
-        "accuracy": means[1].tolist(),
-        "share": (sizes[used] / len(truth)).tolist(),
-    }
+    found = zip(("confidence", "accuracy", "share"), (*means, sizes[used] / len(truth)), strict=True)
+    return {name: values.tolist() for name, values in found}
 
 
 def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike) -> float:
@@ -142,10 +129,9 @@ def area_under_risk(probabilities: ArrayLike, references: ArrayLike) -> float:
 
 
 PROBABILITY_FIGURES: Mapping[str, Callable[[ArrayLike, ArrayLike], float]] = {
-    "roc_auc": mean_roc_auc,
     "log_loss": log_loss,
     "brier": brier_score,
     "ece": expected_calibration_error,
     "aurc": area_under_risk,
 }
-"""The figures of probabilities that `metrics.json` has, by name."""
+"""The figures of probabilities that are one number, by their names in `metrics.json`."""

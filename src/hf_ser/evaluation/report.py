@@ -7,62 +7,39 @@ from typing import Any
 
 from hf_ser.evaluation.checks import passed_shares
 from hf_ser.evaluation.metrics.confusion import row_percent
-from hf_ser.text import render
-
-_DISJOINT = (
-    "no speaker is in two parts of the data set. Sentences, rooms and microphones of a corpus are the same in all parts"
-)
-_PROTOCOLS: Mapping[str, str] = {
-    "speaker_independent": _DISJOINT,
-    "stratified": _DISJOINT,
-    "fold": "one fold of a cross-validation whose folds share no speaker; report the mean over all folds",
-    "leave_out": "the test part is a corpus that is in no other part: other speakers, sentences and recordings",
-    "leave_speaker_out": "the test part is one speaker, who is in no other part; report the mean over all speakers",
-    "paper": "a random draw of clips, as in the paper; use it only for comparison with its Table 3",
-    "given": "the parts that the data set came with",
-    "all": "all clips of the data set, which is not split",
-}
+from hf_ser.text import aligned, percent, percent_range, render
 
 
 def render_report(facts: Mapping[str, Any], results: Mapping[str, Any], suite: Mapping[str, Any] | None = None) -> str:
     """Return report.md from the facts, results and suite of an evaluation; a part `validation` adds its table."""
-    part, labels, protocol = facts["part"], list(results["labels"]), facts.get("protocol")
-    pooled, data, model = results[part]["pooled"], facts.get("dataset", {}), facts.get("model", {})
-    counts = pooled["confusion"]
-    kind = next((kind for kind in _PROTOCOLS if protocol and protocol.startswith(kind)), "")
-    # A protocol's promise is not repeated where the data set breaks it.
-    meaning = _PROTOCOLS[kind] if kind and (kind in ("paper", "given", "all") or facts["disjoint"]) else None
-    settings = [("data set fingerprint", data.get("fingerprint")), ("seed of the bootstrap", facts.get("seed"))]
-    shares = [["" if it != it else f"{it:.1f}" for it in row] for row in row_percent(counts).tolist()]
+    measured = results[facts["part"]]
     return render(
         "report.md",
+        facts={"dataset": {}, "model": {}, "labels": results["labels"], "heard_in_training": None, **facts},
+        labels=list(results["labels"]),
+        measured=measured,
+        validation=results.get("validation") if facts["part"] != "validation" else None,
         suite=suite and render_suite(suite),
-        names=[named["name"] for named in (model, data) if named],
-        part=part,
-        labels=labels,
-        scored=facts.get("labels", labels),
-        measured=results[part],
-        validation=results.get("validation") if part != "validation" else None,
-        classes=sum(entry["support"] > 0 for entry in pooled["per_class"].values()),
-        model_labels=model.get("labels", ()),
-        other_labels=facts["clips_with_other_labels"] if model.get("labels") else None,
-        synthetic=data.get("synthetic"),
-        protocol=protocol,
-        meaning=meaning,
-        speakers_known=facts.get("speakers_known", True),
-        heard=facts.get("heard_in_training"),
         by_corpus=by_corpus,
-        clips=[(label, *(f"{count:,}" for count in row)) for label, row in zip(labels, counts, strict=True)],
-        shares=[(label, *row) for label, row in zip(labels, shares, strict=True)],
-        settings=[(name, it) for name, it in (*settings, *facts.get("versions", {}).items()) if it is not None],
+        shares=row_percent(measured["pooled"]["confusion"]).tolist(),
     )
 
 
 def render_suite(suite: Mapping[str, Any]) -> str:
     """Return the sections of the suite as Markdown."""
-    missing = {name: it["not_computed"] for name, it in suite["sections"].items() if "not_computed" in it}
-    sections = {name: it for name, it in suite["sections"].items() if name not in missing}
-    return render("suite.md", suite=suite, sections=sections, missing=missing, shares=passed_shares(suite["checks"]))
+    return render("suite.md", suite=suite, shares=passed_shares(suite["checks"]))
+
+
+def render_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the test results of runs (their `metrics.json` by name) by corpus and pooled, as the paper's Table 3."""
+    rows = [("recipe", "part", "clips", "UAR %", "accuracy %", "macro F1", "EER", "95 % of UAR")]
+    for name, metrics in runs.items():
+        for part, it in {**metrics["test"]["corpora"], "pooled": metrics["test"]["pooled"]}.items():
+            f1, eer = ("–" if it[of]["macro"] is None else f"{it[of]['macro']:.3f}" for of in ("f1", "eer"))
+            interval = percent_range(bounds) if (bounds := it["intervals"]["uar"]) else "–"
+            shares = percent(it["uar"]), percent(it["accuracy"])
+            rows.append((name, part, f"{it['clips']:,}", *shares, f1, eer, interval))
+    return aligned(rows, right=range(2, 8))
 
 
 def render_html(markdown: str, plots: Sequence[Path]) -> str:

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hf_ser.audio.augment import seeded
-from hf_ser.audio.disturbances import DISTURBANCES, SMALL, Samples, babble
-from hf_ser.evaluation.checks import check, guesses
+from hf_ser.audio.disturbances import DISTURBANCES, Samples, babble
+from hf_ser.evaluation.checks import check, class_figures
 from hf_ser.evaluation.judged import Judged
 from hf_ser.evaluation.metrics.counts import confusion_counts
-from hf_ser.evaluation.metrics.f1 import precision_recall_f1
-from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 
 TEST_CLIPS = 1500
 FEWER_CLIPS = 512
@@ -28,8 +26,8 @@ _AT_ONCE = 256
 def section(judged: Judged) -> dict[str, Any]:
     """Return what each disturbance does to UAR, average precision (UAP) and decisions, and curves over strengths.
 
-    At most 1,500 clips are disturbed, and 512 of them for small changes and curves, drawn by label and corpus in
-    proportion.
+    Where a loss of UAR is checked, at most 1,500 clips are disturbed; for decisions and curves, 512 of them, drawn by
+    label and corpus in proportion.
     """
     rows = stratified(judged, TEST_CLIPS)
     fewer = np.flatnonzero(np.isin(rows, stratified(judged, FEWER_CLIPS)))
@@ -49,13 +47,13 @@ def section(judged: Judged) -> dict[str, Any]:
         drawn = float(np.random.default_rng([*key, 1]).choice(it.strengths)) if strength is None else strength
         return it(clips[place], judged.classifier.sampling_rate, drawn, key, others[speakers[place]])
 
-    decisions, guessed = judged.decisions, guesses(judged, "undisturbed")
+    decisions, guessed = judged.decisions, judged.guesses("undisturbed")
     # audiomentations draws, although its ranges are single values: the generators are left as they were.
     with ThreadPoolExecutor() as pool, seeded("disturbances"):
         for name, strength in tqdm(jobs, desc="Disturbances", unit="disturbance", leave=False):
             disturbance = DISTURBANCES[name]
-            small = strength is not None or disturbance.limits == SMALL
-            places = fewer if small else np.arange(len(rows))
+            loss = strength is None and "uar_lost" in disturbance.limits
+            places = np.arange(len(rows)) if loss else fewer
             chosen, truth = rows[places], judged.references[rows[places]]
             parts = []
             for some in np.array_split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
@@ -69,7 +67,7 @@ def section(judged: Judged) -> dict[str, Any]:
                 continue
             described = {"strengths": disturbance.strengths, "unit": disturbance.unit, "clips": len(places)}
             found["disturbances"][name] = {**described, **measured}
-            guessing = _compared(guessed[chosen], truth, guesses(judged, name)[chosen], len(judged.labels))
+            guessing = _compared(guessed[chosen], truth, judged.guesses(name)[chosen], len(judged.labels))
             for metric, limit in disturbance.limits.items():
                 bound = {"at_least" if metric == "unchanged" else "at_most": limit}
                 checks.append(check(name, "all clips", metric, measured[metric], guessing[metric], **bound))
@@ -88,23 +86,7 @@ def stratified(judged: Judged, most: int) -> NDArray[np.int64]:
 
 def _compared(before: NDArray[Any], truth: NDArray[Any], after: NDArray[Any], labels: int) -> dict[str, float]:
     """Return UAR and UAP after a disturbance, what is lost of them, and the share of equal decisions."""
-    counts = [confusion_counts(decided, truth, labels) for decided in (before, after)]
-    uar, uap = [float(unweighted_average_recall(it)) for it in counts], list(map(unweighted_average_precision, counts))
-    return {
-        "uar": uar[1],
-        "uap": uap[1],
-        "uar_lost": uar[0] - uar[1],
-        "uap_lost": uap[0] - uap[1],
-        "unchanged": float((before == after).mean()),
-    }
-
-
-def unweighted_average_precision(counts: NDArray[Any]) -> float:
-    """Return the mean precision over the classes that have clips, 0 for one that was never predicted (UAP).
-
-    Example:
-        >>> unweighted_average_precision(np.array([[3, 1], [0, 1]]))
-        0.75
-    """
-    present = counts.sum(axis=1) > 0
-    return float(np.nan_to_num(precision_recall_f1(counts)[0][present]).mean())
+    old, new = (class_figures(confusion_counts(decided, truth, labels)) for decided in (before, after))
+    found = {name: float(value) for name, value in new.items()}
+    lost = {f"{name}_lost": float(old[name] - value) for name, value in new.items()}
+    return found | lost | {"unchanged": float((before == after).mean())}

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from hf_ser.errors import InputError
 from hf_ser.evaluation.intervals import RESAMPLES, percentile_interval, speaker_draws, wilson_interval
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
-from hf_ser.evaluation.metrics.counts import confusion_counts
+from hf_ser.evaluation.metrics.counts import confusion_counts, plain
 from hf_ser.evaluation.metrics.eer import one_vs_rest_eer
 from hf_ser.evaluation.metrics.f1 import f1_averages, precision_recall_f1
 from hf_ser.evaluation.metrics.paper_eer import paper_equal_error_rate
@@ -37,14 +37,11 @@ def evaluate_scores(
 ) -> dict[str, Any]:
     """Compare scores with references: all clips pooled, each corpus, and the mean over corpora.
 
-    The predicted label of a clip is the one with the highest score, the first among equals. UAR and macro F1 are
-    means over the classes that have clips in the references, so a corpus without calm is not penalised for it.
-
-    The 95 % intervals are percentile intervals of a bootstrap over the speakers of each corpus. Fewer than 3
-    speakers do not show how speakers differ: such a corpus has no intervals (None), and neither has the mean over
-    corpora, in which every corpus has the same weight. `intervals_note` says so, and says where an interval is too
-    narrow because speakers are few: of simulated intervals around a known UAR, 81 % contained it with 4 speakers,
-    90 % with 10, 92 % with 20.
+    UAR and macro F1 are means over the classes that have clips, so a corpus without calm is not penalised for it. The
+    95 % intervals are percentile intervals of a bootstrap over the speakers of each corpus. Fewer than 3 speakers do
+    not show how speakers differ: such a corpus has no intervals (None), and neither has the mean over corpora.
+    `intervals_note` says so, and where an interval is too narrow because speakers are few: of simulated intervals
+    around a known UAR, 81 % contained it with 4 speakers, 90 % with 10, 92 % with 20.
 
     Args:
         scores: Probabilities, shape `(clips, classes)`.
@@ -82,23 +79,23 @@ def evaluate_scores(
 
     drawn = speaker_draws([decisions], truth, len(labels), corpora, speakers, resamples, seed)
     draws = {corpus: counts[:, 0] for corpus, counts in drawn.items()}
-    corpus_of, speaker_of = np.asarray(corpora), np.asarray(speakers)
     measures: dict[str, dict[str, Any]] = {}
     for corpus in draws:
-        rows = corpus_of == corpus
-        voices = len(np.unique(speaker_of[rows]))
+        rows = np.asarray(corpora) == corpus
+        voices = len(np.unique(np.asarray(speakers)[rows]))
         measures[corpus] = _measure(table[rows], truth[rows], decisions[rows], labels, voices)
     sizes = {corpus: measures[corpus]["speakers"] for corpus in dict.fromkeys(corpora)}
 
     for corpus, size in sizes.items():
-        measures[corpus] |= _intervals(figures(draws[corpus]), *_pooled_note({corpus: size}))
-    pooled |= _intervals(figures(sum(draws.values(), np.zeros(()))), *_pooled_note(sizes))
+        measures[corpus] |= _intervals(figures(draws[corpus]), _note({corpus: size}))
+    pooled |= _intervals(figures(sum(draws.values(), np.zeros(()))), _note(sizes))
     each = [figures(counts) for counts in draws.values()]
     mean_figures = {name: np.mean([it[name] for it in each], axis=0) for name in each[0]}
+    mean = _mean(list(measures.values())) | _intervals(mean_figures, _note(sizes, of_corpora=True))
     return {
         "pooled": pooled,
         "corpora": {corpus: measures[corpus] for corpus in sizes},
-        "mean_over_corpora": _mean(list(measures.values())) | _intervals(mean_figures, *_mean_note(sizes)),
+        "mean_over_corpora": {"corpora": len(sizes), **mean},
     }
 
 
@@ -109,29 +106,26 @@ def _measure(
     macro, micro, eer = one_vs_rest_eer(scores, references)
     areas = roc_auc(scores, references)
     precision, recall, f1 = precision_recall_f1(counts)
-    support, hits = counts.sum(axis=1), counts.diagonal()
-    return {
-        "clips": int(counts.sum()),
-        "speakers": speakers,
-        **{name: float(figure(counts)) for name, figure in FIGURES.items()},
-        "f1": {name: float(value) for name, value in f1_averages(counts).items()},
-        "eer": {"macro": _defined(macro), "micro": micro},
-        "paper_eer": _defined(paper_equal_error_rate(counts)),
-        **{name: _defined(figure(scores, references)) for name, figure in PROBABILITY_FIGURES.items()},
-        "per_class": {
-            label: {
-                "support": int(support[index]),
-                "precision": _defined(precision[index]),
-                "recall": _defined(recall[index]),
-                "f1": _defined(f1[index]),
-                "eer": _defined(eer[index]),
-                "roc_auc": _defined(areas[index]),
-                "recall_interval": _listed(wilson_interval(int(hits[index]), int(support[index]))),
-            }
-            for index, label in enumerate(labels)
-        },
-        "confusion": counts.tolist(),
-    }
+    support, hits = counts.sum(axis=1).tolist(), counts.diagonal().tolist()
+    by_class = {"support": support, "precision": precision, "recall": recall, "f1": f1, "eer": eer, "roc_auc": areas,
+                "recall_interval": list(map(wilson_interval, hits, support))}  # fmt: skip
+    found: dict[str, Any] = plain(
+        {
+            "clips": counts.sum(),
+            "speakers": speakers,
+            **{name: figure(counts) for name, figure in FIGURES.items()},
+            "f1": f1_averages(counts),
+            "eer": {"macro": macro, "micro": micro},
+            "paper_eer": paper_equal_error_rate(counts),
+            "roc_auc": areas[~np.isnan(areas)].mean() if not np.isnan(areas).all() else None,
+            **{name: figure(scores, references) for name, figure in PROBABILITY_FIGURES.items()},
+            "per_class": {
+                label: {name: values[index] for name, values in by_class.items()} for index, label in enumerate(labels)
+            },
+            "confusion": counts,
+        }
+    )
+    return found
 
 
 def figures(counts: NDArray[Any]) -> dict[str, Any]:
@@ -139,57 +133,36 @@ def figures(counts: NDArray[Any]) -> dict[str, Any]:
     return {name: figure(counts) for name, figure in FIGURES.items()} | {"f1_macro": f1_averages(counts)["macro"]}
 
 
-def _intervals(draws: Mapping[str, NDArray[np.float64]], usable: bool, note: str | None) -> dict[str, Any]:
+def _intervals(draws: Mapping[str, NDArray[np.float64]], note: str | None) -> dict[str, Any]:
+    usable = not (note or "").startswith("no interval")
     bounds = {name: list(percentile_interval(values)) if usable else None for name, values in draws.items()}
     return {"intervals": bounds, "intervals_note": note}
 
 
-def _pooled_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
-    total = sum(speakers.values())
+def _note(sizes: Mapping[str, int], *, of_corpora: bool = False) -> str | None:
+    """Return what an interval over so many speakers by corpus cannot tell, or why there is none."""
+
+    def plural(speakers: int) -> str:
+        return f"{speakers} speaker" if speakers == 1 else f"{speakers} speakers"
+
+    def listing(below: int) -> str:
+        return ", ".join(f"{corpus} ({plural(size)})" for corpus, size in sizes.items() if size < below)
+
+    total, thin = sum(sizes.values()), listing(MINIMUM_SPEAKERS)
+    if of_corpora:
+        if thin:
+            return f"no interval: too few speakers in {thin}, and every corpus has the same weight"
+        return f"too narrow: few speakers in {few}" if (few := listing(FEW_SPEAKERS)) else None
     if total < MINIMUM_SPEAKERS:
-        return False, f"no interval: {_plural(total)}, and bootstrapping needs at least {MINIMUM_SPEAKERS} speakers"
-    if thin := _listing(speakers, MINIMUM_SPEAKERS):
-        return True, f"too narrow: too few speakers in {thin} to show how speakers differ"
-    if total < FEW_SPEAKERS:
-        return True, f"too narrow: only {_plural(total)}"
-    return True, None
+        return f"no interval: {plural(total)}, and bootstrapping needs at least {MINIMUM_SPEAKERS} speakers"
+    if thin:
+        return f"too narrow: too few speakers in {thin} to show how speakers differ"
+    return f"too narrow: only {plural(total)}" if total < FEW_SPEAKERS else None
 
 
-def _mean_note(speakers: Mapping[str, int]) -> tuple[bool, str | None]:
-    if thin := _listing(speakers, MINIMUM_SPEAKERS):
-        return False, f"no interval: too few speakers in {thin}, and every corpus has the same weight"
-    if few := _listing(speakers, FEW_SPEAKERS):
-        return True, f"too narrow: few speakers in {few}"
-    return True, None
-
-
-def _listing(speakers: Mapping[str, int], below: int) -> str:
-    return ", ".join(f"{corpus} ({_plural(size)})" for corpus, size in speakers.items() if size < below)
-
-
-def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    def mean(*path: str) -> float | None:
-        values: list[Any] = list(measures)
-        for key in path:
-            values = [value[key] for value in values]
-        return None if None in values else float(np.mean(values))
-
-    return {
-        "corpora": len(measures),
-        **{name: mean(name) for name in FIGURES},
-        "f1": {name: mean("f1", name) for name in ("micro", "macro", "weighted")},
-        "eer": {name: mean("eer", name) for name in ("macro", "micro")},
-        **{name: mean(name) for name in ("paper_eer", *PROBABILITY_FIGURES)},
-    }
-
-
-def _plural(speakers: int) -> str:
-    return f"{speakers} speaker" if speakers == 1 else f"{speakers} speakers"
-
-
-def _defined(value: float | NDArray[np.float64]) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
-    return None if bounds is None else list(bounds)
+def _mean(values: Sequence[Any]) -> Any:
+    """Return the mean of each figure that is not of a single label or clip; None where one is undefined."""
+    if isinstance(values[0], Mapping):
+        left_out = ("clips", "speakers", "per_class", "confusion", "intervals", "intervals_note")
+        return {name: _mean([it[name] for it in values]) for name in values[0] if name not in left_out}
+    return None if None in values else float(np.mean(values))

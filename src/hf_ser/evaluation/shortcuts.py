@@ -14,14 +14,11 @@ from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.robustness import stratified
 from hf_ser.inference.classifier import part_outputs
 
-TRAINING_CLIPS = 1500
+TRAINING_CLIPS = 1000
 
 
 def section(judged: Judged) -> dict[str, Any]:
-    """Return what the corpus, level, silence or sentence alone give, learned on training clips.
-
-    At most 1,500 training clips, and as many judged ones, are heard.
-    """
+    """Return what the corpus, level, silence or sentence alone give, learned on and heard in at most 1,000 clips."""
     train = judged.training_rows(TRAINING_CLIPS)
     if train is None:
         return {"not_computed": "the data has no training part to learn from beside the judged part"}
@@ -29,16 +26,19 @@ def section(judged: Judged) -> dict[str, Any]:
     truth, train_truth = judged.references[rows], judged.labels_of(train)
     rate = judged.classifier.sampling_rate
     heard, trained = (levels(it, rate) for it in (judged.samples(rows), map(decoded(train, rate), range(len(train)))))
-    found: dict[str, Any] = {"training_clips": len(train), "clips": len(rows), "guessing": 1 / len(set(truth))}
     columns = {"level": [0, 1], "silence": [2, 3, 4], "duration": [5], "all three": [0, 1, 2, 3, 4, 5]}
-    found["alone"] = {
-        name: _uar(_trees(trained[:, chosen], train_truth, heard[:, chosen], judged.seed), truth, len(judged.labels))
-        for name, chosen in columns.items()
+    return {
+        "training_clips": len(train),
+        "clips": len(rows),
+        "guessing": 1 / len(set(truth)),
+        "alone": {
+            name: _uar(_trees(trained[:, it], train_truth, heard[:, it], judged.seed), truth, len(judged.labels))
+            for name, it in columns.items()
+        },
+        "model": _uar(judged.decisions[rows], truth, len(judged.labels)),
+        "corpus": _corpus(judged, train, rows),
+        "sentences": _sentences(judged),
     }
-    found["model"] = _uar(judged.decisions[rows], truth, len(judged.labels))
-    found["corpus"] = _corpus(judged, train, rows)
-    found["sentences"] = _sentences(judged)
-    return found
 
 
 def _uar(decided: Any, truth: Any, labels: int) -> float:

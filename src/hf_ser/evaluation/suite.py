@@ -16,13 +16,8 @@ Section = Callable[[Judged], Mapping[str, Any]]
 """Returns figures, ready for JSON; under `checks`, those with a threshold; under `not_computed`, why there are none."""
 
 SECTIONS: dict[str, Section] = {
-    "correctness": correctness.section,
-    "baselines": baselines.section,
-    "calibration": calibration.section,
-    "fairness": fairness.section,
-    "robustness": robustness.section,
-    "shortcuts": shortcuts.section,
-    "latency": latency.section,
+    it.__name__.rpartition(".")[2]: it.section
+    for it in (correctness, baselines, calibration, fairness, robustness, shortcuts, latency)
 }
 """The sections by name, in the order of the report; another package adds its own here."""
 

@@ -11,7 +11,7 @@ from hf_ser.evaluation.report import by_corpus
 from hf_ser.files import entry
 from hf_ser.hub.facts import code, read_facts, segment_seconds, shareable_record
 from hf_ser.hub.front_matter import front_matter
-from hf_ser.hub.tables import environment, limits, meaning, settings
+from hf_ser.hub.tables import environment, limits, settings
 from hf_ser.text import render
 
 _REPO_ID = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
@@ -64,7 +64,6 @@ def render_model_card(
         limits=limits(run, facts),
         parts=entry(run, "dataset", "parts") or {},
         overlaps=entry(run, "dataset", "proof", "overlaps") or {},
-        meaning=meaning(facts),
         by_corpus=by_corpus,
         renamed=(run.get("dataset") or {}).get("labels_renamed"),
         code=code,

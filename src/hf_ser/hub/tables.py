@@ -7,15 +7,6 @@ from hf_ser.files import entry
 from hf_ser.hub.facts import Facts, code
 from hf_ser.models.recipes import RECIPES
 
-_PROTOCOLS: Mapping[str, str] = {
-    "speaker_independent": "each speaker is in one part only",
-    "stratified": "each speaker is in one part only",
-    "fold": "one fold of a cross-validation without shared speakers; report the mean over all folds",
-    "leave_out": "the test part is a corpus that is not in the training data",
-    "leave_speaker_out": "the test part is one speaker, who is in no other part",
-    "paper": "a random draw of clips as in the paper, only for comparison with its tables",
-    "given": "the parts are those of the data set",
-}
 # Fields of a recipe by the name of the `TrainingArguments` that may replace them.
 _ARGUMENTS: Mapping[str, str] = {
     "learning_rate": "learning_rate",
@@ -24,12 +15,6 @@ _ARGUMENTS: Mapping[str, str] = {
     "warmup": "warmup_steps",
     "weight_decay": "weight_decay",
 }
-
-
-def meaning(facts: Facts) -> str | None:
-    """Return what the protocol means; what it promises is not said if the record does not show it."""
-    kind = next((kind for kind in _PROTOCOLS if facts.protocol and facts.protocol.startswith(kind)), None)
-    return _PROTOCOLS[kind] if kind and (facts.disjoint or kind in ("paper", "given")) else None
 
 
 def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from hf_ser.evaluation.tables import render_table
+from hf_ser.evaluation.report import render_table
 from hf_ser.models.recipes import RECIPES
 from hf_ser.quickstart.corpora import write_synthetic_corpora
 from hf_ser.quickstart.encoder import write_tiny_encoder

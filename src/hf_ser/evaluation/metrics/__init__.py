@@ -1,15 +1,11 @@
-"""Metrics as `evaluate` modules, one file each; their formulas are in those files, in numpy.
-
-`load_metric("eer")` gives the `evaluate` module; `from hf_ser.evaluation.metrics.eer import equal_error_rate` gives
-the function without importing `evaluate`, which takes seconds.
-"""
+"""Metrics as `evaluate` modules, one file each; their formulas are in those files, in numpy."""
 
 from pathlib import Path
 from typing import Any
 
 from hf_ser.errors import InputError
 
-__all__ = ["METRICS", "load_metric", "metric_files", "require_metric"]
+__all__ = ["METRICS", "load_metric", "metric_files"]
 
 METRICS: tuple[str, ...] = ("accuracy", "uar", "f1", "eer", "paper_eer", "confusion")
 """Names of the metrics: NAME.py in this folder is the `evaluate` module, NAME.md its card."""
@@ -37,12 +33,7 @@ def metric_files(name: str) -> dict[str, Path]:
 
     `evaluate` looks for a module with the name of that folder: rename `NAME.py` if the folder's name differs.
     """
-    require_metric(name)
-    here = Path(__file__).parent
-    return {"README.md": here / f"{name}.md", f"{name}.py": here / f"{name}.py", "counts.py": here / "counts.py"}
-
-
-def require_metric(name: str) -> None:
-    """Raise an error if the name is not one of `METRICS`."""
     if name not in METRICS:
         raise InputError(f"metric {name!r} is unknown; choose {', '.join(METRICS[:-1])} or {METRICS[-1]}")
+    here = Path(__file__).parent
+    return {"README.md": here / f"{name}.md", f"{name}.py": here / f"{name}.py", "counts.py": here / "counts.py"}

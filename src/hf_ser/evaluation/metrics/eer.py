@@ -6,40 +6,24 @@ the false negative rate. Macro is the mean over the classes that have both posit
 with tied scores are accepted together.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .counts import evaluate_metric
+from .counts import evaluate_metric, score_table
 
-_INPUTS = """
-Args:
-    predictions: scores, shape (clips, classes): probabilities or logits, higher for more likely.
-    references: the true class index of each clip, shape (clips,).
-
-Returns:
-    eer_macro: float from 0 to 1, or None where no class has both positive and negative clips.
-    eer_micro: float from 0 to 1.
-    eer_per_class: a list with the EER of each class, None for a class without positive or negative clips.
-"""
-
-_CITATION = """@article{fawcett2006introduction,
-  title={An introduction to {ROC} analysis}, author={Fawcett, Tom},
-  journal={Pattern Recognition Letters}, volume={27}, number={8}, pages={861--874}, year={2006}}"""
+_RETURNS = "eer_macro, eer_micro: floats from 0 to 1; eer_per_class: a list; None where a side has no clips."
+_SOURCE = "Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006"
 
 
 def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
     """Return the equal error rate of detecting the targets by thresholding the scores.
 
-    A clip is accepted when its score is at least the threshold. FPR is the share of negatives accepted, FNR the
-    share of positives rejected. From rejecting all clips (FPR 0, FNR 1) to accepting all (1, 0) there is one
-    operating point per distinct score: clips with tied scores are accepted together, so their order does not
-    matter. Neighbouring operating points are joined by a straight line, which corresponds to choosing between
-    the two thresholds at random (Fawcett, An introduction to ROC analysis, 2006, "Interpolating classifiers").
-    The EER is where that line crosses FPR = FNR: it is unique and invariant under strictly increasing maps of the
-    scores, 0 when the classes are separated, 0.5 when all scores are equal, 1 when they are reversed. The crossing
-    is found in whole numbers, without rounding, in O(n log n).
+    A clip is accepted when its score is at least the threshold. FPR is the share of negatives accepted, FNR the share
+    of positives rejected. From rejecting all clips (FPR 0, FNR 1) to accepting all (1, 0) there is one operating point
+    per distinct score. Neighbouring ones are joined by a straight line, which corresponds to choosing between the two
+    thresholds at random (Fawcett, 2006, "Interpolating classifiers"). The EER is where that line crosses FPR = FNR: 0
+    when the classes are separated, 0.5 when all scores are equal, 1 when they are reversed. The crossing is found in
+    whole numbers, without rounding.
 
     Other programs take the mean of FPR and FNR at the operating point next to the crossing (Maio et al., FVC2000;
     pyeer, audmetric), which differs by at most half the gap between the two rates there.
@@ -47,9 +31,6 @@ def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
     Args:
         scores: Detection scores, shape `(clips,)`, higher for more likely; infinities are ordered as usual.
         targets: Whether each clip is of the class, shape `(clips,)`.
-
-    Returns:
-        The EER, from 0 to 1.
 
     Raises:
         ValueError: The shapes differ, a score is NaN, or the positives or the negatives are missing.
@@ -86,10 +67,8 @@ def equal_error_rate(scores: ArrayLike, targets: ArrayLike) -> float:
 def one_vs_rest_eer(scores: ArrayLike, references: ArrayLike) -> tuple[float, float, NDArray[np.float64]]:
     """Return macro EER, micro EER and the EER of every class against the rest.
 
-    Class c is detected by column c of the scores. Macro is the mean over the classes that have both positive
-    and negative clips. Micro pools all (clip, class) pairs into a single detection task with one threshold,
-    including classes without clips. It requires that scores of different classes are comparable: give
-    probabilities rather than logits.
+    Class c is detected by column c of the scores. Micro pools all (clip, class) pairs into a single detection task,
+    including classes without clips; its scores have to be comparable: give probabilities rather than logits.
 
     Args:
         scores: Shape `(clips, classes)`, higher for more likely.
@@ -108,40 +87,17 @@ def one_vs_rest_eer(scores: ArrayLike, references: ArrayLike) -> tuple[float, fl
         >>> macro, micro, per_class.tolist()
         (0.5, 0.25, [0.5, 0.5, nan])
     """
-    try:
-        scores = np.asarray(scores, dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"scores are not a table of numbers, shape (clips, classes): {error}") from None
-    labels = np.asarray(references, dtype=np.float64)
-    if scores.ndim != 2 or scores.shape[1] < 2 or labels.shape != scores.shape[:1] or not labels.size:
-        raise ValueError(
-            f"scores have shape {scores.shape} and references {labels.shape}; "
-            "give (clips, classes) with at least two classes, and (clips,)"
-        )
-    classes = np.arange(scores.shape[1])
-    wrong = labels[~np.isin(labels, classes)]
-    if wrong.size:
-        raise ValueError(
-            f"references contain {wrong[0]:g}, not a class index; give whole numbers from 0 to {classes[-1]}"
-        )
-    targets = labels[:, None] == classes
-    per_class = np.full(classes.size, np.nan)
+    table, truth = score_table(scores, references)
+    targets = truth[:, None] == np.arange(table.shape[1])
+    per_class = np.full(table.shape[1], np.nan)
     for index in np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0)):
-        per_class[index] = equal_error_rate(scores[:, index], targets[:, index])
+        per_class[index] = equal_error_rate(table[:, index], targets[:, index])
     usable = per_class[~np.isnan(per_class)]
     macro = float(usable.mean()) if usable.size else float("nan")
-    return macro, equal_error_rate(scores.ravel(), targets.ravel()), per_class
+    return macro, equal_error_rate(table.ravel(), targets.ravel()), per_class
 
 
-def _compute(predictions: ArrayLike, references: ArrayLike) -> dict[str, Any]:
-    macro, micro, per_class = one_vs_rest_eer(predictions, references)
-    return {
-        "eer_macro": None if np.isnan(macro) else macro,
-        "eer_micro": micro,
-        "eer_per_class": [None if np.isnan(value) else value for value in per_class.tolist()],
-    }
-
-
-# evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
-if not __name__.startswith("hf_ser."):
-    EER = evaluate_metric("EER", __doc__, _INPUTS, _CITATION, _compute, scores=True)
+_NAMES = ("eer_macro", "eer_micro", "eer_per_class")
+EER = evaluate_metric(
+    __name__, "EER", __doc__, _RETURNS, _SOURCE, lambda *it: dict(zip(_NAMES, one_vs_rest_eer(*it), strict=True)), True
+)

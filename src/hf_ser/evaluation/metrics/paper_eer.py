@@ -6,21 +6,13 @@ since no threshold is varied until the two rates are equal; it equals 1 minus th
 For the real EER see eer.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .counts import DECISIONS, confusion_counts, evaluate_metric
+from .counts import evaluate_metric
 
-_RETURNS = """
-Returns:
-    paper_eer: float from 0 to 1, or None where no class has both positive and negative clips.
-"""
-
-_CITATION = """@unpublished{hubert_ser_multiple_labels,
-  title={Efficient Fine-Tuning Approaches on {HuBERT} for Speech Emotion
-  Recognition on Multiple Labels}, author={{Anonymous}}, note={{ACL} submission}}"""
+_RETURNS = "paper_eer: float from 0 to 1, or None where no class has both positive and negative clips."
+_SOURCE = "Efficient Fine-Tuning Approaches on HuBERT for Speech Emotion Recognition on Multiple Labels, ACL submission"
 
 
 def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
@@ -32,11 +24,7 @@ def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
     Table 3 from its confusion matrices: it gives 0.07137, 0.16478 and 0.28707 where 0.0713, 0.164 and 0.287 are
     printed.
 
-    Args:
-        counts: Confusion counts, shape `(..., classes, classes)`, rows are references.
-
-    Returns:
-        The mean over the classes that have both positive and negative clips, shape `(...)`; NaN without any.
+    Of counts `(..., classes, classes)`, over the classes that have both positive and negative clips; NaN without any.
 
     Example:
         >>> float(paper_equal_error_rate([[3, 1], [0, 2]]))  # FPR 0 and FNR 1/4, then FPR 1/4 and FNR 0
@@ -52,11 +40,6 @@ def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(np.where(usable, mean_rate, 0).sum(axis=-1) / usable.sum(axis=-1))
 
 
-def _compute(predictions: ArrayLike, references: ArrayLike, num_classes: int | None = None) -> dict[str, Any]:
-    value = float(paper_equal_error_rate(confusion_counts(predictions, references, num_classes)))
-    return {"paper_eer": None if np.isnan(value) else value}
-
-
-# evaluate takes seconds to import, and only the copy of this file that `evaluate.load` makes needs it.
-if not __name__.startswith("hf_ser."):
-    PaperEER = evaluate_metric("PaperEER", __doc__, DECISIONS + _RETURNS, _CITATION, _compute, scores=False)
+PaperEER = evaluate_metric(
+    __name__, "PaperEER", __doc__, _RETURNS, _SOURCE, lambda counts: {"paper_eer": paper_equal_error_rate(counts)}
+)
