@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from hf_ser import finetune, training_arguments
-from hf_ser.evaluation.tables import render_table
+from hf_ser.evaluation.report import render_table
 
 EPOCHS = {"full": 10, "lora_qkv": 10, "lora_classifier": 30}
 SEEDS = (42,)  # report at least three: (42, 43, 44)
