@@ -21,7 +21,7 @@ from hf_ser import open_dataset
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.decode import decode
 from hf_ser.evaluation.scores import evaluate_scores
-from hf_ser.evaluation.tables import render_table
+from hf_ser.evaluation.report import render_table
 from hf_ser.inference.states import pooled_states
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 

@@ -206,7 +206,7 @@ DISTURBANCES: dict[str, Disturbance] = {
     "high_pass": Disturbance(high_pass, (50, 100, 150), SMALL, unit="Hz"),
     "low_pass": Disturbance(low_pass, (7_500, 7_000, 6_500), SMALL, unit="Hz"),
     "white_20db": Disturbance(white_noise, (20,), _NOISE, curve=(10, 0), unit="dB SNR"),
-    "pink_20db": Disturbance(pink_noise, (20,), _NOISE, curve=(10, 0), unit="dB SNR"),
+    "pink_20db": Disturbance(pink_noise, (20,), _NOISE, unit="dB SNR"),
     "babble_20db": Disturbance(babble, (20,), _NOISE, curve=(10, 0), unit="dB SNR"),
     "telephone": Disturbance(telephone, (0, 1), {"uar_lost": 0.05, "uap_lost": 0.05, "unchanged": 0.5}, unit="codec"),
     "tilt": Disturbance(tilt, (-3, 3), {"uar_lost": 0.02, "uap_lost": 0.02, "unchanged": 0.8}, unit="dB an octave"),

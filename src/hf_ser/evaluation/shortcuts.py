@@ -14,15 +14,15 @@ from hf_ser.evaluation.metrics.uar import unweighted_average_recall
 from hf_ser.evaluation.robustness import stratified
 from hf_ser.inference.classifier import part_outputs
 
-TRAINING_CLIPS = 1000
+TRAINING_CLIPS, TEST_CLIPS = 500, 1000
 
 
 def section(judged: Judged) -> dict[str, Any]:
-    """Return what the corpus, level, silence or sentence alone give, learned on and heard in at most 1,000 clips."""
+    """Return what the corpus, level, silence or sentence alone give, learned on at most 500 training clips."""
     train = judged.training_rows(TRAINING_CLIPS)
     if train is None:
         return {"not_computed": "the data has no training part to learn from beside the judged part"}
-    rows = stratified(judged, TRAINING_CLIPS)
+    rows = stratified(judged, TEST_CLIPS)
     truth, train_truth = judged.references[rows], judged.labels_of(train)
     rate = judged.classifier.sampling_rate
     heard, trained = (levels(it, rate) for it in (judged.samples(rows), map(decoded(train, rate), range(len(train)))))
