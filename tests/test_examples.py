@@ -45,4 +45,4 @@ def test_compare_recipes(folder):
     given = ("--model", "encoder", "--dataset", "corpora", "--output-dir", "runs", "--max-steps", 2)
     printed = run(folder, "compare_recipes.py", *given)
     for name in ("full", "lora_qkv", "lora_classifier"):
-        assert f"| {name} (seed 42)" in printed
+        assert f"{name} (seed 42)" in printed

@@ -150,7 +150,7 @@ def test_refusals(tmp_path, capsys):
     broken = tmp_path / "broken.json"
     for given, message in (
         ((), "nothing to compare"),
-        ((folder, other), "two results are called 'x'"),
+        ((folder, folder), "two results are called '.*/x'"),
         ((tmp_path,), "has no predictions.csv"),
         ((tmp_path / "none.json",), "cannot be read"),
         ((broken,), "has no `labels`"),
@@ -158,6 +158,7 @@ def test_refusals(tmp_path, capsys):
         broken.write_text('{"labels": ["a"], "confusion": {"m": [[1, 2]]}}')
         with pytest.raises(InputError, match=message):
             compare(*given)
+    assert [row["name"] for row in compare(folder, other).rows] == [f"{tmp_path.name}/x", "y/x"]
     matrices = tmp_path / "own.json"
     matrices.write_text('{"labels": ["a", "b"], "confusion": {"m": [[3, 1], [0, 4]]}}')
     assert main(["compare", str(matrices), str(folder), "--json"]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,13 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
     """
     from statsmodels.stats.multitest import multipletests
 
-    found = [result for given in results for result in _opened(given)]
+    places = [Path(given).resolve() for given in results]
+    short = [place.name for place in places]
+    named = [it.name if short.count(it.name) == 1 else f"{it.parent.name}/{it.name}" for it in places]
+    found = [result for given, name in zip(results, named, strict=True) for result in _opened(given, name)]
     if not found:
         raise InputError("nothing to compare; give folders of runs or evaluations, a file of matrices, or paper")
-    names = [it.name for it in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := next((it.name for it in found if [one.name for one in found].count(it.name) > 1), None):
         raise InputError(f"two results are called '{twice}'; rename the folder of one")
     pairs = [pair for pair in (_pair(*two, seed) for two in combinations(found, 2)) if pair]
     for kind in ("p_bootstrap", "p_mcnemar"):
@@ -111,10 +113,10 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
     return Comparison([_row(it) for it in found], pairs, _seeds(found), confusions)
 
 
-def _opened(given: str | Path) -> list[Result]:
+def _opened(given: str | Path, name: str) -> list[Result]:
     path = Path(__file__).parent / "data" / "paper.json" if str(given) == "paper" else Path(given)
     if path.is_dir():
-        return [read_result(path)]
+        return [replace(read_result(path), name=name)]
     values = _json(path)
     try:
         labels, matrices = tuple(values["labels"]), values["confusion"].items()
