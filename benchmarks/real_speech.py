@@ -20,8 +20,8 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 from hf_ser import open_dataset
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.decode import decode
-from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.evaluation.report import render_table
+from hf_ser.evaluation.scores import evaluate_scores
 from hf_ser.inference.states import pooled_states
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 
