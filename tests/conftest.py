@@ -107,7 +107,8 @@ def write_encoder(folder: Path, architecture: str = "hubert", labels: list[str] 
         extractor = transformers.WhisperFeatureExtractor()
         model = transformers.WhisperForAudioClassification(config)
     else:
-        name = {"hubert": "Hubert", "wav2vec2": "Wav2Vec2", "wavlm": "WavLM"}[architecture]
+        names = {"hubert": "Hubert", "wav2vec2": "Wav2Vec2", "wavlm": "WavLM", "data2vec-audio": "Data2VecAudio"}
+        name = names[architecture]
         config = _hubert_like(getattr(transformers, f"{name}Config"), **changes)
         if labels is None:
             model = getattr(transformers, f"{name}Model")(config)

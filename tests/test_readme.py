@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataset_files import noise, write_wav
+from hf_ser import recipe
 from hf_ser.cli import build_parser, main
 from hf_ser.cli.finetune import DROPPED, training_fields
 
@@ -24,6 +25,13 @@ def commands(text):
 
 def test_there_are_snippets():
     assert {language for _, language, _ in BLOCKS} == {"bash", "python"}
+
+
+def test_the_recipe_of_the_readme_is_one(tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    (tmp_path / "mine.yaml").write_text(text)
+    first, second = recipe(str(tmp_path / "mine.yaml")).in_stages
+    assert (first.encoder_is_frozen, second.lora["r"], second.layers) == (True, 8, "all")
 
 
 @pytest.fixture(scope="module")

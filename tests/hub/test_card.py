@@ -8,12 +8,12 @@ from golden import CARDS, RECORDS, read_records, render_golden_cards
 from hf_ser.errors import InputError
 from hf_ser.hub.card import render_model_card
 from hf_ser.hub.facts import shareable_record, without_local_paths
-from hf_ser.models.recipes import RECIPES
+from hf_ser.models.recipes import PAPER_RECIPES
 
 ADAPTERS = ("lora_qkv", "lora_classifier")
 
 
-@pytest.fixture(params=sorted(RECIPES))
+@pytest.fixture(params=sorted(PAPER_RECIPES))
 def records(request) -> tuple[dict, dict]:
     return read_records(request.param)
 
@@ -28,7 +28,7 @@ def qkv() -> tuple[dict, dict]:
 
 def test_golden_cards_are_up_to_date(tmp_path):
     rendered = render_golden_cards(tmp_path)
-    assert [file.stem for file in rendered] == sorted(RECIPES) == sorted(file.stem for file in CARDS.glob("*.md"))
+    assert [file.stem for file in rendered] == sorted(PAPER_RECIPES) == sorted(file.stem for file in CARDS.glob("*.md"))
     for file in rendered:
         assert (CARDS / file.name).read_text() == file.read_text(), f"{file.name} differs: run `make cards`"
 

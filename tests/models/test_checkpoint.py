@@ -12,7 +12,7 @@ from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import base_digest, merge, open_model, save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach
-from hf_ser.models.recipes import RECIPES, recipe
+from hf_ser.models.recipes import PAPER_RECIPES, recipe
 
 GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 
@@ -55,7 +55,7 @@ def logits_of(model, values):
 CASES = [
     (architecture, name, weighted)
     for architecture in ("hubert", "wav2vec2", "wavlm", "whisper")
-    for name in RECIPES
+    for name in PAPER_RECIPES
     for weighted in (False, True)
     if not (architecture == "wavlm" and name == "lora_qkv") and not (weighted and architecture != "hubert")
 ]
@@ -132,7 +132,7 @@ def test_an_adapter_survives_the_standard_calls_of_peft(architecture, name, chan
 
 
 def test_nothing_pickled_is_written(encoder, tmp_path):
-    for name in RECIPES:
+    for name in PAPER_RECIPES:
         save_model(trained(encoder(), name), tmp_path / name, open_feature_extractor(str(encoder())))
     suffixes = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
     assert suffixes == {".json", ".safetensors"}

@@ -8,7 +8,7 @@ from hf_ser.models.adapting import adapt
 from hf_ser.models.checkpoint import save_model
 from hf_ser.models.encoders import open_encoder, open_feature_extractor
 from hf_ser.models.head import FeatureStatistics, attach, head_logits, plain_head, start_head
-from hf_ser.models.recipes import RECIPES
+from hf_ser.models.recipes import PAPER_RECIPES, RECIPES
 
 
 def clips(count=4, seed=0):
@@ -37,7 +37,7 @@ def fill_lora(model):
     return model
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(PAPER_RECIPES))
 def test_the_plain_head_gives_the_logits_of_the_trained_one_and_leaves_it_alone(name, encoder):
     model = fill_lora(adapt(open_encoder(str(encoder()))[0], RECIPES[name])).eval()
     attach(model, statistics())
@@ -98,8 +98,12 @@ def test_logistic_regression_is_written_into_the_head_exactly(encoder):
     generator = np.random.default_rng(0)
     features = torch.from_numpy(generator.normal(size=(300, 32)).astype(np.float32))
     references = (features[:, :8] + 0.5 * torch.from_numpy(generator.normal(size=(300, 8)))).argmax(dim=1).numpy()
-    record = start_head(model, features, references, inverse_regularisation=0.1)
-    expected = LogisticRegression(C=0.1, max_iter=500).fit(features.double().numpy(), references)
+    parts = {"train": (features[:200], references[:200]), "validation": (features[200:], references[200:])}
+    record = start_head(model, parts)
+    features, references = parts["train"]
+    expected = LogisticRegression(C=record["inverse_regularisation"], max_iter=500).fit(
+        features.double().numpy(), references
+    )
     with torch.no_grad():
         scores = head_logits(model, features).double().softmax(-1).numpy()
     assert record["start"] == "logistic regression"
@@ -111,7 +115,7 @@ def test_labels_that_do_not_occur_are_not_predicted(present, encoder):
     model = open_encoder(str(encoder()))[0]
     features = torch.randn(120, 32, generator=torch.Generator().manual_seed(0))
     references = np.array(present)[(features[:, : len(present)]).argmax(dim=1).numpy()]
-    start_head(model, features, references)
+    start_head(model, dict.fromkeys(("train", "validation"), (features, references)))
     with torch.no_grad():
         guesses = head_logits(model, features).argmax(dim=1).numpy()
     assert set(guesses) == set(present)
@@ -120,7 +124,9 @@ def test_labels_that_do_not_occur_are_not_predicted(present, encoder):
 
 def test_one_label_alone_is_refused(encoder):
     with pytest.raises(InputError, match="single label"):
-        start_head(open_encoder(str(encoder()))[0], torch.randn(5, 32), [1] * 5)
+        start_head(
+            open_encoder(str(encoder()))[0], dict.fromkeys(("train", "validation"), (torch.randn(5, 32), [1] * 5))
+        )
 
 
 def test_a_channel_that_never_varies_is_not_blown_up():

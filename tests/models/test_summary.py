@@ -1,5 +1,6 @@
 """The table of layers, against real models and for every architecture."""
 
+import copy
 import json
 
 import pytest
@@ -84,7 +85,10 @@ def test_hubert_large_adds_up_with_and_without_layer_weights(large):
 
 def test_hubert_large_recipes_train_the_known_numbers():
     summary = summarize_recipes(hubert_large())
-    assert summary.trainable == {"full": 315_703_176, "lora_qkv": 2_623_752, "lora_classifier": 24_704}
+    assert summary.trainable == {
+        "full": 315_703_176, "lora_qkv": 2_623_752, "lora_classifier": 24_704, "head": 264_456, "layers": 264_456,
+        "last_layers": 38_055_201, "lora_all": 7_342_344,
+    }  # fmt: skip
     text = summary.render()
     assert "2,623,752" in text
     assert "0.831 %" in text
@@ -114,9 +118,13 @@ def test_the_recipes_train_what_they_train_in_a_real_model(name):
     for chosen in RECIPES.values():
         if chosen.name in summary.refused:
             continue
-        model = adapt(AutoModelForAudioClassification.from_config(CONFIGURATIONS[name]), chosen)
+        config = copy.deepcopy(CONFIGURATIONS[name])
+        for field, value in chosen.settings.items():
+            setattr(config, field, value)
+        model = adapt(AutoModelForAudioClassification.from_config(config), chosen)
         assert summary.trainable[chosen.name] == model.num_parameters(only_trainable=True)
-    assert set(summary.refused) == ({"lora_qkv"} if name == "wavlm" else set())
+    # These have no more than three layers.
+    assert set(summary.refused) == {"last_layers", *(["lora_qkv"] if name == "wavlm" else [])}
 
 
 def test_wavlm_says_which_recipe_does_not_fit_and_why():

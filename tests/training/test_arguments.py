@@ -6,7 +6,7 @@ import pytest
 from transformers import TrainingArguments
 
 from hf_ser import InputError, recipe, training_arguments
-from hf_ser.models.recipes import RECIPES, paper_recipe
+from hf_ser.models.recipes import PAPER_RECIPES, paper_recipe
 from hf_ser.training.arguments import PAPER_ARGUMENTS, for_this_job
 
 
@@ -65,7 +65,7 @@ def test_a_field_that_does_not_exist_is_one_line(tmp_path):
         training_arguments("full", tmp_path, epochs=3)
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(PAPER_RECIPES))
 def test_the_papers_setting_is_the_papers(name, tmp_path):
     """The stock head from noise, plain cross-entropy, Adam at 1e-5 for every part, 50 epochs, nothing else."""
     chosen = paper_recipe(name)

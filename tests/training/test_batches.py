@@ -6,7 +6,7 @@ import torch
 
 from hf_ser import Augmentation
 from hf_ser.inference.states import FrozenStates
-from hf_ser.training.batches import Collators, LengthGroupedOrder, TrainingClips, balanced_weights
+from hf_ser.training.batches import Collators, LengthGroupedOrder, TrainingClips, balanced_weights, label_shares
 
 LENGTHS = np.random.default_rng(0).lognormal(10.5, 0.4, size=1003).astype(int)
 
@@ -123,7 +123,7 @@ def test_the_items_choose_their_collator():
 
 def test_a_balanced_loss_weighs_labels_not_clips():
     labels = torch.tensor([0] * 30 + [1] * 10)
-    weights = balanced_weights(labels, 3)
+    weights = balanced_weights(label_shares(labels, 3))
     losses = torch.where(labels == 0, 1.0, 5.0)
     assert (weights[labels] * losses).mean() == pytest.approx(3.0)
     assert weights[2] == 0

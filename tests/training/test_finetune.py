@@ -21,20 +21,24 @@ def arguments(name, folder, **changes):
     return training_arguments(name, folder, **{**settings, **changes})
 
 
+# The encoder of the tests has only three layers.
+NAMES = [name for name in RECIPES if name != "last_layers"]
+
+
 @pytest.fixture(scope="module")
 def finished(toy, encoder, tmp_path_factory):
     """Return each recipe's finished run."""
     folder = tmp_path_factory.mktemp("runs")
     return {
         name: finetune(encoder(), toy, recipe=name, output_dir=folder / name, args=arguments(name, folder))
-        for name in RECIPES
+        for name in NAMES
     }
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_folder_holds_all_that_was_promised(name, finished, encoder):
     result = finished[name]
-    weights = {"model.safetensors"} if name == "full" else {"adapter_model.safetensors", "adapter_config.json"}
+    weights = {"model.safetensors"} if not RECIPES[name].lora else {"adapter_model.safetensors", "adapter_config.json"}
     assert {file.name for file in result.output_dir.iterdir()} == FILES | weights
     run = json.loads((result.output_dir / "run.json").read_text())
     assert run == json.loads(json.dumps(result.run))
@@ -42,7 +46,7 @@ def test_the_folder_holds_all_that_was_promised(name, finished, encoder):
     assert run["best"]["validation_uar"] == max(entry["uar"] for entry in run["history"])
     assert run["model"]["trainable_parameters"] > 0
     assert run["model"]["name"] == encoder().name
-    assert len(run["model"].get("base_digest", "")) == (0 if name == "full" else 64)
+    assert len(run["model"].get("base_digest", "")) == (64 if RECIPES[name].lora else 0)
     assert run["seconds"]["total"] > 0
     assert run["stopped"] == "all 8 steps are done"
     assert run["peak_memory_bytes"]["host"] > 1e8
@@ -58,7 +62,7 @@ def test_the_folder_holds_all_that_was_promised(name, finished, encoder):
     assert str(result.output_dir) not in report
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", NAMES)
 def test_evaluating_the_finished_folder_gives_the_same_digits(name, finished, toy):
     result = finished[name]
     again = {part: evaluate(str(result.output_dir), toy, part=part) for part in ("validation", "test")}

@@ -83,4 +83,4 @@ def test_without_kept_data_a_run_still_encodes_once(toy, encoder, encoded, tmp_p
     chosen, _ = RECIPES["lora_classifier"]
     train(encoder(), toy, tmp_path / "out", chosen)
     # Once for the start, once for all epochs; the saved model is evaluated on its own.
-    assert sum(encoded) == 32 + 32 + 16 + 16 + 24
+    assert sum(encoded) == 2 * (32 + 16) + 16 + 24

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,12 +26,12 @@ class Head(torch.nn.Module):
 @pytest.fixture
 def trainer(tmp_path):
     torch.manual_seed(0)
-    chosen = recipe("full", learning_rate_scale={"head": 0.5})
+    chosen = recipe("full", learning_rate_scale={"head": 0.5}, balance_labels=True)
     arguments = training_arguments(
         chosen, tmp_path, use_cpu=True, disable_tqdm=True, eval_strategy="no", save_strategy="no", learning_rate=1e-3
     )
     return EmotionTrainer(
-        recipe=chosen, config=Head().config, lengths=[1], label_weights=torch.tensor([0.5, 1.0, 1.5]),
+        recipe=chosen, config=Head().config, lengths=[1], shares=np.array([2 / 3, 1 / 3, 2 / 9]),
         clip_index=torch.zeros(1, dtype=torch.long).numpy(), references=[0], model=Head(), args=arguments,
     )  # fmt: skip
 

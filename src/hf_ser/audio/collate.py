@@ -68,7 +68,7 @@ class Collator:
 
         Returns:
             `input_values` and `attention_mask` `(batch, samples)`, or `input_features` `(batch, mel bins, frames)`;
-            `labels` `(batch,)`, int64, where the items have them.
+            `labels` `(batch,)`, int64, and `targets` `(batch, labels)`, where the items have them.
         """
         import torch
 
@@ -93,4 +93,6 @@ class Collator:
             batch = {name: encoded[name].clone() for name in ("input_values", "attention_mask")}
         if items and "labels" in items[0]:
             batch["labels"] = torch.tensor([item["labels"] for item in items], dtype=torch.long)
+        if items and "targets" in items[0]:
+            batch["targets"] = torch.from_numpy(np.stack([item["targets"] for item in items]))
         return batch

@@ -48,7 +48,7 @@ DROPPED = {
 }
 
 _REQUIRED = {
-    "--model MODEL": "folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder",
+    "--model MODEL": "folder or Hub id of a HuBERT, wav2vec2, WavLM, data2vec or Whisper encoder",
     "--output-dir DIR": "absent or empty folder for the model, report and card",
 }
 
@@ -75,7 +75,8 @@ def add_finetune(commands: Any) -> None:
                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     add_options(command, _REQUIRED, required=True)
     add_options(command, {"--dataset DATASET": DATASET_HELP}, required=True, action="append")
-    add_options(command, {"--recipe NAME": "full, lora_qkv (default) or lora_classifier"}, default="lora_qkv")
+    described = "full, lora_qkv (default), lora_classifier, head, layers, last_layers, lora_all, or a YAML file"
+    add_options(command, {"--recipe NAME": described}, default="lora_qkv")
     field = """set a field of the recipe, such as head_dropout=0.1 or 'lora={"r": 8}'; may be repeated"""
     add_options(command, {"--recipe-option FIELD=VALUE": field}, action="append", default=[])
     add_options(command, _OPTIONS)

@@ -220,10 +220,20 @@ IGNORED_LABEL = -100  # `torch` leaves a clip with this label out of the loss, `
 
 
 class FrozenStates(torch.utils.data.Dataset[dict[str, Any]]):
-    """Pooled states in place of the segments; `states` returns them for a view of the audio (None: not augmented)."""
+    """Pooled states in place of the segments; `states` returns them for a view of the audio (None: not augmented).
 
-    def __init__(self, states: Callable[[int | None], NDArray[np.float32]], labels: Any, augmentation: Any) -> None:
+    `targets` `(segments, labels)` are given with the labels, in training.
+    """
+
+    def __init__(
+        self,
+        states: Callable[[int | None], NDArray[np.float32]],
+        labels: Any,
+        augmentation: Any,
+        targets: NDArray[np.float32] | None = None,
+    ) -> None:
         self._states, self._labels, self._augmentation = states, np.asarray(labels), augmentation
+        self._targets = targets
         self._matrices: dict[int | None, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
@@ -237,7 +247,10 @@ class FrozenStates(torch.utils.data.Dataset[dict[str, Any]]):
         labels = np.where(index < 0, IGNORED_LABEL, self._labels[rows])
         # Torch takes the rows: its memory is aligned, by which a matrix product may round.
         states = torch.from_numpy(self.matrix(epoch))[torch.from_numpy(rows)]
-        return {"states": states, "labels": torch.from_numpy(labels)}
+        batch = {"states": states, "labels": torch.from_numpy(labels)}
+        if self._targets is not None:
+            batch["targets"] = torch.from_numpy(self._targets[rows] * (index >= 0)[:, None])
+        return batch
 
     def matrix(self, epoch: int | None = None) -> NDArray[np.float32]:
         """Return the states of all segments in an epoch, or without augmentation, encoded at the first call."""

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_ser.errors import InputError
-from hf_ser.models.architectures import ATTENTION_PROJECTIONS, architecture_of, is_above, part_of, plain_model
+from hf_ser.models.architectures import (
+    ATTENTION_PROJECTIONS,
+    PARTS,
+    Architecture,
+    architecture_of,
+    is_above,
+    layer_of,
+    part_of,
+    plain_model,
+)
 from hf_ser.models.loading import quiet_loading
-from hf_ser.models.recipes import Recipe
+from hf_ser.models.recipe import ADAPTERS, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,39 +35,52 @@ def adapt(model: Any, chosen: Recipe) -> Any:
     # The head computes the plain mean of the batch; without this, Trainer (transformers 5) divides by
     # a count of items that the model ignores, and the loss grows with accumulation steps and processes.
     model.accepts_loss_kwargs = False
-    frozen_layers = _frozen_layers(model.config, chosen)
+    layers = range(_frozen_layers(model.config, chosen), _read_layers(model))
     if architecture.raw_waveform and "feature_encoder" not in chosen.trained_parts:
         # Weights that need no gradient are not enough: the module asks for one of its input.
         model.freeze_feature_encoder()
     if not chosen.lora:
         for name, parameter in model.named_parameters():
             trains = part_of(name, architecture) in chosen.trained_parts
-            parameter.requires_grad_(trains and (not frozen_layers or is_above(name, model.config, frozen_layers)))
+            above, layer = not layers.start or is_above(name, model.config, layers.start), layer_of(name, architecture)
+            parameter.requires_grad_(trains and above and (layer is None or layer < layers.stop))
         return model
 
-    targets = tuple(chosen.lora["target_modules"])
-    if architecture.attention_bypasses_modules and set(targets) & set(ATTENTION_PROJECTIONS):
-        raise InputError(
-            f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
-            f"{', '.join(ATTENTION_PROJECTIONS)} past their LoRA modules, so no lora_B gets a gradient; "
-            "use recipe full or lora_classifier, or another encoder"
-        )
-    from peft import LoraConfig, get_peft_model
+    import peft
 
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.lora.items()}
-    if frozen_layers:
-        settings["layers_to_transform"] = list(range(frozen_layers, model.config.num_hidden_layers))
+    settings["target_modules"] = _targets(architecture, chosen)
+    if len(layers) < model.config.num_hidden_layers and not chosen.encoder_is_frozen:
+        settings["layers_to_transform"] = list(layers)
     with quiet_loading():
-        adapted = get_peft_model(model, LoraConfig(**settings))
+        try:
+            adapted = peft.get_peft_model(model, getattr(peft, ADAPTERS[chosen.peft_type][0])(**settings))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"recipe '{chosen.name}': peft refuses its {chosen.peft_type} adapter: {error}") from error
     for name, parameter in adapted.named_parameters():
         if ".modules_to_save." in name:
             parameter.requires_grad_("head" in chosen.trained_parts)
         if name.endswith("layer_weights") and "layer_weights" in chosen.trained_parts:
-            raise InputError(
-                f"recipe '{chosen.name}' trains layer_weights beside an adapter, which would not be saved with it; "
-                "leave layer_weights out of trains, or leave lora out"
-            )
+            if not chosen.encoder_is_frozen:
+                raise InputError(
+                    f"recipe '{chosen.name}' trains layer_weights beside an adapter, whose checkpoints do not hold them; "
+                    "leave layer_weights out of trains, or leave lora out"
+                )
+            parameter.requires_grad_(True)
     return adapted
+
+
+def _targets(architecture: Architecture, chosen: Recipe) -> list[str]:
+    """Return the modules that an adapter trains; those that it could not train are refused, or no part of `layers`."""
+    named, live = list(chosen.lora["target_modules"]), (*ATTENTION_PROJECTIONS, *architecture.linear)
+    if dead := [name for name in named if name in architecture.bypassed]:
+        raise InputError(
+            f"recipe '{chosen.name}' trains nothing in {architecture.model_type}: its attention reads the weights of "
+            f"{', '.join(dead)} past their adapters, which get no gradient; use lora_all, which leaves them out, full "
+            "or lora_classifier, or another encoder"
+        )
+    layers = [name for name in live if name not in architecture.bypassed] if "layers" in named else []
+    return [name for name in named if name != "layers"] + layers
 
 
 def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
@@ -73,6 +95,14 @@ def _frozen_layers(config: PretrainedConfig, chosen: Recipe) -> int:
     return int(config.num_hidden_layers - chosen.trained_layers)
 
 
+def _read_layers(model: Any) -> int:
+    """Return how many of the transformer layers the head reads; those above the last one get no gradient."""
+    weights, count = getattr(model, "layer_weights", None), int(model.config.num_hidden_layers)
+    if weights is None or weights.is_meta:
+        return count
+    return int(torch.softmax(weights.detach(), 0).nonzero().max())
+
+
 def learning_rate_groups(
     model: nn.Module,
     chosen: Recipe,
@@ -83,30 +113,32 @@ def learning_rate_groups(
 ) -> list[dict[str, Any]]:
     """Return the optimiser's parameter groups: one for each part, with and without weight decay.
 
-    The recipe's `learning_rate_scale` multiplies the rate of each part; `decayed` names the parameters that decay.
+    The recipe's `learning_rate_scale` multiplies the rate of each part, its `layer_decay` that of each layer; `decayed`
+    names the parameters that decay.
     """
     architecture = architecture_of(config)
-    groups: dict[tuple[str, bool], list[Any]] = {}
+    groups: dict[tuple[str, float, bool], list[Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((part_of(name, architecture), name in decayed), []).append(parameter)
+            part, layer = part_of(name, architecture), layer_of(name, architecture)
+            scale = chosen.learning_rate_scale.get(part, 1.0)
+            if chosen.layer_decay < 1 and (layer is not None or part in PARTS[:2]):
+                scale *= chosen.layer_decay ** (config.num_hidden_layers - (0 if layer is None else layer + 1))
+            groups.setdefault((part, scale, name in decayed), []).append(parameter)
     return [
-        {
-            "params": parameters,
-            "lr": learning_rate * chosen.learning_rate_scale.get(part, 1.0),
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        {"params": parameters, "lr": learning_rate * scale, "weight_decay": weight_decay if decays else 0.0}
+        for (_, scale, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
 def prove_adapter_alive(model: Any, batch: Mapping[str, Any], chosen: Recipe) -> int:
-    """Run one backward pass on a batch, and return the number of `lora_B` weights; each must get a gradient."""
+    """Run one backward pass on a batch, and return the number of an adapter's weights; each must get a gradient."""
     was_training = model.training
     model.eval()
     with torch.enable_grad():
         model(**batch).loss.backward()
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if "lora_B" in name}
+    mark = ADAPTERS[chosen.peft_type][1]
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if mark in name}
     dead = [name for name, gradient in gradients.items() if gradient is None or not bool(gradient.abs().max() > 0)]
     model.zero_grad(set_to_none=True)
     model.train(was_training)

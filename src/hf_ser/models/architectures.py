@@ -34,8 +34,9 @@ class Architecture:
         feature_encoder: Beginnings of the names of the feature encoder's parameters, after `base`.
         feature_projection: Likewise, of everything between it and the transformer layers.
         raw_waveform: Whether the input is the waveform (else log-mel features).
-        attention_bypasses_modules: Whether attention reads the weights of the projections without calling them,
-            so that LoRA on them trains nothing.
+        linear: Names of the linear modules of a transformer layer beside the query, key and value projections.
+        bypassed: Names of linear modules whose weights attention reads without calling them, so that adapters on them
+            train nothing.
     """
 
     model_type: str
@@ -44,7 +45,8 @@ class Architecture:
     feature_encoder: tuple[str, ...] = ("feature_extractor.",)
     feature_projection: tuple[str, ...] = ("feature_projection.", "encoder.pos_conv_embed.", "masked_spec_embed")
     raw_waveform: bool = True
-    attention_bypasses_modules: bool = False
+    linear: tuple[str, ...] = ("out_proj", "intermediate_dense", "output_dense")
+    bypassed: tuple[str, ...] = ()
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -52,9 +54,16 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     for architecture in (
         Architecture("hubert", "hubert", "hubert.encoder.layers"),
         Architecture("wav2vec2", "wav2vec2", "wav2vec2.encoder.layers"),
-        Architecture("wavlm", "wavlm", "wavlm.encoder.layers", attention_bypasses_modules=True),
+        Architecture("wavlm", "wavlm", "wavlm.encoder.layers", bypassed=(*ATTENTION_PROJECTIONS, "out_proj")),
+        Architecture("data2vec-audio", "data2vec_audio", "data2vec_audio.encoder.layers"),
         Architecture(
-            "whisper", "encoder", "encoder.layers", ("conv1.", "conv2."), ("embed_positions.",), raw_waveform=False
+            "whisper",
+            "encoder",
+            "encoder.layers",
+            ("conv1.", "conv2."),
+            ("embed_positions.",),
+            raw_waveform=False,
+            linear=("out_proj", "fc1", "fc2"),
         ),
     )
 }
@@ -71,6 +80,13 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 def unsupported(architecture: object) -> str:
     """Return the message that refuses an architecture."""
     return f"architecture '{architecture}' is not supported; choose an encoder of {', '.join(ARCHITECTURES)}"
+
+
+def layer_of(name: str, architecture: Architecture) -> int | None:
+    """Return the transformer layer that a parameter is of, by its name as for `part_of`; None if it is of none."""
+    plain = name.removeprefix("module.").removeprefix("base_model.model.")
+    place = plain.removeprefix(architecture.layers + ".").partition(".")[0]
+    return int(place) if plain.startswith(architecture.layers + ".") else None
 
 
 def part_of(name: str, architecture: Architecture) -> str:
@@ -96,9 +112,8 @@ def is_above(name: str, config: PretrainedConfig, frozen_layers: int) -> bool:
     part = part_of(name, architecture)
     if part != "encoder":
         return part in ("layer_weights", "head")
-    plain = name.removeprefix("module.").removeprefix("base_model.model.")
-    if plain.startswith(architecture.layers + "."):
-        return int(plain.removeprefix(architecture.layers + ".").partition(".")[0]) >= frozen_layers
+    if (layer := layer_of(name, architecture)) is not None:
+        return layer >= frozen_layers
     # The rest is a normalisation, which the two forms of these encoders put at opposite ends of the layers.
     return not architecture.raw_waveform or bool(config.do_stable_layer_norm)
 
@@ -108,7 +123,7 @@ def encoder_weights(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the names and values of everything before the head, without PEFT's additions to the names.
 
-    LoRA weights are left out without `adapters`, and where they add nothing, since their B is all zero.
+    Those of adapters are left out without `adapters`, and LoRA's where they add nothing, since their B is all zero.
     """
     base = plain_model(model)
     state = base.state_dict()
@@ -116,7 +131,9 @@ def encoder_weights(
         part = part_of(name, architecture_of(base.config))
         if part == "head" or (part == "layer_weights" and not layer_weights):
             continue
-        if ".lora_" in name and not (adapters and bool(state[name.replace(".lora_A.", ".lora_B.")].any())):
+        if any(f".{mark}" in name for mark in ("lora_", "ia3_l", "ln_tuning_layers")) and not adapters:
+            continue
+        if ".lora_" in name and not bool(state[name.replace(".lora_A.", ".lora_B.")].any()):
             continue
         yield name.replace(".base_layer.", "."), tensor
 

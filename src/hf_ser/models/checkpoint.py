@@ -35,6 +35,7 @@ from hf_ser.models.snapshot import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, Snap
 
 _DIGEST = "hf_ser_base_digest"
 _PREFIX = "base_model.model."
+_LAYER_WEIGHTS = f"{_PREFIX}layer_weights"
 
 
 def save_model(
@@ -78,7 +79,7 @@ def _save_adapter(
     # PEFT would ask the Hub for the base's vocabulary at each save.
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     kept = {key: value for key, value in state.items() if part_of(key, architecture_of(model.config)) != "head"}
-    if not any("lora_" in key for key in kept):
+    if not kept:
         # PEFT refuses an adapter without a target: one pair on the first layer, which adds nothing.
         layer = f"{architecture_of(model.config).layers}.0"
         names = (name for name, _ in plain_model(model).named_modules() if name.startswith(f"{layer}."))
@@ -94,6 +95,9 @@ def _save_adapter(
         config.base_model_name_or_path, config.revision = name, revision
     config.inference_mode = True
     kept |= {f"{_PREFIX}{key}": value for key, value in head.items()}
+    if hasattr(plain_model(model), "layer_weights"):
+        # PEFT does not save it, yet loads it, and some releases of transformers leave it uninitialised.
+        kept[_LAYER_WEIGHTS] = plain_model(model).layer_weights
     config.save_pretrained(str(directory))
     tensors = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
     save_file(tensors, str(directory / ADAPTER_WEIGHTS), metadata={"format": "pt"})
@@ -110,11 +114,9 @@ def base_digest(model: Any) -> str:
 
 
 def merge(model: Any) -> Any:
-    """Return a PEFT model, which is used up, merged into its base; any other model is returned as it is."""
-    if plain_model(model) is model:
-        return model
+    """Return a model, which is used up, with its adapter merged into its base and its head as it is saved."""
     head = plain_head(model)
-    merged = model.merge_and_unload()
+    merged = model if plain_model(model) is model else model.merge_and_unload()
     for name, layer in head.items():
         setattr(merged, name, layer)
     # The layers hold it now: saving the merged model would fold it once more.
@@ -235,7 +237,8 @@ def _wrapped(snapshot: Snapshot, model: Any, head: Mapping[str, Any], unfit: str
             adapted = PeftModel.from_pretrained(model, str(snapshot.folder))
         except Exception as error:
             raise InputError(f"{unfit}: {hub_reason(error)}") from error
-        differing = sorted(saved ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False)))
+        found = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+        differing = sorted((saved ^ found) - ({_LAYER_WEIGHTS} if hasattr(model, "layer_weights") else set()))
     if differing:
         raise InputError(f"{unfit}: {differing[0]} and {len(differing) - 1} more of their weights have no counterpart")
     check_values(f"adapter '{snapshot.name}'", adapted)

@@ -179,6 +179,9 @@ def open_encoder(
     """
     snapshot = open_snapshot(source, inspect=encoder_config, **options)
     config = open_config(snapshot)
+    if "mask_time_prob" in (settings or {}):
+        # Of its default of 2 masks of 10 frames, SpecAugment hides a third of a clip of one second.
+        settings = {"mask_time_min_masks": 0, "apply_spec_augment": True, **(settings or {})}
     for field, value in (settings or {}).items():
         if not hasattr(config, field):
             raise InputError(f"model '{snapshot.name}': its configuration has no field '{field}' to set")

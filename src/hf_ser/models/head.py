@@ -154,30 +154,29 @@ def head_logits(model: Any, states: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def start_head(
-    model: Any, features: torch.Tensor, references: ArrayLike, *, inverse_regularisation: float = 0.1, seed: int = 0
-) -> dict[str, Any]:
+Parts = Mapping[str, tuple[torch.Tensor, ArrayLike]]
+"""Features `(clips, hidden)` and label identifiers `(clips,)` of the parts `train` and `validation`."""
+
+REGULARISATIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+def start_head(model: Any, parts: Parts, *, balanced: bool = False, seed: int = 0) -> dict[str, Any]:
     """Set the head by multinomial logistic regression on standardised pooled features; return a record of it.
 
-    The solution, a `(labels, hidden)` matrix of rank below the number of labels, is written into projector
-    and classifier by its singular value decomposition: as many rows of the projector as there are labels
-    carry it, the others keep their initial values, with zero weights in the classifier.
-
-    `features` `(clips, hidden)` are standardised, `references` `(clips,)` are label identifiers, and
-    `inverse_regularisation` is scikit-learn's `C`. PEFT must not have wrapped the model yet.
+    Of the strengths of regularisation (scikit-learn's `C`), it takes the one with the least loss on validation clips,
+    every label weighing the same. The solution, a `(labels, hidden)` matrix of rank below the number of labels, is
+    written into projector and classifier by its singular value decomposition: as many rows of the projector as there
+    are labels carry it, the others keep their initial values, with zero weights in the classifier. `balanced` weighs
+    each label by the inverse of its share.
+    PEFT must not have wrapped the model yet.
 
     Source: linear probing before fine-tuning, Kumar et al. 2022, arXiv:2202.10054.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    references = np.asarray(references)
-    present = np.unique(references)
-    if len(present) < 2:
-        raise InputError("the training part holds a single label; give a data set with at least two")
-    solver = LogisticRegression(C=inverse_regularisation, max_iter=500, random_state=seed)
-    solver.fit(features.cpu().double().numpy(), references)
-    labels = int(model.config.num_labels)
-    weight, bias = (np.zeros((labels, features.shape[1])), np.full(labels, float(solver.intercept_.min()) - 2.0))
+    tried = [_regression(parts, strength, balanced, seed) for strength in REGULARISATIONS]
+    solver, loss = min(tried, key=lambda pair: pair[1])
+    present, labels = solver.classes_, int(model.config.num_labels)
+    weight = np.zeros((labels, solver.n_features_in_))
+    bias = np.full(labels, float(solver.intercept_.min()) - 2.0)
     if len(present) == 2:
         weight[present[1]], bias[present] = solver.coef_[0], [0.0, solver.intercept_[0]]
     else:
@@ -193,7 +192,55 @@ def start_head(
         model.classifier.bias.copy_(torch.from_numpy(bias))
     return {
         "start": "logistic regression",
-        "inverse_regularisation": inverse_regularisation,
+        "inverse_regularisation": solver.C,
         "iterations": int(np.max(solver.n_iter_)),
-        "clips": len(references),
+        "clips": len(parts["train"][0]),
+        "validation_loss": loss,
     }
+
+
+def best_layers(parts: Parts, *, balanced: bool, seed: int) -> tuple[int, int]:
+    """Return the first and last of the neighbouring layers whose mean does best in a logistic regression.
+
+    From the best single layer of features `(clips, layers + 1, hidden)` on, a neighbour is added while the loss on
+    validation clips falls.
+    """
+
+    def loss(span: tuple[int, int]) -> float:
+        means = {part: states[:, span[0] : span[1] + 1].mean(dim=1) for part, (states, _) in parts.items()}
+        statistics = FeatureStatistics.of(means["train"])
+        return _regression(
+            {part: (statistics(it), parts[part][1]) for part, it in means.items()}, 0.01, balanced, seed
+        )[1]
+
+    count = parts["train"][0].shape[1]
+    found = {(layer, layer): loss((layer, layer)) for layer in range(count)}
+    while True:
+        first, last = best = min(found, key=lambda span: found[span])
+        wider = [
+            it for it in ((first - 1, last), (first, last + 1)) if it[0] >= 0 and it[1] < count and it not in found
+        ]
+        if not wider:
+            return best
+        found |= {span: loss(span) for span in wider}
+
+
+def _regression(parts: Parts, strength: float, balanced: bool, seed: int) -> tuple[Any, float]:
+    """Return a logistic regression, and its log loss on validation clips, every label weighing the same."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    (train, truth), (validation, other) = (
+        (features.cpu().double().numpy(), np.asarray(labels))
+        for features, labels in (parts["train"], parts["validation"])
+    )
+    if len(np.unique(truth)) < 2:
+        raise InputError("the training part holds a single label; give a data set with at least two")
+    weights = "balanced" if balanced else None
+    solver = LogisticRegression(C=strength, max_iter=500, class_weight=weights, random_state=seed).fit(train, truth)
+    known = np.isin(other, solver.classes_)
+    if not known.any():
+        return solver, 0.0
+    scores, weight = solver.predict_proba(validation[known]), compute_sample_weight("balanced", other[known])
+    return solver, float(log_loss(other[known], scores, labels=solver.classes_, sample_weight=weight))

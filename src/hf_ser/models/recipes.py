@@ -1,132 +1,16 @@
-"""The three recipes of the paper: what trains, with which adapter, at which learning rates."""
+"""The recipes of this library, and finding one by its name or in a file."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hf_ser.errors import InputError
 from hf_ser.models.architectures import HEAD, PARTS
+from hf_ser.models.recipe import Recipe
 
-_HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
-_MERGED = ("lora", "learning_rate_scale", "encoder_settings")
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """One way to fine-tune an encoder, declared in full. Lists, as JSON has them, become tuples.
-
-    Attributes:
-        name: Such as `full`, `lora_qkv` or `lora_classifier`.
-        summary: One sentence on it.
-        trains: The parts of the base model (see `hf_ser.models.encoders.PARTS`) that train.
-        lora: Arguments of `peft.LoraConfig`; empty for a recipe without an adapter.
-        learning_rate: Learning rate of `TrainingArguments`.
-        learning_rate_scale: Factor on the learning rate by part, 1 by default. LoRA weights count as the part that
-            they adapt.
-        epochs: Passes over the training clips.
-        batch_size: Clips per step, accumulation included.
-        warmup: Share of the steps over which the learning rate rises.
-        weight_decay: Decoupled weight decay (AdamW).
-        segment_seconds: Longer clips are cut into segments of this length, whose scores are averaged.
-        patience: Evaluations without a better validation UAR after which training stops; None never stops early.
-        normalize_features: Whether the pooled features are standardised by their statistics over the training
-            clips; this is folded into the projector when the model is saved.
-        head_start: `logistic_regression` fits a new head to the pooled features of the training clips, and reuses an
-            existing head whose labels match by name; `checkpoint` leaves the head as it was opened; `noise`
-            initialises projector and classifier as `transformers` does.
-        head_dropout: Dropout probability on the pooled features, in training.
-        balance_labels: Whether the loss weighs each label by the inverse of its share of the training clips, as
-            UAR does; otherwise rare labels (calm: 1 clip in 70) are learned last.
-        freeze_feature_encoder: Keeps the convolutional feature encoder as it is, even if `trains` names it.
-        trained_layers: Number of the upper transformer layers that train; everything below them is frozen, whatever
-            `trains` says. None trains what `trains` says.
-        encoder_settings: Fields of the encoder's configuration to set, such as `hidden_dropout`,
-            `attention_dropout`, `layerdrop`, `mask_time_prob` or `use_weighted_layer_sum`.
-
-    Example:
-        >>> recipe("full", freeze_feature_encoder=True).freeze_feature_encoder
-        True
-    """
-
-    name: str
-    summary: str
-    trains: tuple[str, ...]
-    lora: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float = 1e-4
-    learning_rate_scale: Mapping[str, float] = field(default_factory=dict)
-    epochs: float = 10
-    batch_size: int = 16
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    segment_seconds: float = 10.0
-    patience: int | None = 5
-    normalize_features: bool = True
-    head_start: str = "logistic_regression"
-    head_dropout: float = 0.0
-    balance_labels: bool = False
-    freeze_feature_encoder: bool = False
-    trained_layers: int | None = None
-    encoder_settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Turn lists into tuples and refuse values that cannot be meant."""
-        lora = {key: tuple(value) if isinstance(value, list) else value for key, value in self.lora.items()}
-        object.__setattr__(self, "trains", tuple(self.trains))
-        object.__setattr__(self, "lora", lora)
-        _check_lora(self.name, lora)
-        if self.head_start not in _HEAD_STARTS:
-            raise InputError(f"head_start '{self.head_start}' is unknown; choose {', '.join(_HEAD_STARTS)}")
-        if not 0.0 <= self.head_dropout < 1.0:
-            raise InputError(f"head_dropout {self.head_dropout} is outside [0, 1)")
-        if not self.segment_seconds > 0:
-            raise InputError(f"segment_seconds is {self.segment_seconds}; give a length above 0")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"patience is {self.patience}; give at least 1, or null to never stop early")
-        if self.trained_layers is not None and (self.trained_layers < 1 or self.encoder_is_frozen):
-            raise InputError(
-                f"recipe '{self.name}' with trained_layers {self.trained_layers} trains no layer; "
-                "give a number above 0, and a recipe that trains the encoder"
-            )
-        if unknown := sorted({*self.trains, *self.learning_rate_scale} - set(PARTS)):
-            raise InputError(f"recipe '{self.name}' names the part '{unknown[0]}'; parts are {', '.join(PARTS)}")
-
-    @property
-    def trained_parts(self) -> tuple[str, ...]:
-        """The parts whose own weights train, without those that are frozen."""
-        frozen = {"feature_encoder"} if self.freeze_feature_encoder else set()
-        if self.trained_layers is not None:
-            frozen = {"feature_encoder", "feature_projection"}
-        return tuple(part for part in self.trains if part not in frozen)
-
-    @property
-    def encoder_is_frozen(self) -> bool:
-        """Whether nothing before the head trains, so that each clip is encoded only once."""
-        return not set(self.trains) - {"head", "layer_weights"} and set(self.lora.get("target_modules", ())) <= set(
-            HEAD
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the declaration as JSON-ready values."""
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
-        return values
-
-
-def _check_lora(name: str, lora: Mapping[str, Any]) -> None:
-    if lora and isinstance(lora.get("target_modules", ""), str):
-        raise InputError(f"recipe '{name}': target_modules of lora must be a list of module names")
-    if set(lora) <= {"r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save"}:
-        # The built-in recipes have no other fields, and importing peft takes seconds.
-        return
-    from peft import LoraConfig
-
-    known = {entry.name for entry in dataclasses.fields(LoraConfig)}
-    if unknown := sorted(set(lora) - known):
-        raise InputError(f"recipe '{name}': lora has no field '{unknown[0]}'; peft.LoraConfig lists them")
-
+__all__ = ["PAPER_RECIPES", "RECIPES", "Recipe", "paper_recipe", "recipe", "register_recipe"]
 
 _LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
 
@@ -158,9 +42,50 @@ RECIPES: dict[str, Recipe] = {
             head_dropout=0.3,
             balance_labels=True,
         ),
+        Recipe(
+            name="head",
+            summary="The head trains on the last layer of the frozen encoder.",
+            trains=("head",),
+            learning_rate=1e-4,
+            batch_size=64,
+            head_dropout=0.3,
+            balance_labels=True,
+        ),
+        Recipe(
+            name="layers",
+            summary="The head trains on the mean of the frozen encoder's layers that validation clips choose.",
+            trains=("head",),
+            layers="best",
+            learning_rate=1e-4,
+            batch_size=64,
+            head_dropout=0.3,
+            balance_labels=True,
+        ),
+        Recipe(
+            name="last_layers",
+            summary="The last three transformer layers and the head train, on a sum over all layers.",
+            trains=PARTS,
+            trained_layers=3,
+            layers="all",
+            learning_rate=1e-4,
+            learning_rate_scale={"encoder": 0.5, "layer_weights": 10.0},
+            balance_labels=True,
+        ),
+        Recipe(
+            name="lora_all",
+            summary="LoRA on every linear module of the transformer layers; the head reads the mean over all layers.",
+            trains=("head",),
+            lora={**_LORA, "target_modules": ("layers",), "modules_to_save": HEAD},
+            layers="all",
+            learning_rate=5e-4,
+            learning_rate_scale={"head": 0.2},
+            balance_labels=True,
+        ),
     )
 }
-"""The recipes by name."""
+"""The recipes by name: the paper's three, and what reads more layers or trains other parts."""
+
+PAPER_RECIPES = ("full", "lora_qkv", "lora_classifier")
 
 
 def register_recipe(new: Recipe) -> None:
@@ -170,10 +95,10 @@ def register_recipe(new: Recipe) -> None:
         InputError: There is another recipe of that name.
 
     Example:
-        >>> register_recipe(dataclasses.replace(recipe("full"), name="head", trains=("head",)))
-        >>> recipe("head").encoder_is_frozen
-        True
-        >>> del RECIPES["head"]
+        >>> register_recipe(dataclasses.replace(recipe("full"), name="gentle", learning_rate=1e-5))
+        >>> recipe("gentle").learning_rate
+        1e-05
+        >>> del RECIPES["gentle"]
     """
     if RECIPES.get(new.name, new) != new:
         raise InputError(f"there is another recipe '{new.name}'; choose another name")
@@ -181,12 +106,13 @@ def register_recipe(new: Recipe) -> None:
 
 
 def recipe(name: str | Recipe, **overrides: Any) -> Recipe:
-    """Return a recipe by name, with some of its fields replaced.
+    """Return a recipe by name or from a YAML or JSON file, with some of its fields replaced.
 
-    Mappings given for `lora`, `learning_rate_scale` and `encoder_settings` are merged into the recipe's own.
+    A file holds the fields of a `Recipe`, and under `like`, if anything, the name of one that has the others. Mappings
+    given for `lora`, `learning_rate_scale` and `encoder_settings` are merged into the recipe's own.
 
     Raises:
-        InputError: The name, a field or a value is unknown.
+        InputError: The name, a field or a value is unknown, or the file cannot be read.
 
     Example:
         >>> recipe("lora_qkv", lora={"r": 8}).lora["lora_alpha"]
@@ -194,21 +120,34 @@ def recipe(name: str | Recipe, **overrides: Any) -> Recipe:
         >>> recipe("lora_kqv")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv, lora_classifier
+        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv, lora_classifier, head, ...
     """
+    if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
+        name = _read(name)
     if isinstance(name, str):
         if name not in RECIPES:
-            raise InputError(f"recipe '{name}' is unknown; choose {', '.join(RECIPES)}")
+            raise InputError(f"recipe '{name}' is unknown; choose {', '.join(RECIPES)}, or a YAML file")
         name = RECIPES[name]
-    fields = [entry.name for entry in dataclasses.fields(Recipe)]
-    for key, value in overrides.items():
-        if key not in fields:
-            raise InputError(f"recipe '{name.name}' has no field '{key}'; fields are {', '.join(sorted(fields))}")
-        if key in _MERGED:
-            if not isinstance(value, Mapping):
-                raise InputError(f"recipe '{name.name}': {key} must be a mapping, not {value!r}")
-            overrides[key] = {**getattr(name, key), **value} if value else {}
-    return dataclasses.replace(name, **overrides)
+    return name.with_fields(**overrides)
+
+
+def _read(file: str) -> Recipe:
+    import yaml
+
+    try:
+        values = dict(yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+        name, like = values.pop("name"), values.pop("like", None)
+        start = recipe(like) if like else Recipe(name, values.get("summary", ""), values.get("trains", ()))
+        return dataclasses.replace(recipe(start, **values), name=name)
+    except OSError as error:
+        raise InputError(
+            f"recipe file '{file}' cannot be read: {error.strerror}; give a YAML file, or a name"
+        ) from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"recipe file '{file}' ({reason}): give name, summary and fields of hf_ser.Recipe, or like: NAME and some"
+        ) from error
 
 
 def paper_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
@@ -235,5 +174,11 @@ def paper_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
         head_start="noise",
         head_dropout=0.0,
         balance_labels=False,
+        layers="last",
+        layer_decay=1.0,
+        label_scheme="intended",
+        label_smoothing=0.0,
+        logit_adjustment=0.0,
+        mixup=0.0,
     )
     return recipe(paper, **overrides)

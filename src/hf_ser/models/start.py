@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from hf_ser.models.adapting import adapt, prove_adapter_alive
 from hf_ser.models.architectures import plain_model
-from hf_ser.models.head import FeatureStatistics, attach, start_head, weighted_sum
+from hf_ser.models.head import FeatureStatistics, attach, best_layers, start_head, weighted_sum
 from hf_ser.models.recipes import Recipe
 
-Pooled = Callable[[bool], NDArray[np.float32]]
+Pooled = Callable[[str, bool], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""Returns the features of a part that enter the head, of every layer if asked for, and the labels of its clips."""
 
 _HEAD = ("projector.weight", "projector.bias", "classifier.weight", "classifier.bias")
+_LAYER_WEIGHTS = "layer_weights"
+_UNREAD = -1e4
+"""The weight of a layer that is not read: its share in the softmax is 0 exactly."""
 
 
 def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
@@ -27,20 +31,20 @@ def trains_layer_weights(model: Any, chosen: Recipe) -> bool:
 
 
 def start_of(
-    model: Any, chosen: Recipe, pooled: Pooled, labels: Any, head: dict[str, Any], file: Path, seed: int
+    model: Any, chosen: Recipe, pooled: Pooled, head: dict[str, Any], file: Path, seed: int
 ) -> FeatureStatistics | None:
     """Start the head, and return the statistics of the features that the recipe normalises by.
 
-    `pooled` computes the training clips' features that enter the head, of every layer if asked for; `labels` are those
-    of the clips. The start is written to a file and read back, so that a resumed run and other processes have the same
-    bits and need no such pass. The head of `model` is set in place, and `head`, the record of it, extended.
+    The start is written to a file and read back, so that a resumed run and other processes have the same bits and need
+    no such pass. The head of `model` is set in place, and `head`, the record of it, extended.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
 
+    names = (*_HEAD, *([_LAYER_WEIGHTS] if hasattr(model, _LAYER_WEIGHTS) else []))
     if not file.is_file():
-        statistics = _start_head(model, chosen, pooled, labels, head, seed)
-        tensors = {name: model.get_parameter(name).detach().cpu().contiguous() for name in _HEAD}
+        statistics = _start_head(model, chosen, pooled, head, seed)
+        tensors = {name: model.get_parameter(name).detach().cpu().contiguous() for name in names}
         if statistics is not None:
             tensors |= {"statistics.mean": statistics.mean.cpu(), "statistics.std": statistics.std.cpu()}
         partial = file.with_name(f".{file.name}.partial")
@@ -48,7 +52,7 @@ def start_of(
         partial.replace(file)
     with safe_open(str(file), "pt") as kept, torch.no_grad():
         head |= json.loads(kept.metadata()["head"])
-        for name in _HEAD:
+        for name in names:
             model.get_parameter(name).copy_(kept.get_tensor(name))
         if "statistics.mean" not in kept.keys():  # noqa: SIM118 - a file, not a mapping
             return None
@@ -56,21 +60,31 @@ def start_of(
 
 
 def _start_head(
-    model: Any, chosen: Recipe, pooled: Pooled, labels: Any, head: dict[str, Any], seed: int
+    model: Any, chosen: Recipe, pooled: Pooled, head: dict[str, Any], seed: int
 ) -> FeatureStatistics | None:
     kept = head["kept_labels"]
     starts = chosen.head_start == "logistic_regression" and not kept
-    if not chosen.normalize_features and not starts:
+    if not chosen.normalize_features and not starts and chosen.layers != "best":
         return None
-    layers = chosen.encoder_is_frozen and trains_layer_weights(model, chosen)
-    features = torch.from_numpy(pooled(layers))
+    layers = chosen.layers == "best" or (chosen.encoder_is_frozen and trains_layer_weights(model, chosen))
+    given = {
+        part: pooled(part, layers)
+        for part in (("train", "validation") if starts or chosen.layers == "best" else ("train",))
+    }
+    parts = {part: (torch.from_numpy(features), labels) for part, (features, labels) in given.items()}
+    options: dict[str, Any] = {"balanced": chosen.balance_labels, "seed": seed}
+    if chosen.layers == "best":
+        first, last = head["layers"] = best_layers(parts, **options)
+        with torch.no_grad():
+            model.layer_weights.fill_(_UNREAD)[first : last + 1] = 0.0
     if layers:
-        features = weighted_sum(model.layer_weights.detach().cpu(), features)
-    statistics = FeatureStatistics.of(features)
+        weights = model.layer_weights.detach().cpu()
+        parts = {part: (weighted_sum(weights, features), labels) for part, (features, labels) in parts.items()}
+    statistics = FeatureStatistics.of(parts["train"][0])
     if kept and chosen.normalize_features:
         statistics.unfold(model.projector)
     if starts:
-        head |= start_head(model, statistics(features), labels, seed=seed)
+        head |= start_head(model, {part: (statistics(it), labels) for part, (it, labels) in parts.items()}, **options)
         if not chosen.normalize_features:
             statistics.fold(model.projector)
     return statistics if chosen.normalize_features else None

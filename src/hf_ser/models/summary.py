@@ -146,7 +146,7 @@ def summarize_recipes(
     refused: dict[str, str] = {}
     for entry in RECIPES.values() if recipe is None else [find_recipe(recipe)]:
         settings = copy.deepcopy(config)
-        for name, value in entry.encoder_settings.items():
+        for name, value in entry.settings.items():
             if not hasattr(settings, name):
                 raise InputError(f"recipe '{entry.name}' sets '{name}', which {config.model_type} does not have")
             setattr(settings, name, value)

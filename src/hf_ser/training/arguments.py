@@ -21,6 +21,16 @@ logger = logging.getLogger(__name__)
 PAPER_ARGUMENTS: Final[dict[str, Any]] = {"optim": "adamw_torch", "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
 """What the paper trains by beside `paper_recipe`: Adam (AdamW without decay is Adam) at a constant rate."""
 
+RECIPE_ARGUMENTS: Final[dict[str, str]] = {
+    "learning_rate": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "warmup": "warmup_steps",
+    "weight_decay": "weight_decay",
+    "label_smoothing": "label_smoothing_factor",
+}
+"""Fields of `TrainingArguments` by the field of a recipe that is their default."""
+
 _UNSAID: Final = ("ddp_timeout", "save_strategy")
 _RECIPE_MARK: Final = "hf_ser_recipe"
 """Attribute of the arguments that `training_arguments` made; the recipe's values are in them already."""
@@ -30,7 +40,7 @@ def training_arguments(recipe: str | Recipe, output_dir: str | Path, **overrides
     """Return a recipe's default `TrainingArguments`, some of them overridden.
 
     Args:
-        recipe: `full`, `lora_qkv`, `lora_classifier`, or a `Recipe`.
+        recipe: The name of one of `RECIPES`, a YAML file, or a `Recipe`.
         output_dir: The run's folder.
         **overrides: Fields of `transformers.TrainingArguments`.
 
@@ -62,12 +72,8 @@ def _defaults(chosen: Recipe, *, use_cpu: bool) -> dict[str, Any]:
 
     cuda = torch.cuda.is_available() and not use_cpu
     return {
-        "learning_rate": chosen.learning_rate,
-        "num_train_epochs": chosen.epochs,
-        "per_device_train_batch_size": chosen.batch_size,
+        **{argument: getattr(chosen, name) for name, argument in RECIPE_ARGUMENTS.items()},
         "per_device_eval_batch_size": chosen.batch_size,
-        "warmup_steps": chosen.warmup,
-        "weight_decay": chosen.weight_decay,
         "bf16": cuda and torch.cuda.is_bf16_supported(),
         "dataloader_num_workers": 4 if cuda else 0,
         "dataloader_pin_memory": cuda,

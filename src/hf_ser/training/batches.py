@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from hf_ser.errors import InputError
 from hf_ser.inference.states import IGNORED_LABEL
 
 
 class TrainingClips(Dataset[dict[str, Any]]):
     """The `Segments` of the training part under the keys of `LengthGroupedOrder`."""
 
-    def __init__(self, segments: Any) -> None:
-        self._segments = segments
+    def __init__(self, segments: Any, targets: NDArray[np.float32] | None = None) -> None:
+        self._segments, self._targets = segments, targets
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -29,6 +30,8 @@ class TrainingClips(Dataset[dict[str, Any]]):
         """Return a segment as it sounds in an epoch."""
         epoch, index = key
         item: dict[str, Any] = dict(self._segments[epoch, max(index, ~index)])
+        if self._targets is not None:
+            item["targets"] = self._targets[max(index, ~index)] * (index >= 0)
         if index < 0:
             item["labels"] = IGNORED_LABEL
         return item
@@ -90,10 +93,34 @@ class LengthGroupedOrder(Sampler[tuple[int, int]]):
         return iter([(epoch, index) for index in order])
 
 
-def balanced_weights(labels: ArrayLike, count: int) -> torch.Tensor:
-    """Return a weight for each label `(count,)`, inverse to its share; the mean over the clips is 1."""
+def label_shares(labels: ArrayLike, count: int) -> NDArray[np.float64]:
+    """Return the share of each label `(count,)` among some clips."""
     clips = np.bincount(np.asarray(labels), minlength=count)
-    present = clips > 0
-    weights = np.zeros(count, dtype=np.float32)
-    weights[present] = clips.sum() / (present.sum() * clips[present])
+    shares: NDArray[np.float64] = clips / clips.sum()
+    return shares
+
+
+def balanced_weights(shares: NDArray[np.float64]) -> torch.Tensor:
+    """Return a weight for each label, inverse to its share; the mean over the clips is 1."""
+    present = shares > 0
+    weights = np.zeros(len(shares), dtype=np.float32)
+    weights[present] = 1 / (present.sum() * shares[present])
     return torch.from_numpy(weights)
+
+
+def soft_targets(rows: Any, labels: Sequence[str]) -> NDArray[np.float32]:
+    """Return targets `(clips, labels)`: the shares of the listeners' votes where there are any, else the label itself.
+
+    Raises:
+        InputError: No clip has votes.
+    """
+    targets: NDArray[np.float32] = np.eye(len(labels), dtype=np.float32)[rows["emotion"]]
+    column = rows["voice_votes"] if "voice_votes" in rows.column_names else []
+    votes = np.array([[(row or {}).get(label) or 0 for label in labels] for row in column], dtype=np.float32)
+    if not votes.any():
+        raise InputError(
+            "label_scheme 'soft' needs votes of listeners; build the data set with hf-ser build --votes FILE"
+        )
+    heard = votes.sum(axis=1) > 0
+    targets[heard] = votes[heard] / votes[heard].sum(axis=1, keepdims=True)
+    return targets

@@ -109,11 +109,11 @@ def finetune(
     writes.
 
     Args:
-        model: A folder or Hub id of a HuBERT, wav2vec2, WavLM or Whisper encoder.
+        model: A folder or Hub id of a HuBERT, wav2vec2, WavLM, data2vec or Whisper encoder.
         dataset: Recordings of the known corpora or of your own: what `open_dataset` takes (folders, tables, Hub ids,
             `datasets` objects, or a list of these), or what it returned.
         output_dir: Absent or empty; see `FinetuneResult` for what it holds afterwards.
-        recipe: `full`, `lora_qkv`, `lora_classifier`, or a `Recipe`.
+        recipe: The name of one of `RECIPES`, a YAML file, or a `Recipe`.
         protocol: How the data set is split; `speaker_independent` unless `paper` is given.
         args: Training arguments. None takes the recipe's own; fields of a plain `TrainingArguments` that are at
             their defaults also take the recipe's values.
@@ -140,7 +140,7 @@ def finetune(
         >>> finetune("hubert-tiny", "corpora", recipe="lora_kqv", output_dir="out")
         Traceback (most recent call last):
         ...
-        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv, lora_classifier
+        hf_ser.errors.InputError: recipe 'lora_kqv' is unknown; choose full, lora_qkv, lora_classifier, head, ...
     """
     chosen = find_recipe(recipe)
     if paper:
@@ -199,6 +199,8 @@ def finetune(
 def _check_push(push_to: str, model: str | Path, chosen: Recipe) -> None:
     from hf_ser.hub.access import check_access
 
+    if chosen.stages:
+        raise InputError(f"push_to: recipe '{chosen.name}' has stages; leave push_to out and push the finished folder")
     if chosen.lora and Path(model).exists():
         raise InputError(
             f"push_to: nobody else could load an adapter on the folder '{model}'; train from its Hub id, or leave "

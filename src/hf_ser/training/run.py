@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
@@ -33,13 +35,15 @@ from hf_ser.inference.classifier import load
 from hf_ser.inference.states import FrozenStates, HeadOnly, pooled_states
 from hf_ser.models.adapting import drops_layers, freeze_unused
 from hf_ser.models.architectures import plain_model
-from hf_ser.models.checkpoint import save_model
+from hf_ser.models.checkpoint import merge, save_model
 from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_extractor
+from hf_ser.models.head import weighted_sum
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.models.start import adapt_and_check, start_of, trains_layer_weights
-from hf_ser.training.batches import Collators, TrainingClips, balanced_weights
+from hf_ser.training.arguments import RECIPE_ARGUMENTS
+from hf_ser.training.batches import Collators, TrainingClips, label_shares, soft_targets
 from hf_ser.training.callbacks import ProgressBar, PushSaves
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
 from hf_ser.training.records import closing, facts_before, plan, record_after, warn_of_small_validation
@@ -96,19 +100,29 @@ def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict
         state.wait_for_everyone()
         if not job.checkpoints.is_dir():
             raise InputError(f"process {state.process_index} does not see '{job.checkpoints}'; use a shared disk")
-        with _clock(seconds, "preparation"):
-            prepared = _prepare(job)
-        facts = facts_before(job, prepared)
-        if folder is not None:
-            warn_of_small_validation(job.source)
-            logger.info("%s", plan(job.source, facts, job.chosen, job.arguments, len(prepared.segments["train"])))
-        trainer = _trainer(job, prepared)
-        with _clock(seconds, "training"):
-            loss, stopped = _train(job, trainer, prepared, facts)
-        state.wait_for_everyone()
+        prepared, stages = None, list[dict[str, Any]]()
+        for stage in _stages(job):
+            with _clock(seconds, "preparation"):
+                prepared = _prepare(stage, prepared)
+            facts = facts_before(stage, prepared) | {"recipe": job.chosen.as_dict()}
+            if folder is not None:
+                warn_of_small_validation(job.source)
+                training = len(prepared.segments["train"])
+                logger.info("%s", plan(job.source, facts, stage.chosen, stage.arguments, training))
+            trainer = _trainer(stage, prepared)
+            with _clock(seconds, "training"):
+                loss, stopped = _train(stage, trainer, prepared, facts)
+            state.wait_for_everyone()
+            stages.append(record_after(trainer, facts, loss, stopped, resumed=folder is not None and folder.resume))
         results: list[Any] = [None, None]
-        if folder is not None:
-            run = record_after(trainer, facts, loss, stopped, resumed=folder.resume)
+        if folder is not None and prepared is not None:
+            run = stages[-1]
+            if job.chosen.stages:
+                prepared.model = merge(prepared.model)
+                run["model"]["saved"] = "checkpoint"
+                run["stages"] = [
+                    {key: it[key] for key in ("steps", "stopped", "best", "history")} for it in stages[:-1]
+                ]
             with folder.results() as staged:
                 results = list(_finish(job, prepared, run, seconds, folder.path, staged))
             logger.info("%s", closing(results[1], results[0], folder.path))
@@ -120,19 +134,37 @@ def execute(job: Job, folder: OutputFolder | None) -> tuple[dict[str, Any], dict
 def _clock(seconds: dict[str, float], step: str) -> Iterator[None]:
     begin = time.perf_counter()
     yield
-    seconds[step] = round(time.perf_counter() - begin, 3)
+    seconds[step] = round(seconds.get(step, 0.0) + time.perf_counter() - begin, 3)
 
 
-def _prepare(job: Job) -> Prepared:
-    """Open the encoder and the clips, start the head, and apply the recipe."""
+def _stages(job: Job) -> list[Job]:
+    """Return the trainings of a job, each with its own checkpoints; of a recipe without stages, the job itself."""
+    if not job.chosen.stages:
+        return [job]
+    found = []
+    for place, (chosen, fields) in enumerate(zip(job.chosen.in_stages, job.chosen.stages, strict=True), start=1):
+        arguments = copy.copy(job.arguments)
+        arguments.output_dir = str(job.checkpoints / f"stage_{place}")
+        Path(arguments.output_dir).mkdir(exist_ok=True)
+        for name in RECIPE_ARGUMENTS.keys() & fields.keys():
+            setattr(arguments, RECIPE_ARGUMENTS[name], fields[name])
+        found.append(replace(job, chosen=chosen, arguments=arguments))
+    return found
+
+
+def _prepare(job: Job, before: Prepared | None) -> Prepared:
+    """Open the encoder and the clips, or go on from the stage before; start the head, and apply the recipe."""
     arguments, chosen, state = job.arguments, job.chosen, PartialState()
     if arguments.disable_tqdm or not state.is_main_process:
         disable_progress_bars()
     # The other processes read what the main one has downloaded, decoded and encoded.
     with state.main_process_first():
         snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
-        settings: dict[str, Any] = {"settings": chosen.encoder_settings, "reuse_head": chosen.head_start != "noise"}
-        model, head = open_encoder(snapshot, job.source.labels, seed=arguments.seed, **settings)
+        if before is None:
+            settings: dict[str, Any] = {"settings": chosen.settings, "reuse_head": chosen.head_start != "noise"}
+            model, head = open_encoder(snapshot, job.source.labels, seed=arguments.seed, **settings)
+        else:
+            model, head = merge(before.model), {**before.head, "kept_labels": list(job.source.labels)}
         feature_extractor = open_feature_extractor(snapshot)
         model = model.to(arguments.device)
         segments = {
@@ -145,9 +177,12 @@ def _prepare(job: Job) -> Prepared:
             )
             for part, rows in job.source.parts.items()
         }
-        train, start = segments["train"], job.checkpoints / START
-        pooled = partial(_encode, model, feature_extractor, train, "train", None)
-        statistics = start_of(model, chosen, pooled, train.labels, head, start, arguments.seed)
+
+        def pooled(part: str, layers: bool) -> Any:
+            return _encode(model, feature_extractor, segments[part], part, None, layers), segments[part].labels
+
+        statistics = start_of(model, chosen, pooled, head, job.checkpoints / START, arguments.seed)
+    train = segments["train"]
     collators = Collators(*(Collator(feature_extractor, model.config, training=training) for training in (True, False)))
     shortest = collators.evaluation([train[int(index)] for index in np.argsort(train.lengths, kind="stable")[:8]])
     adapted, facts = adapt_and_check(model, chosen, statistics, shortest, arguments.seed)
@@ -156,22 +191,30 @@ def _prepare(job: Job) -> Prepared:
         if arguments.ddp_find_unused_parameters is None:
             arguments.ddp_find_unused_parameters = drops_layers(adapted)
     prepared = Prepared(adapted, feature_extractor, snapshot.commit, head, facts, segments, collators)
+    soft = soft_targets(job.source.parts["train"], job.source.labels) if chosen.label_scheme == "soft" else None
+    targets = None if soft is None else soft[train.clip_index]
     if chosen.encoder_is_frozen:
         layers = trains_layer_weights(model, chosen)
         for part, augmentation in (("train", job.augmentation), ("validation", None)):
             encode = partial(_encode_in_turn, adapted, feature_extractor, segments[part], part, layers=layers)
-            prepared.items[part] = FrozenStates(encode, segments[part].labels, augmentation)
+            its_targets = targets if part == "train" else None
+            prepared.items[part] = FrozenStates(encode, segments[part].labels, augmentation, its_targets)
         prepared.items["validation"].matrix()
         prepared.trained = HeadOnly(adapted)
     else:
-        prepared.items = {"train": TrainingClips(segments["train"]), "validation": segments["validation"]}
+        prepared.items = {"train": TrainingClips(train, targets), "validation": segments["validation"]}
         prepared.trained = adapted
     return prepared
 
 
 def _encode(model: Any, extractor: Any, segments: Segments, part: str, view: int | None, layers: bool) -> Any:
-    description = f"Encoding {part} clips (frozen encoder)"
-    return pooled_states(model, extractor, segments, layers=layers, epoch=view, description=description)
+    description, base = f"Encoding {part} clips (frozen encoder)", plain_model(model)
+    # The states of all layers are kept whatever their weights are now: the search for a layer and evaluation read them.
+    weighted = hasattr(base, "layer_weights")
+    states = pooled_states(model, extractor, segments, layers=weighted, epoch=view, description=description)
+    if layers or not weighted:
+        return states
+    return weighted_sum(base.layer_weights.detach().cpu(), torch.from_numpy(states)).numpy()
 
 
 def _encode_in_turn(*arguments: Any, **options: Any) -> Any:
@@ -187,7 +230,7 @@ def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
         config=plain_model(prepared.model).config,
         # Frozen states are all of one size.
         lengths=[1] * len(train) if chosen.encoder_is_frozen else train.lengths,
-        label_weights=balanced_weights(train.labels, len(source.labels)) if chosen.balance_labels else None,
+        shares=label_shares(train.labels, len(source.labels)),
         clip_index=prepared.segments["validation"].clip_index,
         references=source.parts["validation"]["emotion"],
         model=prepared.trained,
@@ -290,7 +333,7 @@ def _finish(
         classifier.calibration = run["calibration"] = calibrate(validation)
         judged = {"validation": assess(validation), "test": assess(judge(classifier, source, "test", arguments.seed))}
     metrics = {"labels": list(source.labels)} | {part: dict(found.results[part]) for part, found in judged.items()}
-    if job.chosen.lora:
+    if run["model"]["saved"] == "adapter":
         run["model"]["base_digest"] = json.loads((staged / "config.json").read_text())["hf_ser_base_digest"]
     run["probe"] = {"clips": PROBE, "logits": logits}
     run["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}

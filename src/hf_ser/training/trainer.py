@@ -16,15 +16,15 @@ from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.scores import figures
 from hf_ser.models.adapting import learning_rate_groups
 from hf_ser.models.recipes import Recipe
-from hf_ser.training.batches import LengthGroupedOrder
+from hf_ser.training.batches import LengthGroupedOrder, balanced_weights
 
 
 class EmotionTrainer(Trainer):  # type: ignore[misc]
     """Train by a recipe; saving, resuming and choosing the best checkpoint are Trainer's own.
 
-    `lengths` are those of the training segments, `label_weights` `(labels,)` those of the loss, `clip_index` has the
-    clip of each validation segment, and `references` the label of each such clip. `diverged_at` is the step at which
-    the loss or a validation score was not finite.
+    `lengths` are those of the training segments, `shares` `(labels,)` those of the labels among them, `clip_index` has
+    the clip of each validation segment, and `references` the label of each such clip. `diverged_at` is the step at
+    which the loss or a validation score was not finite.
     """
 
     optimizer: Any
@@ -35,13 +35,18 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
         recipe: Recipe,
         config: Any,
         lengths: Sequence[int],
-        label_weights: torch.Tensor | None,
+        shares: NDArray[np.float64],
         clip_index: NDArray[np.int64],
         references: Sequence[int],
         **options: Any,
     ) -> None:
-        self._recipe, self._config, self._lengths, self._label_weights = recipe, config, lengths, label_weights
+        self._recipe, self._config, self._lengths = recipe, config, lengths
         self._clip_index, self._references = clip_index, np.asarray(references)
+        self._label_weights = balanced_weights(shares) if recipe.balance_labels else None
+        # A label without clips is as rare as half a clip.
+        priors = np.log(np.maximum(shares, 0.5 / max(1, len(lengths))))
+        self._adjustment = torch.from_numpy(recipe.logit_adjustment * priors).float()
+        self._targets: torch.Tensor | None = None
         self.diverged_at: int | None = None
         super().__init__(
             compute_loss_func=self.mean_loss,
@@ -67,10 +72,10 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
 
     def mean_loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         """Return a batch's share of the mean loss over the clips of a step."""
-        weights = self._label_weights
+        weights, logits = self._label_weights, outputs["logits"].float()
         total = nn.functional.cross_entropy(
-            outputs["logits"].float(),
-            labels,
+            logits + self._adjustment.to(logits.device),
+            labels if self._targets is None else self._targets.to(labels.device),
             weight=None if weights is None else weights.to(labels.device),
             reduction="sum",
             label_smoothing=self.args.label_smoothing_factor,
@@ -91,7 +96,11 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Run one batch forwards and backwards; a loss that is not finite leaves the weights as they are."""
+        self._targets = inputs.pop("targets", None)
+        if self._recipe.mixup:
+            self.mix(inputs)
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._targets = None
         if not bool(torch.isfinite(loss)):
             self.accelerator.set_trigger()
         # All processes have to stop at the same step; a single one needs no communication for it.
@@ -102,6 +111,24 @@ class EmotionTrainer(Trainer):  # type: ignore[misc]
             model.zero_grad(set_to_none=False)
             loss = torch.zeros_like(loss)
         return loss
+
+    def mix(self, inputs: dict[str, Any]) -> None:
+        """Mix each clip of a batch, and its target, with the one before it, by a share that seed and step fix."""
+        labels = inputs["labels"]
+        if bool((labels < 0).any()):
+            return
+        drawn = np.random.default_rng((self.args.seed, self.state.global_step)).beta(
+            self._recipe.mixup, self._recipe.mixup
+        )
+        share = max(drawn, 1 - drawn)
+        classes = len(self._adjustment)
+        targets = nn.functional.one_hot(labels, classes).float() if self._targets is None else self._targets
+        self._targets = share * targets + (1 - share) * targets.roll(1, 0)
+        for name, values in inputs.items():
+            if name == "attention_mask":
+                inputs[name] = torch.maximum(values, values.roll(1, 0))
+            elif name != "labels":
+                inputs[name] = share * values + (1 - share) * values.roll(1, 0)
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Give each part of the model its learning rate."""
