@@ -63,7 +63,7 @@ def adapt(model: Any, chosen: Recipe) -> Any:
         if name.endswith("layer_weights") and "layer_weights" in chosen.trained_parts:
             if not chosen.encoder_is_frozen:
                 raise InputError(
-                    f"recipe '{chosen.name}' trains layer_weights beside an adapter, whose checkpoints do not hold them; "
+                    f"recipe '{chosen.name}' trains layer_weights beside an adapter, whose checkpoints lack them; "
                     "leave layer_weights out of trains, or leave lora out"
                 )
             parameter.requires_grad_(True)
