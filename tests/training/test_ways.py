@@ -19,10 +19,10 @@ from hf_ser.training.batches import soft_targets
 from hf_ser.training.trainer import EmotionTrainer
 
 
-def train(encoder, data, out, chosen, **changes):
+def train(encoder, data, out, chosen, *, resume=False, **changes):
     settings = {"max_steps": 3, "per_device_train_batch_size": 8, "use_cpu": True, "disable_tqdm": True}
     arguments = training_arguments(chosen, out, **{**settings, **changes})
-    return finetune(encoder, data, recipe=chosen, output_dir=out, args=arguments)
+    return finetune(encoder, data, recipe=chosen, output_dir=out, args=arguments, resume=resume)
 
 
 ADAPTERS = {
@@ -76,12 +76,9 @@ def test_the_best_layers_are_those_that_tell_the_labels(telling):
 
 
 def test_stages_go_on_from_each_other_and_end_as_a_checkpoint(toy, encoder, tmp_path):
-    stages = [
-        {"trains": ["head"], "lora": {}},
-        {"learning_rate": 1e-2, "epochs": 1},
-        {"trains": ["encoder", "head"], "lora": {}},
-    ]
-    chosen = dataclasses.replace(recipe("lora_qkv"), name="staged", stages=stages)
+    last = {"trains": ["encoder", "head"], "lora": {}}
+    stages = [{"trains": ["head"], "lora": {}}, {"learning_rate": 1e-2, "epochs": 1}, last]
+    chosen = dataclasses.replace(recipe("lora_qkv"), name="staged", layers="best", stages=stages)
     result = train(encoder(), toy, tmp_path / "out", chosen)
     assert (result.output_dir / "model.safetensors").is_file()
     assert len(result.run["stages"]) == 2
@@ -92,9 +89,35 @@ def test_stages_go_on_from_each_other_and_end_as_a_checkpoint(toy, encoder, tmp_
     again = train(encoder(), toy, tmp_path / "again", chosen)
     assert again.metrics == result.metrics
     # Each stage starts from what the one before it saved.
-    first = dataclasses.replace(recipe("lora_qkv"), name="staged", stages=stages[:1])
+    first = dataclasses.replace(chosen, stages=stages[:1])
     alone = train(encoder(), toy, tmp_path / "alone", first)
     assert alone.run["best"]["validation_uar"] == uars[0]
+
+
+def test_stages_go_on_where_they_were_interrupted(toy, encoder, tmp_path, monkeypatch):
+    stages = [{"trains": ["head"], "lora": {}}, {}]
+    chosen = dataclasses.replace(recipe("lora_qkv"), name="staged", stages=stages)
+    often = {"eval_strategy": "steps", "eval_steps": 1}
+    whole = train(encoder(), toy, tmp_path / "whole", chosen, **often)
+    steps, step = [], EmotionTrainer.training_step
+
+    def ending(self, *given, **options):
+        steps.append(self.state.global_step)
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        return step(self, *given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmotionTrainer, "training_step", ending)
+        with pytest.raises(KeyboardInterrupt):
+            train(encoder(), toy, tmp_path / "killed", chosen, **often)
+    steps.clear()
+    monkeypatch.setattr(
+        EmotionTrainer, "training_step", lambda *given, **options: steps.append(1) or step(*given, **options)
+    )
+    resumed = train(encoder(), toy, tmp_path / "killed", chosen, resume=True, **often)
+    assert len(steps) == 2
+    assert resumed.metrics == whole.metrics
 
 
 def test_what_stages_cannot_say_is_refused(tmp_path, toy, encoder):
@@ -204,3 +227,25 @@ def test_a_recipe_of_ones_own_in_a_file(tmp_path):
             recipe(str(file))
     with pytest.raises(InputError, match=r"absent.yaml' cannot be read: No such file"):
         recipe("absent.yaml")
+
+
+def test_a_head_that_was_trained_on_the_last_layer_is_not_put_on_others(toy, encoder, tmp_path):
+    labels = ("angry", "happy", "neutral", "sad")
+    plain, weighted = encoder(labels=labels), encoder(labels=labels, use_weighted_layer_sum=True)
+    cases = {"last": (plain, "reused"), "all": (plain, "new"), "own": (weighted, "reused"), "best": (weighted, "new")}
+    for name, (base, expected) in cases.items():
+        chosen = recipe("head", layers="all" if name == "own" else name)
+        assert train(base, toy, tmp_path / name, chosen).run["head"]["head"] == expected, name
+
+
+def test_specaugment_leaves_short_clips_alive(encoder):
+    model = open_encoder(str(encoder()), settings={"mask_time_prob": 0.05})[0]
+    values = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        heard, untouched = model.eval()(values).logits, 0
+        model.train()
+        for seed in range(40):
+            np.random.seed(seed)
+            untouched += torch.equal(model(values).logits, heard)
+    # With the default of at least two masks, none would be.
+    assert 20 <= untouched < 40

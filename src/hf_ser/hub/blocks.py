@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 
 from hf_ser.errors import InputError
+from hf_ser.models.recipe import ADAPTERS
 from hf_ser.models.recipes import RECIPES
 
 BEGIN: Final = "<!-- hf_ser:begin -->"
@@ -98,6 +99,6 @@ def _merge(new: dict[Any, Any], old: dict[Any, Any], owned: Collection[str]) -> 
     if "tags" in new:
         # What an earlier push said about its own model is not a tag that a person added.
         tags = tags if isinstance(tags, list) else [tags]
-        people = [tag for tag in tags if tag not in ("lora", *RECIPES) and not str(tag).startswith("base_model:")]
+        people = [tag for tag in tags if tag not in (*ADAPTERS, *RECIPES) and not str(tag).startswith("base_model:")]
         merged["tags"] = [*new["tags"], *(tag for tag in people if tag not in new["tags"])]
     return merged

@@ -27,6 +27,7 @@ class Facts:
     revision: str | None
     saved: str | None  # checkpoint, adapter, or merged
     recipe: str | None
+    peft_type: str  # lora, ia3 or ln_tuning; of no meaning without an adapter
     adapted_head: bool  # whether LoRA trained the head itself
     protocol: str | None
     labels: tuple[str, ...]
@@ -74,6 +75,7 @@ def read_facts(run: Mapping[str, Any], metrics: Mapping[str, Any]) -> Facts:
         revision=entry(run, "model", "revision") if base_id else None,
         saved=saved,
         recipe=_line(entry(run, "recipe", "name")),
+        peft_type=_line(entry(run, "recipe", "peft_type")) or "lora",
         adapted_head="classifier" in (entry(run, "recipe", "lora", "target_modules") or ()),
         protocol=_line(run.get("protocol")),
         labels=tuple(run.get("labels") or metrics.get("labels") or ()),

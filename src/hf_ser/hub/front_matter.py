@@ -30,7 +30,14 @@ _FIGURES: tuple[tuple[tuple[str, ...], str, str, dict[str, str] | None], ...] = 
 def front_matter(metrics: Mapping[str, Any], facts: Facts, repo_id: str | None) -> str:
     """Return the card's front matter as YAML that the Hub accepts; the model index is named after the repository."""
     adapter = facts.saved == "adapter"
-    tags = ["speech-emotion-recognition", _TASK, "emotion", "hf_ser", facts.recipe, "lora" if adapter else None]
+    tags = [
+        "speech-emotion-recognition",
+        _TASK,
+        "emotion",
+        "hf_ser",
+        facts.recipe,
+        facts.peft_type if adapter else None,
+    ]
     if adapter and facts.base_id:
         tags.append(f"base_model:adapter:{facts.base_id}")
     names = (facts.base and facts.base.rpartition("/")[2], facts.recipe)

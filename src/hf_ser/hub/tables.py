@@ -5,16 +5,8 @@ from typing import Any
 
 from hf_ser.files import entry
 from hf_ser.hub.facts import Facts, code
+from hf_ser.models.recipe import RECIPE_ARGUMENTS
 from hf_ser.models.recipes import RECIPES
-
-# Fields of a recipe by the name of the `TrainingArguments` that may replace them.
-_ARGUMENTS: Mapping[str, str] = {
-    "learning_rate": "learning_rate",
-    "epochs": "num_train_epochs",
-    "batch_size": "per_device_train_batch_size",
-    "warmup": "warmup_steps",
-    "weight_decay": "weight_decay",
-}
 
 
 def limits(run: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -54,12 +46,14 @@ def settings(run: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
     rows = []
     for field, value in recipe.items():
         default = own.get(field)
-        if field in _ARGUMENTS and isinstance(arguments, Mapping):
-            value = arguments.get(_ARGUMENTS[field], unrecorded)
+        if field in RECIPE_ARGUMENTS and isinstance(arguments, Mapping):
+            value = arguments.get(RECIPE_ARGUMENTS[field], unrecorded)
         if field not in ("name", "summary") and (_plain(value) or value != default):
             differs = field in own and value != default
             rows.append((field, _plain(value) + (f" (recipe: {_plain(default) or 'none'})" if differs else "")))
     head = run.get("head") or {}
+    if layers := head.get("layers"):
+        rows.append(("layers whose mean the head reads", " to ".join(map(str, layers))))
     rows.append(("head", ", ".join(filter(None, (head.get("head"), head.get("start"))))))
     rows.append(("labels taken from the base", ", ".join(map(str, head.get("kept_labels") or ()))))
     if "augmentation" in run:

@@ -182,6 +182,9 @@ def open_encoder(
     if "mask_time_prob" in (settings or {}):
         # Of its default of 2 masks of 10 frames, SpecAugment hides a third of a clip of one second.
         settings = {"mask_time_min_masks": 0, "apply_spec_augment": True, **(settings or {})}
+    # A head that was trained on the last layer does not fit the mean over all of them.
+    if (settings or {}).get("use_weighted_layer_sum") and not config.use_weighted_layer_sum:
+        reuse_head = False
     for field, value in (settings or {}).items():
         if not hasattr(config, field):
             raise InputError(f"model '{snapshot.name}': its configuration has no field '{field}' to set")

@@ -15,6 +15,16 @@ _HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
 _LAYERS = ("last", "all", "best")
 _MERGED = ("lora", "learning_rate_scale", "encoder_settings")
 
+RECIPE_ARGUMENTS: Mapping[str, str] = {
+    "learning_rate": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "warmup": "warmup_steps",
+    "weight_decay": "weight_decay",
+    "label_smoothing": "label_smoothing_factor",
+}
+"""Fields of `TrainingArguments` by the field of a recipe that is their default."""
+
 ADAPTERS = {"lora": ("LoraConfig", "lora_B"), "ia3": ("IA3Config", "ia3_l"),
             "ln_tuning": ("LNTuningConfig", "ln_tuning_layers")}  # fmt: skip
 """PEFT's methods by name: the class of the configuration, and a part of the names of the weights that train."""
@@ -45,9 +55,10 @@ class Recipe:
         patience: Evaluations without a better validation UAR after which training stops; None never stops early.
         normalize_features: Whether the pooled features are standardised by their statistics over the training
             clips; this is folded into the projector when the model is saved.
-        layers: What the head reads: `last`, the last layer; `all`, the weighted sum over all layers, which starts as
-            their mean, and whose weights train if `trains` names `layer_weights`; `best`, the mean of neighbouring
-            layers, chosen by logistic regressions on the validation clips.
+        layers: What the head reads: `last`, the last layer, or the checkpoint's own weighted sum; `all`, the weighted
+            sum over all layers, which starts as their mean, and whose weights train if `trains` names
+            `layer_weights`; `best`, the mean of neighbouring layers, chosen by logistic regressions on the validation
+            clips.
         head_start: `logistic_regression` fits a new head to the pooled features of the training clips, as strongly
             regularised as suits the validation clips, and reuses an existing head whose labels match by name;
             `checkpoint` leaves the head as it was opened; `noise` initialises projector and classifier as

@@ -64,16 +64,15 @@ def _start_head(
 ) -> FeatureStatistics | None:
     kept = head["kept_labels"]
     starts = chosen.head_start == "logistic_regression" and not kept
-    if not chosen.normalize_features and not starts and chosen.layers != "best":
+    # A later stage reads the layers that the first one chose.
+    chooses = chosen.layers == "best" and "layers" not in head
+    if not chosen.normalize_features and not starts and not chooses:
         return None
-    layers = chosen.layers == "best" or (chosen.encoder_is_frozen and trains_layer_weights(model, chosen))
-    given = {
-        part: pooled(part, layers)
-        for part in (("train", "validation") if starts or chosen.layers == "best" else ("train",))
-    }
+    layers = chooses or (chosen.encoder_is_frozen and trains_layer_weights(model, chosen))
+    given = {part: pooled(part, layers) for part in (("train", "validation") if starts or chooses else ("train",))}
     parts = {part: (torch.from_numpy(features), labels) for part, (features, labels) in given.items()}
     options: dict[str, Any] = {"balanced": chosen.balance_labels, "seed": seed}
-    if chosen.layers == "best":
+    if chooses:
         first, last = head["layers"] = best_layers(parts, **options)
         with torch.no_grad():
             model.layer_weights.fill_(_UNREAD)[first : last + 1] = 0.0

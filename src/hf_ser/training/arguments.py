@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hf_ser.errors import InputError
-from hf_ser.models.recipes import Recipe
+from hf_ser.models.recipe import RECIPE_ARGUMENTS, Recipe
 from hf_ser.models.recipes import recipe as find_recipe
 
 if TYPE_CHECKING:
@@ -20,16 +20,6 @@ logger = logging.getLogger(__name__)
 
 PAPER_ARGUMENTS: Final[dict[str, Any]] = {"optim": "adamw_torch", "max_grad_norm": 0.0, "lr_scheduler_type": "constant"}
 """What the paper trains by beside `paper_recipe`: Adam (AdamW without decay is Adam) at a constant rate."""
-
-RECIPE_ARGUMENTS: Final[dict[str, str]] = {
-    "learning_rate": "learning_rate",
-    "epochs": "num_train_epochs",
-    "batch_size": "per_device_train_batch_size",
-    "warmup": "warmup_steps",
-    "weight_decay": "weight_decay",
-    "label_smoothing": "label_smoothing_factor",
-}
-"""Fields of `TrainingArguments` by the field of a recipe that is their default."""
 
 _UNSAID: Final = ("ddp_timeout", "save_strategy")
 _RECIPE_MARK: Final = "hf_ser_recipe"

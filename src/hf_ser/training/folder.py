@@ -131,10 +131,12 @@ class OutputFolder:
 
     def _clear_partial(self) -> None:
         """Remove what was not written whole, and a run that has no checkpoint to continue from."""
-        for folder in self.checkpoints.glob("checkpoint-*"):
+        # Those of stages are in folders of their own.
+        saved = list(self.checkpoints.glob("**/checkpoint-*"))
+        for folder in saved:
             if _step(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
-        if self.checkpoints.is_dir() and newest_checkpoint(self.checkpoints) is None and not self.resume:
+        if self.checkpoints.is_dir() and not any(map(Path.exists, saved)) and not self.resume:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @contextmanager

@@ -40,9 +40,9 @@ from hf_ser.models.encoders import encoder_config, open_encoder, open_feature_ex
 from hf_ser.models.head import weighted_sum
 from hf_ser.models.loading import quiet_loading
 from hf_ser.models.probe import PROBE, probe_difference, probe_logits
+from hf_ser.models.recipe import RECIPE_ARGUMENTS
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.models.start import adapt_and_check, start_of, trains_layer_weights
-from hf_ser.training.arguments import RECIPE_ARGUMENTS
 from hf_ser.training.batches import Collators, TrainingClips, label_shares, soft_targets
 from hf_ser.training.callbacks import ProgressBar, PushSaves
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
@@ -161,7 +161,10 @@ def _prepare(job: Job, before: Prepared | None) -> Prepared:
     with state.main_process_first():
         snapshot = open_snapshot(job.model_name, inspect=encoder_config, revision=job.revision)
         if before is None:
-            settings: dict[str, Any] = {"settings": chosen.settings, "reuse_head": chosen.head_start != "noise"}
+            settings: dict[str, Any] = {
+                "settings": chosen.settings,
+                "reuse_head": chosen.head_start != "noise" and chosen.layers != "best",
+            }
             model, head = open_encoder(snapshot, job.source.labels, seed=arguments.seed, **settings)
         else:
             model, head = merge(before.model), {**before.head, "kept_labels": list(job.source.labels)}
