@@ -135,8 +135,10 @@ def test_what_changes_decisions_fails_and_what_does_not_passes(monkeypatch):
     passed = {check["test"]: check["passed"] for check in found["checks"] if check["metric"] == "unchanged"}
     assert not passed["zeros_before"]
     assert passed["tone"]
-    assert [point["strength"] for point in found["curves"]["speed"]["points"]] == [0.8, 1.25]
-    assert found["curves"]["pitch"]["points"][0]["unchanged"] == 1
+    assert [point["strength"] for point in found["curves"]["speed"]["points"]] == [0.8, 1, 1.25]
+    assert [point["strength"] for point in found["curves"]["white_20db"]["points"]] == [0, 10, 20]
+    assert [point["unchanged"] for point in found["curves"]["pitch"]["points"]] == [1, 1, 1]
+    assert found["curves"]["speed"]["points"][1]["uar_lost"] == 0
     guessing = {check["test"]: check["guessing_passed"] for check in found["checks"] if check["metric"] == "unchanged"}
     assert not any(passed for name, passed in guessing.items() if name != "telephone")
 

@@ -29,6 +29,7 @@ class Disturbance:
         change: The function.
         strengths: One of them is drawn for each clip.
         curve: Strengths that are measured one by one on a subset; none for no curve.
+        neutral: The strength on the curve that changes nothing, where there is one.
         unit: Of the strengths.
         limits: What a check demands: the most of `uar_lost` and `uap_lost`, the least of `unchanged`.
     """
@@ -37,6 +38,7 @@ class Disturbance:
     strengths: tuple[float, ...]
     limits: dict[str, float] = field(default_factory=dict)
     curve: tuple[float, ...] = ()
+    neutral: float | None = None
     unit: str = "dB"
 
     def __call__(
@@ -211,7 +213,7 @@ DISTURBANCES: dict[str, Disturbance] = {
     "telephone": Disturbance(telephone, (0, 1), {"uar_lost": 0.05, "uap_lost": 0.05, "unchanged": 0.5}, unit="codec"),
     "tilt": Disturbance(tilt, (-3, 3), {"uar_lost": 0.02, "uap_lost": 0.02, "unchanged": 0.8}, unit="dB an octave"),
     "reverberation": Disturbance(reverberation, (0.3, 0.6), {"unchanged": 0.8}, unit="s"),
-    "speed": Disturbance(speed, (), curve=(0.8, 1.25), unit="times"),
-    "pitch": Disturbance(pitch, (), curve=(-4, 4), unit="semitones"),
+    "speed": Disturbance(speed, (), curve=(0.8, 1.25), neutral=1, unit="times"),
+    "pitch": Disturbance(pitch, (), curve=(-4, 4), neutral=0, unit="semitones"),
 }
 """The disturbances by name; another package adds its own here."""

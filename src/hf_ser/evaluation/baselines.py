@@ -1,8 +1,7 @@
 """What costs little: the most frequent label, and functionals of eGeMAPS with a linear support vector machine (SVM).
 
-The features are openSMILE's eGeMAPSv02 functionals, 88 a clip (Eyben et al., The Geneva Minimalistic Acoustic Parameter
-Set, IEEE Transactions on Affective Computing 7, 2016). They need the extra `hf_ser[egemaps]`; openSMILE's licence
-allows research and private use only.
+The features are openSMILE's eGeMAPSv02 functionals, 88 a clip (Eyben et al., IEEE Trans. Affective Computing 7, 2016).
+They need the extra `hf_ser[egemaps]`; openSMILE's licence allows research and private use only.
 """
 
 from __future__ import annotations

@@ -106,9 +106,8 @@ def compare(*results: str | Path, seed: int = 42) -> Comparison:
             pair[f"{kind}_holm"] = p_value
     for pair in pairs:
         p_value = pair.setdefault("p_bootstrap_holm", None)
-        better = pair["one"] if pair["difference"] > 0 else pair["other"]
-        told = better if p_value is not None and p_value < 1 - intervals.CONFIDENCE else "tie"
-        pair["verdict"] = "too few speakers to tell" if p_value is None else told
+        better, tie = pair["one" if pair["difference"] > 0 else "other"], (p_value or 0) >= 1 - intervals.CONFIDENCE
+        pair["verdict"] = "too few speakers to tell" if p_value is None else "tie" if tie else better
     confusions = {it.name: (it.labels, row_percent(it.counts).tolist()) for it in found}
     return Comparison([_row(it) for it in found], pairs, _seeds(found), confusions)
 

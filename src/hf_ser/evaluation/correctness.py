@@ -78,9 +78,8 @@ def _speakers(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return how well the share of each class is found for each speaker, and in what order speakers come by it.
 
-    Shares are over the speakers with 8 clips of a class or more. The order is compared by Spearman's rho, and by the
-    quarters of speakers with the largest and the smallest share: the precision of both, and how many of those said to
-    be in one are truly in the other.
+    Of speakers with 8 clips of a class or more. The order is compared by Spearman's rho, and by the quarters with the
+    largest and smallest share: the precision of both, and how many of those said to be in one are truly in the other.
     """
     import pandas as pd
 

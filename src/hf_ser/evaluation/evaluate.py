@@ -123,12 +123,9 @@ class Evaluation:
         """Return two lines: what was evaluated, and the figures."""
         facts, metrics = self.facts, self.metrics
         interval = f" (95 % interval {percent_range(it)})" if (it := metrics["intervals"]["uar"]) else ""
-        return (
-            f"Evaluation of {facts['model']['name']} on {facts['dataset']['name']}, {facts['protocol']}, "
-            f"{facts['part']} part: {metrics['clips']:,} clips\n"
-            f"UAR {percent(metrics['uar'])} %{interval}, accuracy {percent(metrics['accuracy'])} %, "
-            f"labels {', '.join(facts['labels'])}"
-        )
+        judged = f"{facts['dataset']['name']}, {facts['protocol']}, {facts['part']} part: {metrics['clips']:,} clips"
+        shares = f"UAR {percent(metrics['uar'])} %{interval}, accuracy {percent(metrics['accuracy'])} %"
+        return f"Evaluation of {facts['model']['name']} on {judged}\n{shares}, labels {', '.join(facts['labels'])}"
 
 
 def evaluate(

@@ -124,9 +124,9 @@ def plot_sources(measures: Mapping[str, Mapping[str, Any]], path: str | Path, ti
 
 def plot_robustness(curves: Mapping[str, Mapping[str, Any]], path: str | Path, title: str) -> Path:
     """Write UAR, and the share of unchanged decisions, over the strength of each disturbance, as PNG."""
-    rows = -(-len(curves) // 3)
-    figure, grid = _figure(10, 0.6 + 2.8 * rows, rows, 3)
-    grid = np.reshape(grid, (rows, 3))
+    rows = -(-len(curves) // 2)
+    figure, grid = _figure(8, 0.6 + 2.8 * rows, rows, 2)
+    grid = np.reshape(grid, (rows, 2))
     for axes in grid.ravel()[len(curves) :]:
         axes.set_visible(False)
     for axes, (name, curve) in zip(grid.ravel(), curves.items(), strict=False):
@@ -136,7 +136,7 @@ def plot_robustness(curves: Mapping[str, Mapping[str, Any]], path: str | Path, t
             ("unchanged", "decisions unchanged", _ORANGE, "s--"),
         ):
             axes.plot(strengths, [100 * point[key] for point in curve["points"]], form, color=colour, label=label)
-        axes.set(title=name.removesuffix("_20db").replace("_", " "), xlabel=curve["unit"], ylim=(0, 100))
+        axes.set(title=name.removesuffix("_20db").replace("_", " "), xlabel=curve["unit"], ylim=(0, 105))
         axes.grid(color="0.9")
     for axes in grid[:, 0]:
         axes.set_ylabel("percent")

@@ -26,8 +26,7 @@ _AT_ONCE = 256
 def section(judged: Judged) -> dict[str, Any]:
     """Return what each disturbance does to UAR, average precision (UAP) and decisions, and curves over strengths.
 
-    Where a loss of UAR is checked, at most 1,500 clips are disturbed; for decisions and curves, 512 of them, drawn by
-    label and corpus in proportion.
+    A loss of UAR is of at most 1,500 clips; decisions and curves are of 512, drawn by label and corpus in proportion.
     """
     rows = stratified(judged, TEST_CLIPS)
     fewer = np.flatnonzero(np.isin(rows, stratified(judged, FEWER_CLIPS)))
@@ -51,26 +50,33 @@ def section(judged: Judged) -> dict[str, Any]:
     # audiomentations draws, although its ranges are single values: the generators are left as they were.
     with ThreadPoolExecutor() as pool, seeded("disturbances"):
         for name, strength in tqdm(jobs, desc="Disturbances", unit="disturbance", leave=False):
-            disturbance = DISTURBANCES[name]
-            loss = strength is None and "uar_lost" in disturbance.limits
-            places = np.arange(len(rows)) if loss else fewer
-            chosen, truth = rows[places], judged.references[rows[places]]
-            parts = []
-            for some in np.array_split(places, range(_AT_ONCE, len(places), _AT_ONCE)):
-                changed = list(pool.map(partial(disturbed, name=name, strength=strength), some.tolist()))
-                parts.append(judged.classifier.outputs(changed))
-            after = judged.scores_of(np.concatenate(parts)).argmax(axis=1)
-            measured = _compared(decisions[chosen], truth, after, len(judged.labels))
+            it = DISTURBANCES[name]
+            places = np.arange(len(rows)) if strength is None and "uar_lost" in it.limits else fewer
+            change, chosen = partial(disturbed, name=name, strength=strength), rows[places]
+            pieces = np.array_split(places, range(_AT_ONCE, len(places), _AT_ONCE))
+            outputs = [judged.classifier.outputs(list(pool.map(change, some.tolist()))) for some in pieces]
+            after = judged.scores_of(np.concatenate(outputs)).argmax(axis=1)
+            if it.curve:
+                # Of one set of clips, so that its points compare.
+                inside, at = np.isin(places, fewer), it.strengths[0] if strength is None else strength
+                point = _compared(judged, chosen[inside], decisions, after[inside])
+                found["curves"].setdefault(name, {"unit": it.unit, "points": []})["points"].append(
+                    {"strength": at, **point}
+                )
             if strength is not None:
-                curve = found["curves"].setdefault(name, {"unit": disturbance.unit, "points": []})
-                curve["points"].append({"strength": strength, **measured})
                 continue
-            described = {"strengths": disturbance.strengths, "unit": disturbance.unit, "clips": len(places)}
+            measured = _compared(judged, chosen, decisions, after)
+            described = {"strengths": it.strengths, "unit": it.unit, "clips": len(places)}
             found["disturbances"][name] = {**described, **measured}
-            guessing = _compared(guessed[chosen], truth, judged.guesses(name)[chosen], len(judged.labels))
-            for metric, limit in disturbance.limits.items():
+            guessing = _compared(judged, chosen, guessed, judged.guesses(name)[chosen])
+            for metric, limit in it.limits.items():
                 bound = {"at_least" if metric == "unchanged" else "at_most": limit}
                 checks.append(check(name, "all clips", metric, measured[metric], guessing[metric], **bound))
+    for name, curve in found["curves"].items():
+        if (neutral := DISTURBANCES[name].neutral) is not None:
+            undisturbed = _compared(judged, rows[fewer], decisions, decisions[rows[fewer]])
+            curve["points"].append({"strength": neutral, **undisturbed})
+        curve["points"].sort(key=lambda point: point["strength"])
     return {**found, "checks": checks}
 
 
@@ -84,9 +90,10 @@ def stratified(judged: Judged, most: int) -> NDArray[np.int64]:
     return np.sort(order[np.argsort(place[order], kind="stable")][:most])
 
 
-def _compared(before: NDArray[Any], truth: NDArray[Any], after: NDArray[Any], labels: int) -> dict[str, float]:
-    """Return UAR and UAP after a disturbance, what is lost of them, and the share of equal decisions."""
-    old, new = (class_figures(confusion_counts(decided, truth, labels)) for decided in (before, after))
+def _compared(judged: Judged, rows: NDArray[Any], before: NDArray[Any], after: NDArray[Any]) -> dict[str, float]:
+    """Return UAR and UAP of decisions `after` on some rows, what is lost of them, and the share of equal decisions."""
+    both = (before[rows], after)
+    old, new = (class_figures(confusion_counts(it, judged.references[rows], len(judged.labels))) for it in both)
     found = {name: float(value) for name, value in new.items()}
     lost = {f"{name}_lost": float(old[name] - value) for name, value in new.items()}
-    return found | lost | {"unchanged": float((before == after).mean())}
+    return found | lost | {"unchanged": float((both[0] == after).mean())}

@@ -22,10 +22,10 @@ def load_metric(name: str, **settings: Any) -> Any:
         ...
         hf_ser.errors.InputError: metric 'wer' is unknown; choose accuracy, uar, f1, eer, ... or confusion
     """
-    file = metric_files(name)[f"{name}.py"]
+    file = str(metric_files(name)[f"{name}.py"])
     import evaluate
 
-    return evaluate.load(str(file), **settings)
+    return evaluate.load(file, **settings)
 
 
 def metric_files(name: str) -> dict[str, Path]:

@@ -19,10 +19,9 @@ def paper_equal_error_rate(counts: ArrayLike) -> NDArray[np.float64]:
     """Return the "EER" of the paper: the mean over classes of (FPR + FNR) / 2 of hard decisions.
 
     With TP, FP, FN and TN of a class against all others, FPR = FP / (FP + TN) and FNR = FN / (FN + TP). An equal
-    error rate varies a threshold until the two rates are equal; here both come from the arg-max decisions, where
-    they differ (FNR is mostly many times FPR), and are averaged. The formula was found by recomputing the paper's
-    Table 3 from its confusion matrices: it gives 0.07137, 0.16478 and 0.28707 where 0.0713, 0.164 and 0.287 are
-    printed.
+    error rate varies a threshold until the two rates are equal; here both come from the arg-max decisions, where they
+    differ, and are averaged. The formula was found by recomputing the paper's Table 3 from its confusion matrices: it
+    gives 0.07137, 0.16478 and 0.28707 where 0.0713, 0.164 and 0.287 are printed.
 
     Of counts `(..., classes, classes)`, over the classes that have both positive and negative clips; NaN without any.
 
