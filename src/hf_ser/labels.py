@@ -1,6 +1,13 @@
 """The eight emotions, in the order of the paper, and their synonyms in other data sets and checkpoints."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EMOTIONS: tuple[str, ...] = ("angry", "calm", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The labels of the eight-emotions data set; the identifier of a label is its index."""
@@ -28,3 +35,11 @@ def canonical_emotion(name: str) -> str:
     """
     lowered = name.strip().lower()
     return _ALIASES.get(lowered, lowered)
+
+
+def vote_counts(rows: Any, labels: Sequence[str]) -> NDArray[np.float64]:
+    """Return the votes `(clips, labels)` of listeners of the voice alone; zeros where rows of a data set have none."""
+    import numpy as np
+
+    column = rows["voice_votes"] if "voice_votes" in rows.column_names else [None] * len(rows)
+    return np.array([[(row or {}).get(label) or 0 for label in labels] for row in column], dtype=np.float64)

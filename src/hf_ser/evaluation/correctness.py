@@ -17,6 +17,7 @@ from hf_ser.evaluation.judged import Judged
 from hf_ser.evaluation.metrics.accuracy import accuracy_score
 from hf_ser.evaluation.metrics.counts import confusion_counts
 from hf_ser.evaluation.metrics.uar import unweighted_average_recall
+from hf_ser.labels import vote_counts
 
 _CLIPS_OF_A_SPEAKER = 8
 _QUARTER = 0.25
@@ -124,16 +125,14 @@ def _listeners(judged: Judged) -> dict[str, Any] | None:
     """
     from scipy.spatial.distance import jensenshannon
 
-    if "voice_votes" not in judged.rows.column_names:
-        return None
     shared = [label for label in judged.labels if label in VOTE_LABELS]
     columns = np.array([judged.labels.index(label) for label in shared])
-    votes = np.array([[(row or {}).get(label) or 0 for label in shared] for row in judged.rows["voice_votes"]])
+    votes = vote_counts(judged.rows, shared)
     heard = (votes.sum(axis=1) > 0) & np.isin(judged.references, columns)
     if not heard.any():
         return None
     # Both are in the order of the labels.
-    votes, truth = votes[heard].astype(float), np.searchsorted(columns, judged.references[heard])
+    votes, truth = votes[heard], np.searchsorted(columns, judged.references[heard])
     shares, scores = votes / votes.sum(axis=1, keepdims=True), judged.scores[heard][:, columns]
     scores = scores / scores.sum(axis=1, keepdims=True)
     answers = {

@@ -12,6 +12,15 @@ from hf_ser.models.recipe import Recipe
 
 __all__ = ["PAPER_RECIPES", "RECIPES", "Recipe", "paper_recipe", "recipe", "register_recipe"]
 
+_HEAD = Recipe(
+    name="head",
+    summary="The head trains on the last layer of the frozen encoder.",
+    trains=("head",),
+    learning_rate=1e-4,
+    batch_size=64,
+    head_dropout=0.3,
+    balance_labels=True,
+)
 _LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
 
 RECIPES: dict[str, Recipe] = {
@@ -42,24 +51,12 @@ RECIPES: dict[str, Recipe] = {
             head_dropout=0.3,
             balance_labels=True,
         ),
-        Recipe(
-            name="head",
-            summary="The head trains on the last layer of the frozen encoder.",
-            trains=("head",),
-            learning_rate=1e-4,
-            batch_size=64,
-            head_dropout=0.3,
-            balance_labels=True,
-        ),
-        Recipe(
+        _HEAD,
+        dataclasses.replace(
+            _HEAD,
             name="layers",
             summary="The head trains on the mean of the frozen encoder's layers that validation clips choose.",
-            trains=("head",),
             layers="best",
-            learning_rate=1e-4,
-            batch_size=64,
-            head_dropout=0.3,
-            balance_labels=True,
         ),
         Recipe(
             name="last_layers",

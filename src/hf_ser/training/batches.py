@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from hf_ser.errors import InputError
 from hf_ser.inference.states import IGNORED_LABEL
+from hf_ser.labels import vote_counts
 
 
 class TrainingClips(Dataset[dict[str, Any]]):
@@ -115,8 +116,7 @@ def soft_targets(rows: Any, labels: Sequence[str]) -> NDArray[np.float32]:
         InputError: No clip has votes.
     """
     targets: NDArray[np.float32] = np.eye(len(labels), dtype=np.float32)[rows["emotion"]]
-    column = rows["voice_votes"] if "voice_votes" in rows.column_names else []
-    votes = np.array([[(row or {}).get(label) or 0 for label in labels] for row in column], dtype=np.float32)
+    votes = vote_counts(rows, labels)
     if not votes.any():
         raise InputError(
             "label_scheme 'soft' needs votes of listeners; build the data set with hf-ser build --votes FILE"
