@@ -36,8 +36,11 @@ def baseline(name, model, source, everything, folder):
         decided = np.full(len(test), np.bincount(truth["train"]).argmax())
     else:
         known = {}
-        for rows in everything.parts.values():
-            known |= dict(zip(rows["clip_id"], FEATURES[name](model, rows), strict=True))
+        for rows in (*everything.parts.values(), *source.parts.values()):
+            places = [place for place, clip in enumerate(rows["clip_id"]) if clip not in known]
+            if places:
+                chosen = rows.select(places)
+                known |= dict(zip(chosen["clip_id"], FEATURES[name](model, chosen), strict=True))
         features = {part: np.stack([known[clip] for clip in rows["clip_id"]]) for part, rows in source.parts.items()}
         decided = fitted(candidates(name), features, truth).predict(features["test"])
     columns = {key: list(test[key]) for key in ("clip_id", "corpus", "speaker")}

@@ -23,40 +23,37 @@ from hf_ser import Augmentation, recipe
 
 ALL = {"layers": "all", "balance_labels": True}
 DROPOUT = {"encoder_settings": {"hidden_dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1}}
-FULL = {**ALL, "learning_rate_scale": {"encoder": 0.5, "feature_projection": 0.05, "feature_encoder": 0.05}}
+FULL = {**ALL, "learning_rate_scale": {"encoder": 1.0, "feature_projection": 0.1, "feature_encoder": 0.1}}
 
 TRIALS = {
     "lora/last": ("lora_qkv", {}),
     "lora/last balanced": ("lora_qkv", {"balance_labels": True}),
     "lora/best": ("lora_qkv", {**ALL, "layers": "best"}),
     "lora/all": ("lora_qkv", ALL),
-    "lora/all rate 2e-4": ("lora_qkv", {**ALL, "learning_rate": 2e-4}),
     "lora/all rate 1e-3": ("lora_qkv", {**ALL, "learning_rate": 1e-3}),
     "lora/all rate 2e-3": ("lora_qkv", {**ALL, "learning_rate": 2e-3, "learning_rate_scale": {"head": 0.05}}),
-    "lora/all alpha 1": ("lora_qkv", {**ALL, "lora": {"lora_alpha": 1}}),
-    "lora/all rank 4": ("lora_qkv", {**ALL, "lora": {"r": 4, "lora_alpha": 8}}),
-    "lora/all head rate 1": ("lora_qkv", {**ALL, "learning_rate_scale": {"head": 1.0}}),
-    "lora/all head rate 0.02": ("lora_qkv", {**ALL, "learning_rate_scale": {"head": 0.02}}),
-    "lora/all dropout": ("lora_qkv", {**ALL, **DROPOUT, "head_dropout": 0.2}),
-    "lora/all mixup": ("lora_qkv", {**ALL, "mixup": 0.4}),
-    "lora/all smoothing": ("lora_qkv", {**ALL, "label_smoothing": 0.1}),
-    "lora/all augmentation": ("lora_qkv", {**ALL, "augmentation": True}),
     "lora_all/5e-4": ("lora_all", ALL),
     "lora_all/1e-3": ("lora_all", {**ALL, "learning_rate": 1e-3}),
+    "lora_all/2e-3": ("lora_all", {**ALL, "learning_rate": 2e-3, "learning_rate_scale": {"head": 0.05}}),
     "full/last": ("full", {}),
-    "full/all": ("full", ALL),
-    "full/all encoder 5e-5": ("full", FULL),
-    "full/all encoder 1e-4": ("full", {**FULL, "learning_rate_scale": {**FULL["learning_rate_scale"], "encoder": 1.0}}),
-    "full/all encoder 2e-4": ("full", {**FULL, "learning_rate_scale": {**FULL["learning_rate_scale"], "encoder": 2.0}}),
-    "full/all features too": (
-        "full",
-        {**FULL, "learning_rate_scale": dict.fromkeys(("encoder", "feature_projection", "feature_encoder"), 0.5)},
-    ),
-    "full/all decay 0.7": ("full", {**FULL, "layer_decay": 0.7}),
-    "full/all dropout": ("full", {**FULL, **DROPOUT, "head_dropout": 0.2}),
-    "full/all mixup": ("full", {**FULL, "mixup": 0.4}),
-    "full/all augmentation": ("full", {**FULL, "augmentation": True}),
-    "last/3": ("last_layers", {}),
+    "full/all encoder 2e-5": ("full", ALL),
+    "full/all encoder 5e-5": ("full", {**FULL, "learning_rate": 5e-5}),
+    "full/all encoder 1e-4": ("full", FULL),
+    "full/all encoder 2e-4": ("full", {**FULL, "learning_rate": 2e-4}),
+    "full/all encoder 1e-4 augmentation": ("full", {**FULL, "augmentation": True}),
+    "full/all encoder 1e-4 dropout": ("full", {**FULL, **DROPOUT, "head_dropout": 0.2}),
+    "full/all encoder 1e-4 mixup": ("full", {**FULL, "mixup": 0.4}),
+    "full/all encoder 1e-4 decay 0.7": ("full", {**FULL, "layer_decay": 0.7}),
+    "full/all encoder 1e-4 features frozen": ("full", {**FULL, "freeze_feature_encoder": True}),
+    "last_layers/3": ("last_layers", {}),
+    "lora/all rate 2e-4": ("lora_qkv", {**ALL, "learning_rate": 2e-4}),
+    "lora/all rate 1e-3 head 1e-3": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "learning_rate_scale": {"head": 1.0}}),
+    "lora/all rate 1e-3 head 1e-5": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "learning_rate_scale": {"head": 0.01}}),
+    "lora/all rate 1e-3 dropout": ("lora_qkv", {**ALL, **DROPOUT, "learning_rate": 1e-3, "head_dropout": 0.2}),
+    "lora/all rate 1e-3 augmentation": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "augmentation": True}),
+    "lora/all rate 1e-3 smoothing": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "label_smoothing": 0.1}),
+    "lora/all rate 1e-3 rank 4": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "lora": {"r": 4, "lora_alpha": 8}}),
+    "lora/all rate 1e-3 alpha 1": ("lora_qkv", {**ALL, "learning_rate": 1e-3, "lora": {"lora_alpha": 1}}),
 }
 
 
@@ -105,7 +102,7 @@ def main():
             with (options.output_dir / "search.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
     for line in sorted(lines, key=lambda it: -it["last"]):
-        print(f"{line['last']:6.2f} {max(line['uar']):6.2f} {line['seconds']:5d} s  {line['trial']:28} {line['uar']}")
+        print(f"{line['last']:6.2f} {max(line['uar']):6.2f} {line['seconds']:5d} s  {line['trial']:40} {line['uar']}")
 
 
 if __name__ == "__main__":

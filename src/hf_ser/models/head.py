@@ -76,6 +76,9 @@ def attach(model: Any, statistics: FeatureStatistics | None, dropout: float = 0.
     mask for every frame would average out in the pooling. The state dict does not change.
     """
     base = plain_model(model)
+    if statistics is not None:
+        device = next(base.projector.parameters()).device
+        statistics = FeatureStatistics(statistics.mean.to(device), statistics.std.to(device))
 
     def before_projector(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         features = arguments[0] if statistics is None else statistics(arguments[0])

@@ -80,7 +80,9 @@ def recorded_arguments(arguments: Any) -> dict[str, Any]:
     """Return the training arguments that matter most or differ from their defaults, without tokens and folders."""
     from transformers import TrainingArguments
 
-    values, defaults = arguments.to_dict(), TrainingArguments(output_dir="", use_cpu=True).to_dict()
+    # Arguments of another device would turn the whole process, which has one `PartialState`, over to it.
+    defaults = TrainingArguments(output_dir="", use_cpu=arguments.use_cpu).to_dict()
+    values = arguments.to_dict()
     return {
         key: value
         for key, value in sorted(values.items())
