@@ -60,9 +60,9 @@ class Segments(torch.utils.data.Dataset[dict[str, Any]]):
         else:
             self._kept = compute_once(
                 self._decode_all,
-                len(sha256),
+                sha256,
                 folder="audio",
-                fingerprint=digest_of(sha256, sampling_rate, [version(name) for name in ("soundfile", "soxr")]),
+                fingerprint=digest_of(sampling_rate, [version(name) for name in ("soundfile", "soxr")]),
                 batch_size=_CLIPS_AT_ONCE,
                 description="Decoding audio",
             )

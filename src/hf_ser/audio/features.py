@@ -76,8 +76,12 @@ def functionals(rows: Any, rate: int) -> NDArray[np.float32]:
         with ThreadPoolExecutor(2) as pool:
             return [row for half in pool.map(extracted, halves) for row in half]
 
-    fingerprint = digest_of("eGeMAPSv02", opensmile.__version__, rate, list(rows["audio_sha256"]))
     kept = compute_once(
-        compute, len(rows), folder="egemaps", fingerprint=fingerprint, batch_size=64, description="eGeMAPS functionals"
+        compute,
+        list(rows["audio_sha256"]),
+        folder="egemaps",
+        fingerprint=digest_of("eGeMAPSv02", opensmile.__version__, rate),
+        batch_size=64,
+        description="eGeMAPS functionals",
     )
     return all_values(kept).reshape(len(rows), _FUNCTIONALS)

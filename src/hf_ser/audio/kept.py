@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the stored form changes, so that no older file is read."""
 
 
@@ -32,47 +32,70 @@ def digest_of(*facts: Any) -> str:
 
 def compute_once(
     compute: Callable[[list[int]], Sequence[NDArray[np.float32]]],
-    rows: int,
+    keys: Sequence[str],
     *,
     folder: str,
     fingerprint: str,
     batch_size: int,
     description: str = "",
 ) -> Dataset:
-    """Return a data set with the float32 array of each row, read from the cache where a run computed it before.
+    """Return a data set with the float32 array of each key, read from the cache where a run computed it before.
 
     The file is moved into place when it is complete, so that two runs may compute it at once. Each row has a checksum;
-    a damaged file is computed again. `compute` returns the arrays of some row numbers, in ascending order; `folder` is
-    within the cache folder, and `fingerprint` covers everything that decides the arrays.
+    a damaged file is computed again. Other files of the same fingerprint give the arrays that they have: the parts of
+    another split of the same clips are put together from them.
+
+    Args:
+        compute: Returns the arrays of some row numbers, in ascending order.
+        keys: What a row's array depends on beside the fingerprint, a different key for each row.
+        folder: Within the cache folder.
+        fingerprint: Covers everything else that decides the arrays.
+        batch_size: Rows that are computed together.
+        description: For the progress bar.
     """
     import datasets
     import pyarrow as pa
 
     features = datasets.Features(
-        {"values": datasets.List(datasets.Value("float32")), "checksum": datasets.Value("uint32")}
-    )
+        {"values": datasets.List(datasets.Value("float32")), "checksum": datasets.Value("uint32"),
+         "key": datasets.Value("string")}
+    )  # fmt: skip
+    kept = cache_folder()
+    place = None if kept is None else kept / folder / digest_of(fingerprint, _FORMAT)
+    file = None if place is None else place / f"{digest_of(list(keys))}.arrow"
+    made = None if file is None or not file.is_file() else _opened(file, keys)
+    known: dict[str, tuple[Dataset, int]] = {}
+    if made is None and place is not None:
+        for other in filter(None, (_opened(it) for it in sorted(place.glob("*.arrow")) if it != file)):
+            arrow = _as_arrow(other)
+            known |= {key: (arrow, row) for row, key in enumerate(other["key"][:])}
+
+    def arrays_of(numbers: list[int]) -> list[NDArray[np.float32]]:
+        new = [row for row in numbers if keys[row] not in known]
+        computed = dict(zip(new, compute(new) if new else (), strict=True))
+        return [computed[row] if row in computed else row_values(*known[keys[row]]) for row in numbers]
 
     def table(numbers: list[int]) -> pa.Table:
-        arrays = [np.ascontiguousarray(array, dtype=np.float32).ravel() for array in compute(numbers)]
+        arrays = [np.ascontiguousarray(array, dtype=np.float32).ravel() for array in arrays_of(numbers)]
         ends = np.cumsum([0, *map(len, arrays)])
         values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate(arrays)))
         checksums = pa.array([zlib.crc32(array.data) for array in arrays], pa.uint32())
-        return pa.Table.from_arrays([values, checksums], schema=features.arrow_schema)
+        names = pa.array([keys[row] for row in numbers])
+        return pa.Table.from_arrays([values, checksums, names], schema=features.arrow_schema)
 
-    kept = cache_folder()
-    file = None if kept is None else kept / folder / f"{digest_of(fingerprint, _FORMAT)}.arrow"
-    made = None if file is None else _opened(file, rows)
     if made is None:
         target: dict[str, Any] = {"keep_in_memory": True} if file is None else {"cache_file_name": str(file)}
         try:
-            made = datasets.Dataset.from_dict({"row": np.arange(rows)}).map(
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True)
+            made = datasets.Dataset.from_dict({"row": np.arange(len(keys))}).map(
                 table,
                 input_columns="row",
                 batched=True,
                 batch_size=batch_size,
                 remove_columns="row",
                 features=features,
-                new_fingerprint=fingerprint,
+                new_fingerprint=digest_of(fingerprint, list(keys)),
                 load_from_cache_file=False,
                 desc=description,
                 **target,
@@ -84,7 +107,7 @@ def compute_once(
                 f"the cache folder '{kept}' cannot be written ({error.strerror}); free the disk, or set "
                 "HF_SER_CACHE to another folder, or to off"
             ) from error
-    return made.with_format("arrow")
+    return _as_arrow(made)
 
 
 def row_values(kept: Dataset, row: int) -> NDArray[np.float32]:
@@ -103,24 +126,27 @@ def all_values(kept: Dataset) -> NDArray[np.float32]:
     return np.concatenate([chunk.flatten().to_numpy() for chunk in kept.data.column("values").chunks])
 
 
-def _opened(file: Path, rows: int) -> Dataset | None:
-    """Return what the file holds; None where there is no file or it is damaged."""
+def _as_arrow(kept: Dataset) -> Dataset:
+    return kept.select_columns(["values"]).with_format("arrow")
+
+
+def _opened(file: Path, keys: Sequence[str] | None = None) -> Dataset | None:
+    """Return what the file holds; None if it is damaged, or if there are keys and it has others."""
     import datasets
     import pyarrow as pa
 
-    if not file.is_file():
-        return None
     try:
         kept = datasets.Dataset.from_file(str(file))
         # Damaged offsets would be read outside the file.
         kept.data.validate(full=True)
         values, checksums = kept.data.column("values"), kept.data.column("checksum").to_pylist()
         arrays = (chunk.slice(row, 1).flatten().to_numpy() for chunk in values.chunks for row in range(len(chunk)))
-        if len(kept) == rows and all(
+        if (keys is None or kept["key"][:] == list(keys)) and all(
             zlib.crc32(array.data) == sum for array, sum in zip(arrays, checksums, strict=True)
         ):
             return kept
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         logger.debug("%s: %s", file, error)
-    logger.warning("%s is damaged and is computed again", file)
+    if keys is not None:
+        logger.warning("%s is damaged and is computed again", file)
     return None

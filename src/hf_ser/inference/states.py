@@ -65,9 +65,9 @@ def pooled_states(
     with _evaluating(model):
         kept = compute_once(
             compute,
-            len(segments),
+            [segments.keys[index] for index in order],
             folder="states",
-            fingerprint=_fingerprint(model, feature_extractor, segments, layers, epoch),
+            fingerprint=_fingerprint(model, feature_extractor, segments.epoch_key(epoch), layers),
             batch_size=_SEGMENTS_AT_ONCE,
             description=description or "Encoding clips (frozen encoder)",
         )
@@ -170,7 +170,7 @@ def _evaluating(model: Any) -> Iterator[None]:
             module.training = mode
 
 
-def _fingerprint(model: Any, feature_extractor: Any, segments: Segments, layers: bool, epoch: int | None) -> str:
+def _fingerprint(model: Any, feature_extractor: Any, epoch_key: str, layers: bool) -> str:
     base = plain_model(model)
     settings = {
         key: value for key, value in base.config.to_dict().items() if not any(word in key for word in _IRRELEVANT)
@@ -185,8 +185,7 @@ def _fingerprint(model: Any, feature_extractor: Any, segments: Segments, layers:
         feature_extractor.to_dict(),
         digest.hexdigest(),
         layers,
-        segments.keys,
-        segments.epoch_key(epoch),
+        epoch_key,
         version("transformers"),
     )
 
