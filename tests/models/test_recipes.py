@@ -147,6 +147,9 @@ def test_the_paper_recipe_is_the_whole_configuration_of_the_paper(name):
         "label_smoothing": 0.0,
         "logit_adjustment": 0.0,
         "mixup": 0.0,
+        "pooling": "mean",
+        "trim_silence_db": None,
+        "level_db": None,
     }
     expected = {**{field: getattr(ours, field) for field in kept}, **changed}
     assert {field.name: getattr(paper, field.name) for field in dataclasses.fields(paper)} == expected

@@ -123,7 +123,7 @@ def test_the_plan_comes_first_and_the_next_command_last(toy, encoder, tmp_path, 
     assert "Training: at most 36 steps of 8 clips on cpu (fp32), ending after 1 evaluations without" in plan
     assert "hf_ser; delete it at any time" in plan
     assert caplog.messages[-1].splitlines()[0] == "Training ended: no better validation UAR in 1 evaluations."
-    assert caplog.messages[-1].splitlines()[1].startswith("Selected checkpoint: step 4 (epoch 1), validation UAR ")
+    assert caplog.messages[-1].splitlines()[1].startswith("Selected checkpoint: step 1 (epoch 0.25), validation UAR ")
     assert caplog.messages[-1].splitlines()[2].startswith(f"Next: hf-ser predict {out} CLIP.wav, or hf-ser evaluate")
     printed = capsys.readouterr()
     assert printed.out == ""

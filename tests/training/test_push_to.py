@@ -29,6 +29,8 @@ for line in sys.stdin:
 
     def save_or_die(self, *arguments, **options):
         save(self, *arguments, **options)
+        if self._thread is None:
+            return  # the start
         # Saves come fast here: each push gets its turn.
         self._thread.join()
         saved.append(1)

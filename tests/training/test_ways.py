@@ -1,6 +1,7 @@
 """What a recipe can say beyond the paper's three: layers, adapters, losses, stages; each ends as plain files."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
-from hf_ser import InputError, Recipe, finetune, recipe, training_arguments
+from hf_ser import InputError, Recipe, finetune, load, recipe, training_arguments
+from hf_ser.audio.collate import Collator
 from hf_ser.dataset.source import open_dataset
 from hf_ser.models.adapting import adapt, learning_rate_groups, prove_adapter_alive
 from hf_ser.models.architectures import HEAD, architecture_of, layer_of
@@ -49,13 +51,15 @@ def test_every_adapter_that_peft_ships_is_saved_as_plain_peft_loads_it(name, toy
     assert result.run["model"]["adapters_alive"] > 0
 
 
-@pytest.mark.parametrize("chosen", [recipe("layers"), recipe("full", layers="all", trains=("layer_weights", "head"))])
+@pytest.mark.parametrize(
+    "chosen", [recipe("layers"), recipe("full", layers="all", trains=("layer_weights", "head"), warmup=0)]
+)
 def test_a_frozen_encoder_is_read_at_all_its_layers(chosen, toy, encoder, tmp_path):
     result = train(encoder(), toy, tmp_path / "out", chosen)
     plain = AutoModelForAudioClassification.from_pretrained(str(result.output_dir)).eval()
     shares = torch.softmax(plain.layer_weights.detach(), 0)
     if chosen.layers == "all":
-        assert len(set(shares.tolist())) == len(shares) == 4
+        assert len(set(shares.tolist())) > 1
     else:
         first, last = result.run["head"]["layers"]
         assert shares[first : last + 1].tolist() == pytest.approx([1 / (last + 1 - first)] * (last + 1 - first))
@@ -72,7 +76,7 @@ def test_the_best_layers_are_those_that_tell_the_labels(telling):
         states[:, layer, 0] += 1.0 * labels
         states[:, layer, 1] -= 1.0 * (labels == 1)
     parts = {"train": (states[:600], labels[:600].numpy()), "validation": (states[600:], labels[600:].numpy())}
-    assert best_layers(parts, balanced=True, seed=0) == telling
+    assert best_layers(parts, balanced=True) == telling
 
 
 def test_stages_go_on_from_each_other_and_end_as_a_checkpoint(toy, encoder, tmp_path):
@@ -249,3 +253,45 @@ def test_specaugment_leaves_short_clips_alive(encoder):
             untouched += torch.equal(model(values).logits, heard)
     # With the default of at least two masks, none would be.
     assert 20 <= untouched < 40
+
+
+def test_silence_and_level_are_evened_out_wherever_the_model_runs(toy, encoder, tmp_path):
+    chosen = recipe("layers", trim_silence_db=40.0, level_db=-26.0)
+    result = train(encoder(), toy, tmp_path / "out", chosen)
+    kept = json.loads((result.output_dir / "preprocessor_config.json").read_text())
+    assert (kept["trim_silence_db"], kept["level_db"]) == (40.0, -26.0)
+    assert isinstance(AutoFeatureExtractor.from_pretrained(str(result.output_dir)).trim_silence_db, float)
+    draw = np.random.default_rng(0)
+    voice, silence = draw.normal(0, 0.1, 12_000).astype(np.float32), np.zeros(9_000, np.float32)
+    clips = [{"samples": it} for it in (voice, 0.1 * voice, np.concatenate([silence, voice, silence]), silence)]
+    opened = load(str(result.output_dir))
+    batch = Collator(opened.feature_extractor, opened.model.config, training=False)(clips)
+    lengths = batch["attention_mask"].sum(1).tolist()
+    assert lengths[0] == lengths[1] == 12_000
+    assert 12_000 <= lengths[2] < 15_000
+    assert lengths[3] == 9_000, "nothing but silence stays as it is"
+    torch.testing.assert_close(batch["input_values"][0], batch["input_values"][1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pooling": "mean_std"}, "could not load the model"),
+        ({"pooling": "max"}, "pooling 'max' is unknown"),
+        ({"trim_silence_db": -40}, "decibels above 0"),
+        ({"level_db": 3}, "below 0"),
+    ],
+)
+def test_what_cannot_be_meant_of_clips_and_pooling_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        recipe("layers", **fields)
+
+
+@pytest.mark.parametrize("name", ["lora_qkv", "layers"])
+def test_where_training_does_harm_the_start_is_the_result(name, toy, encoder, tmp_path):
+    chosen = recipe(name, learning_rate=5.0, learning_rate_scale={"head": 1.0}, warmup=0.9)
+    result = train(encoder(), toy, tmp_path / "out", chosen, max_steps=12)
+    history = result.run["history"]
+    assert next(it["step"] for it in history) == 1
+    assert result.run["best"]["validation_uar"] == max(it["uar"] for it in history) >= history[0]["uar"]
+    assert result.run["best"]["step"] == 1

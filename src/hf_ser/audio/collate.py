@@ -7,12 +7,37 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hf_ser.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
+
+
+EVENING = ("trim_silence_db", "level_db")
+"""Fields that this library adds to a preprocessor's configuration (see `hf_ser.Recipe`)."""
+
+
+def evened(samples: NDArray[np.float32], trim_silence_db: float | None, level_db: float | None) -> NDArray[np.float32]:
+    """Return a clip `(samples,)` without silence at its ends and at a level; one that is silent stays as it is.
+
+    Example:
+        >>> tone = np.sin(np.arange(16_000) / 10).astype(np.float32)
+        >>> clip = np.concatenate([np.zeros(16_000, np.float32), tone])
+        >>> even = evened(clip, 40.0, -20.0)
+        >>> len(even) < 18_000, round(float(20 * np.log10(np.sqrt(np.mean(even**2)))))
+        (True, -20)
+    """
+    if trim_silence_db is not None:
+        from librosa.effects import trim
+
+        samples = trim(samples, top_db=trim_silence_db)[0]
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    if level_db is not None and power > 0:
+        samples = (samples * (10 ** (level_db / 20) / np.sqrt(power))).astype(np.float32)
+    return samples
 
 
 def minimum_samples(config: PretrainedConfig, training: bool) -> int:
@@ -62,6 +87,7 @@ class Collator:
         self._feature_extractor = feature_extractor
         self.sampling_rate = int(feature_extractor.sampling_rate)
         self._is_whisper = config.model_type == "whisper"
+        self._evening = tuple(getattr(feature_extractor, name, None) for name in EVENING)
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the batch of items with `samples` `(samples,)` and perhaps `labels`.
@@ -77,6 +103,7 @@ class Collator:
             samples = item["samples"]
             if samples.ndim != 1 or not len(samples):
                 raise InputError(f"clip {index} of the batch: samples must be (samples,), not {samples.shape}")
+            samples = evened(samples, *self._evening)
             clips.append(np.pad(samples, (0, max(0, self._minimum - len(samples)))))
         if self._is_whisper:
             longest, most = max(map(len, clips)), self._feature_extractor.n_samples

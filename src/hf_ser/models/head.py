@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from hf_ser.errors import InputError
@@ -175,8 +175,7 @@ def start_head(model: Any, parts: Parts, *, balanced: bool = False, seed: int = 
 
     Source: linear probing before fine-tuning, Kumar et al. 2022, arXiv:2202.10054.
     """
-    tried = [_regression(parts, strength, balanced, seed) for strength in REGULARISATIONS]
-    solver, loss = min(tried, key=lambda pair: pair[1])
+    solver, loss = _regression(parts, balanced, seed)
     present, labels = solver.classes_, int(model.config.num_labels)
     weight = np.zeros((labels, solver.n_features_in_))
     bias = np.full(labels, float(solver.intercept_.min()) - 2.0)
@@ -202,48 +201,75 @@ def start_head(model: Any, parts: Parts, *, balanced: bool = False, seed: int = 
     }
 
 
-def best_layers(parts: Parts, *, balanced: bool, seed: int) -> tuple[int, int]:
-    """Return the first and last of the neighbouring layers whose mean does best in a logistic regression.
+def best_layers(parts: Parts, *, balanced: bool) -> tuple[int, int]:
+    """Return the first and last of the neighbouring layers whose mean tells the labels best.
 
-    From the best single layer of features `(clips, layers + 1, hidden)` on, a neighbour is added while the loss on
-    validation clips falls.
+    From the best single layer of features `(clips, layers + 1, hidden)` on, a neighbour is added or left out while the
+    log loss of a linear discriminant analysis on validation clips falls. It takes a second where a logistic regression
+    takes ten.
     """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    truth, other = (np.asarray(parts[part][1]) for part in ("train", "validation"))
+    count, labels = parts["train"][0].shape[1], len(_labels(truth))
 
     def loss(span: tuple[int, int]) -> float:
-        means = {part: states[:, span[0] : span[1] + 1].mean(dim=1) for part, (states, _) in parts.items()}
-        statistics = FeatureStatistics.of(means["train"])
-        return _regression(
-            {part: (statistics(it), parts[part][1]) for part, it in means.items()}, 0.01, balanced, seed
-        )[1]
+        train, validation = (parts[part][0][:, span[0] : span[1] + 1].mean(dim=1) for part in ("train", "validation"))
+        statistics = FeatureStatistics.of(train)
+        priors = np.full(labels, 1 / labels) if balanced else None
+        solver = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
+        solver.fit(statistics(train).cpu().double().numpy(), truth)
+        return _validation_loss(solver, statistics(validation).cpu().double().numpy(), other)
 
-    count = parts["train"][0].shape[1]
     found = {(layer, layer): loss((layer, layer)) for layer in range(count)}
     while True:
         first, last = best = min(found, key=lambda span: found[span])
-        wider = [
-            it for it in ((first - 1, last), (first, last + 1)) if it[0] >= 0 and it[1] < count and it not in found
-        ]
-        if not wider:
+        beside = [(first - 1, last), (first + 1, last), (first, last - 1), (first, last + 1)]
+        new = [it for it in beside if 0 <= it[0] <= it[1] < count and it not in found]
+        if not new:
             return best
-        found |= {span: loss(span) for span in wider}
+        found |= {span: loss(span) for span in new}
 
 
-def _regression(parts: Parts, strength: float, balanced: bool, seed: int) -> tuple[Any, float]:
-    """Return a logistic regression, and its log loss on validation clips, every label weighing the same."""
+def _regression(parts: Parts, balanced: bool, seed: int) -> tuple[Any, float]:
+    """Return the logistic regression with the least log loss on validation clips, and that loss.
+
+    From the strongest regularisation on, each goes on from the one before, until the loss rises.
+    """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
-    from sklearn.utils.class_weight import compute_sample_weight
 
     (train, truth), (validation, other) = (
         (features.cpu().double().numpy(), np.asarray(labels))
         for features, labels in (parts["train"], parts["validation"])
     )
-    if len(np.unique(truth)) < 2:
-        raise InputError("the training part holds a single label; give a data set with at least two")
+    _labels(truth)
     weights = "balanced" if balanced else None
-    solver = LogisticRegression(C=strength, max_iter=500, class_weight=weights, random_state=seed).fit(train, truth)
-    known = np.isin(other, solver.classes_)
+    solver = LogisticRegression(max_iter=500, warm_start=True, class_weight=weights, random_state=seed)
+    best, least = None, np.inf
+    for strength in REGULARISATIONS:
+        solver.set_params(C=strength).fit(train, truth)
+        loss = _validation_loss(solver, validation, other)
+        if loss >= least:
+            break
+        best, least = copy.deepcopy(solver), loss
+    return best, least
+
+
+def _labels(truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.unique(truth)
+    if len(found) < 2:
+        raise InputError("the training part holds a single label; give a data set with at least two")
+    return found
+
+
+def _validation_loss(solver: Any, features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return the log loss with every label weighing the same; 0 where training had none of the labels."""
+    from sklearn.metrics import log_loss
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    known = np.isin(labels, solver.classes_)
     if not known.any():
-        return solver, 0.0
-    scores, weight = solver.predict_proba(validation[known]), compute_sample_weight("balanced", other[known])
-    return solver, float(log_loss(other[known], scores, labels=solver.classes_, sample_weight=weight))
+        return 0.0
+    weight = compute_sample_weight("balanced", labels[known])
+    return float(log_loss(labels[known], solver.predict_proba(features[known]), labels=solver.classes_,
+                          sample_weight=weight))  # fmt: skip

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_ser.audio.collate import EVENING
 from hf_ser.errors import InputError
 from hf_ser.models.architectures import HEAD, PARTS
 
 _HEAD_STARTS = ("logistic_regression", "checkpoint", "noise")
 _LAYERS = ("last", "all", "best")
+_NOT_PLAIN = ("mean_std", "attentive")
 _MERGED = ("lora", "learning_rate_scale", "encoder_settings")
 
 RECIPE_ARGUMENTS: Mapping[str, str] = {
@@ -59,6 +61,12 @@ class Recipe:
             sum over all layers, which starts as their mean, and whose weights train if `trains` names
             `layer_weights`; `best`, the mean of neighbouring layers, chosen by logistic regressions on the validation
             clips.
+        pooling: `mean`, what the heads of `transformers` do. `mean_std` and `attentive` are refused: no plain model
+            could load them.
+        trim_silence_db: Cuts both ends of each segment while they are so many decibels below its loudest frame. This is
+            saved in the preprocessor's configuration, which `hf_ser` obeys and plain `transformers` ignores.
+        level_db: Brings each segment to this root mean square, in decibels of full scale; saved likewise. A
+            preprocessor with `do_normalize` does so anyway.
         head_start: `logistic_regression` fits a new head to the pooled features of the training clips, as strongly
             regularised as suits the validation clips, and reuses an existing head whose labels match by name;
             `checkpoint` leaves the head as it was opened; `noise` initialises projector and classifier as
@@ -102,6 +110,9 @@ class Recipe:
     patience: int | None = 5
     normalize_features: bool = True
     layers: str = "last"
+    pooling: str = "mean"
+    trim_silence_db: float | None = None
+    level_db: float | None = None
     head_start: str = "logistic_regression"
     head_dropout: float = 0.0
     balance_labels: bool = False
@@ -120,7 +131,13 @@ class Recipe:
         object.__setattr__(self, "trains", tuple(self.trains))
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "lora", lora)
+        if self.pooling in _NOT_PLAIN:
+            raise InputError(
+                f"pooling '{self.pooling}' is not offered: transformers and peft could not load the model, whose heads "
+                "take the mean; use mean, and layers: all or best"
+            )
         for name, known in (
+            ("pooling", ("mean",)),
             ("head_start", _HEAD_STARTS),
             ("layers", _LAYERS),
             ("peft_type", tuple(ADAPTERS)),
@@ -135,6 +152,10 @@ class Recipe:
         for name in ("mixup", "logit_adjustment"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if self.trim_silence_db is not None and not self.trim_silence_db > 0:
+            raise InputError(f"trim_silence_db is {self.trim_silence_db}; give decibels above 0, such as 40")
+        if self.level_db is not None and not self.level_db < 0:
+            raise InputError(f"level_db is {self.level_db}; give decibels of full scale below 0, such as -26")
         if not 0.0 < self.layer_decay <= 1.0:
             raise InputError(f"layer_decay {self.layer_decay} is outside (0, 1]")
         if not self.segment_seconds > 0:
@@ -174,6 +195,11 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """The fields of the encoder's configuration that the recipe sets."""
         return {**({} if self.layers == "last" else {"use_weighted_layer_sum": True}), **self.encoder_settings}
+
+    @property
+    def preprocessing(self) -> dict[str, float]:
+        """What the recipe changes of the clips, by field of the preprocessor's configuration."""
+        return {name: value for name in EVENING if (value := getattr(self, name)) is not None}
 
     @property
     def in_stages(self) -> list[Recipe]:

@@ -32,14 +32,17 @@ RECIPES: dict[str, Recipe] = {
             trains=PARTS,
             learning_rate=1e-4,
             learning_rate_scale={"feature_encoder": 0.02, "feature_projection": 0.02, "encoder": 0.2},
+            balance_labels=True,
         ),
         Recipe(
             name="lora_qkv",
-            summary="LoRA on the query, key and value projections; the head trains and is saved with the adapter.",
+            summary="LoRA on the query, key and value projections; the head, on the mean over all layers, trains too.",
             trains=("head",),
             lora={**_LORA, "target_modules": ("q_proj", "k_proj", "v_proj"), "modules_to_save": HEAD},
+            layers="all",
             learning_rate=5e-4,
             learning_rate_scale={"head": 0.2},
+            balance_labels=True,
         ),
         Recipe(
             name="lora_classifier",
@@ -177,5 +180,7 @@ def paper_recipe(name: str | Recipe, **overrides: Any) -> Recipe:
         label_smoothing=0.0,
         logit_adjustment=0.0,
         mixup=0.0,
+        trim_silence_db=None,
+        level_db=None,
     )
     return recipe(paper, **overrides)

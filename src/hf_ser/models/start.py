@@ -73,7 +73,7 @@ def _start_head(
     parts = {part: (torch.from_numpy(features), labels) for part, (features, labels) in given.items()}
     options: dict[str, Any] = {"balanced": chosen.balance_labels, "seed": seed}
     if chooses:
-        first, last = head["layers"] = best_layers(parts, **options)
+        first, last = head["layers"] = best_layers(parts, balanced=chosen.balance_labels)
         with torch.no_grad():
             model.layer_weights.fill_(_UNREAD)[first : last + 1] = 0.0
     if layers:

@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from hf_ser.models.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +42,23 @@ class ProgressBar(ProgressCallback):  # type: ignore[misc]
         """Show no second bar."""
 
 
+def callbacks_of(chosen: Recipe) -> list[TrainerCallback]:
+    """Return what a recipe asks for: early stopping, and its start among the checkpoints to choose from."""
+    found: list[TrainerCallback] = [] if chosen.head_start == "noise" else [_KeepStart()]
+    if chosen.patience is not None:
+        found.append(EarlyStoppingCallback(early_stopping_patience=chosen.patience))
+    return found
+
+
+class _KeepStart(TrainerCallback):  # type: ignore[misc]
+    """Evaluate and save the first step too: where training does not win on validation, the start is the result."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for it."""
+        if state.global_step == 1:
+            control.should_evaluate = control.should_save = True
+
+
 class PushSaves(TrainerCallback):  # type: ignore[misc]
     """Push each checkpoint in a thread; one that is saved while a push is still under way is left out.
 
@@ -47,8 +73,8 @@ class PushSaves(TrainerCallback):  # type: ignore[misc]
         self._thread: threading.Thread | None = None
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Export the model and begin to push it."""
-        if self._thread is not None and self._thread.is_alive():
+        """Export the model and begin to push it; the start is no progress."""
+        if state.global_step == 1 or (self._thread is not None and self._thread.is_alive()):
             return
         evaluated = [entry["eval_uar"] for entry in state.log_history if "eval_uar" in entry]
         progress = {

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from accelerate.utils.memory import should_reduce_batch_size
 from datasets import disable_progress_bars
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+from transformers import PrinterCallback, ProgressCallback
 
 from hf_ser.audio.clips import Segments
 from hf_ser.audio.collate import Collator
@@ -44,7 +44,7 @@ from hf_ser.models.recipe import RECIPE_ARGUMENTS
 from hf_ser.models.snapshot import open_snapshot
 from hf_ser.models.start import adapt_and_check, start_of, trains_layer_weights
 from hf_ser.training.batches import Collators, TrainingClips, label_shares, soft_targets
-from hf_ser.training.callbacks import ProgressBar, PushSaves
+from hf_ser.training.callbacks import ProgressBar, PushSaves, callbacks_of
 from hf_ser.training.folder import START, OutputFolder, newest_checkpoint
 from hf_ser.training.records import closing, facts_before, plan, record_after, warn_of_small_validation
 from hf_ser.training.trainer import EmotionTrainer
@@ -169,6 +169,7 @@ def _prepare(job: Job, before: Prepared | None) -> Prepared:
         else:
             model, head = merge(before.model), {**before.head, "kept_labels": list(job.source.labels)}
         feature_extractor = open_feature_extractor(snapshot)
+        vars(feature_extractor).update(chosen.preprocessing)
         model = model.to(arguments.device)
         segments = {
             part: Segments(
@@ -241,7 +242,7 @@ def _trainer(job: Job, prepared: Prepared) -> EmotionTrainer:
         train_dataset=prepared.items["train"],
         eval_dataset=prepared.items["validation"],
         data_collator=prepared.collators,
-        callbacks=[] if chosen.patience is None else [EarlyStoppingCallback(early_stopping_patience=chosen.patience)],
+        callbacks=callbacks_of(chosen),
     )
     # These print dictionaries to standard output, or draw at every step.
     trainer.remove_callback(PrinterCallback)
