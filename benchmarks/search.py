@@ -26,8 +26,8 @@ DROPOUT = {"encoder_settings": {"hidden_dropout": 0.1, "attention_dropout": 0.1,
 FULL = {**ALL, "learning_rate_scale": {"encoder": 1.0, "feature_projection": 0.1, "feature_encoder": 0.1}}
 
 TRIALS = {
-    "lora/last": ("lora_qkv", {}),
-    "lora/last balanced": ("lora_qkv", {"balance_labels": True}),
+    "lora/last": ("lora_qkv", {"layers": "last", "balance_labels": False}),
+    "lora/last balanced": ("lora_qkv", {"layers": "last"}),
     "lora/best": ("lora_qkv", {**ALL, "layers": "best"}),
     "lora/all": ("lora_qkv", ALL),
     "lora/all rate 1e-3": ("lora_qkv", {**ALL, "learning_rate": 1e-3}),
@@ -35,8 +35,10 @@ TRIALS = {
     "lora_all/5e-4": ("lora_all", ALL),
     "lora_all/1e-3": ("lora_all", {**ALL, "learning_rate": 1e-3}),
     "lora_all/2e-3": ("lora_all", {**ALL, "learning_rate": 2e-3, "learning_rate_scale": {"head": 0.05}}),
-    "full/last": ("full", {}),
+    "full/last": ("full", {"balance_labels": False}),
+    "full/last balanced": ("full", {}),
     "full/all encoder 2e-5": ("full", ALL),
+    "full/all encoder 5e-6": ("full", {**FULL, "learning_rate": 5e-6, "learning_rate_scale": {"head": 20.0}}),
     "full/all encoder 5e-5": ("full", {**FULL, "learning_rate": 5e-5}),
     "full/all encoder 1e-4": ("full", FULL),
     "full/all encoder 2e-4": ("full", {**FULL, "learning_rate": 2e-4}),
