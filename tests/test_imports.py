@@ -16,7 +16,7 @@ PACKAGE = Path(hf_ser.__file__).parent
 ORDER = ["__version__", "errors", "labels", "text", "files", "sound", "environment", "corpora", "dataset", "audio",
          "models", "inference", "evaluation", "hub", "training", "quickstart", "cli"]  # fmt: skip
 TOP = {"__init__", "__main__"}
-BUDGETS = {"corpora": 890, "dataset": 3460, "audio": 910, "models": 2310, "inference": 830, "evaluation": 2500,
+BUDGETS = {"corpora": 890, "dataset": 3460, "audio": 910, "models": 2320, "inference": 830, "evaluation": 2500,
            "hub": 1495, "training": 1630, "quickstart": 340, "cli": 750}  # fmt: skip
 """The most lines of Python in each package."""
 

@@ -1,7 +1,8 @@
-"""The rendered cards in model_cards/, one for each recipe, and the records that they are rendered from.
+"""The rendered cards in model_cards/, one for each recipe, and the records of the runs that they are rendered from.
 
 `python tests/hub/golden.py` renders the cards again. `python tests/hub/golden.py RUN ...` first copies the records of
-finished runs, each in place of those of its recipe.
+finished runs, each in place of those of its recipe. The records in tests/hub/records are invented examples, for tests
+alone: a large encoder, and adapters on a base from the Hub.
 """
 
 import json
@@ -13,6 +14,7 @@ from hf_ser.hub.facts import shareable_record
 
 RECORDS = Path(__file__).parent / "records"
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
+RUNS = CARDS / "records"
 
 
 def read_records(recipe: str, folder: Path | None = None) -> tuple[dict, dict]:
@@ -25,14 +27,14 @@ def read_records(recipe: str, folder: Path | None = None) -> tuple[dict, dict]:
 def render_golden_cards(folder: Path) -> list[Path]:
     """Render the card of every recipe that has records into a folder, and return the files."""
     files = []
-    for recipe in sorted(entry.name for entry in RECORDS.iterdir()):
+    for recipe in sorted(entry.name for entry in RUNS.iterdir()):
         files.append(folder / f"{recipe}.md")
         repo_id = f"your-name/hubert-ser-{recipe.replace('_', '-')}"
-        files[-1].write_text(render_model_card(*read_records(recipe), repo_id=repo_id), encoding="utf-8")
+        files[-1].write_text(render_model_card(*read_records("", RUNS / recipe), repo_id=repo_id), encoding="utf-8")
     return files
 
 
-def copy_records(run_folder: Path, records: Path = RECORDS) -> Path:
+def copy_records(run_folder: Path, records: Path = RUNS) -> Path:
     """Copy the records of a finished run, without local paths, for its recipe's card; return their folder."""
     run, metrics = read_records("", run_folder)
     folder = records / run["recipe"]["name"]

@@ -159,9 +159,8 @@ def test_an_interrupted_run_says_how_to_go_on(toy, encoder, tmp_path, monkeypatc
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(toy, encoder, tmp_path):
     def run(folder, **changes):
-        return finetune(
-            encoder(), toy, output_dir=tmp_path / folder, args=arguments("lora_qkv", tmp_path, **changes)
-        ).metrics  # fmt: skip
+        result = finetune(encoder(), toy, output_dir=tmp_path / folder, args=arguments("lora_qkv", tmp_path, **changes))
+        return result.metrics, result.run["history"]
 
     assert run("a") == run("b", dataloader_num_workers=2)
     assert run("c", seed=7) != run("a2")
