@@ -45,7 +45,7 @@ def train(job, dataset, options):
     if not made.encoder_is_frozen:
         made = recipe(made, epochs=options["paper_epochs" if paper else "epochs"])
     arguments = {**(PAPER_ARGUMENTS if paper else {}), **options["arguments"]}
-    trained(model, opened(dataset, split), made, folder, seed=seed, **arguments)[0]
+    trained(model, opened(dataset, split), made, folder, seed=seed, **arguments)
     return folder
 
 

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -72,18 +71,18 @@ def opened(dataset, protocol):
 
 
 def trained(model, source, chosen, folder, *, seed=42, augmentation=None, **arguments):
-    """Train a recipe into a folder unless that is finished there; return the run and the seconds it took just now."""
+    """Train a recipe into a folder unless that is finished there; return the run."""
     from datasets import disable_progress_bars
 
     from hf_ser import finetune
     from hf_ser.evaluation.compare import read_result
     from hf_ser.training.arguments import training_arguments
 
-    begin, folder = time.perf_counter(), Path(folder)
+    folder = Path(folder)
     if not (folder / "run.json").is_file():
         disable_progress_bars()
         args = training_arguments(chosen, folder, seed=seed, disable_tqdm=True, **arguments)
         unfinished = (folder / "checkpoints").is_dir()
         given = {"output_dir": folder, "recipe": chosen, "args": args, "augmentation": augmentation}
         finetune(model, source, resume=unfinished, **given)
-    return read_result(folder), time.perf_counter() - begin
+    return read_result(folder)

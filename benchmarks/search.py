@@ -67,7 +67,7 @@ def attempt(name, model, dataset, folder, epochs, batch_size, arguments):
     fields = {"epochs": epochs, "batch_size": batch_size, "patience": None, **fields}
     augmentation = Augmentation() if fields.pop("augmentation", False) else None
     target = folder / re.sub(r"\W+", "_", name)
-    run, _ = trained(model, source, recipe(like, **fields), target, augmentation=augmentation, **arguments)
+    run = trained(model, source, recipe(like, **fields), target, augmentation=augmentation, **arguments)
     uar = [round(100 * it["uar"], 2) for it in run.run["history"]]
     changes = {"recipe": like, **fields, "augmentation": augmentation is not None}
     seconds = round(run.run["seconds"]["training"])

@@ -96,9 +96,10 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_best_checkpoint(toy, enc
 
 
 def test_a_loss_that_never_was_a_number_is_one_line(toy, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(EmotionTrainer, "mean_loss", poisoned(0))
-    with pytest.raises(InputError, match=r"not finite at step 1, and there is no checkpoint from before; lower the"):
-        train(toy, encoder, tmp_path / "out", gradient_accumulation_steps=2, num_train_epochs=5)
+    monkeypatch.setattr(EmotionTrainer, "mean_loss", poisoned(1))
+    chosen = recipe("lora_classifier", head_start="noise")  # whose first step is no checkpoint
+    with pytest.raises(InputError, match=r"not finite at step 2, and there is no checkpoint from before; lower the"):
+        train(toy, encoder, tmp_path / "out", chosen, gradient_accumulation_steps=2, num_train_epochs=5)
     assert not (tmp_path / "out").exists()
 
 
@@ -119,8 +120,8 @@ def test_a_validation_score_that_is_no_number_is_not_kept(toy, encoder, tmp_path
         return original(self, prediction)
 
     monkeypatch.setattr(EmotionTrainer, "clip_metrics", clip_metrics)
-    result = train(toy, encoder, tmp_path / "out")
-    assert result.run["best"]["step"] < 8
+    result = train(toy, encoder, tmp_path / "out", recipe("lora_classifier", head_start="noise"))
+    assert result.run["best"]["step"] == 4
     assert result.run["steps"] == 8
     assert "not finite at step 8" in result.run["stopped"]
 

@@ -34,8 +34,7 @@ def evened(samples: NDArray[np.float32], trim_silence_db: float | None, level_db
         from librosa.effects import trim
 
         samples = trim(samples, top_db=trim_silence_db)[0]
-    power = float(np.mean(np.square(samples, dtype=np.float64)))
-    if level_db is not None and power > 0:
+    if level_db is not None and (power := float(np.mean(np.square(samples, dtype=np.float64)))) > 0:
         samples = (samples * (10 ** (level_db / 20) / np.sqrt(power))).astype(np.float32)
     return samples
 

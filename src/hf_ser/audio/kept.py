@@ -62,7 +62,8 @@ def compute_once(
     )  # fmt: skip
     kept = cache_folder()
     place = None if kept is None else kept / folder / digest_of(fingerprint, _FORMAT)
-    file = None if place is None else place / f"{digest_of(list(keys))}.arrow"
+    whole = digest_of(fingerprint, list(keys))
+    file = None if place is None else place / f"{whole}.arrow"
     made = None if file is None or not file.is_file() else _opened(file, keys)
     known: dict[str, tuple[Dataset, int]] = {}
     if made is None and place is not None:
@@ -95,7 +96,7 @@ def compute_once(
                 batch_size=batch_size,
                 remove_columns="row",
                 features=features,
-                new_fingerprint=digest_of(fingerprint, list(keys)),
+                new_fingerprint=whole,
                 load_from_cache_file=False,
                 desc=description,
                 **target,

@@ -59,8 +59,8 @@ class Recipe:
             clips; this is folded into the projector when the model is saved.
         layers: What the head reads: `last`, the last layer, or the checkpoint's own weighted sum; `all`, the weighted
             sum over all layers, which starts as their mean, and whose weights train if `trains` names
-            `layer_weights`; `best`, the mean of neighbouring layers, chosen by logistic regressions on the validation
-            clips.
+            `layer_weights`; `best`, the mean of neighbouring layers, chosen by discriminant analyses on the
+            validation clips.
         pooling: `mean`, what the heads of `transformers` do. `mean_std` and `attentive` are refused: no plain model
             could load them.
         trim_silence_db: Cuts both ends of each segment while they are so many decibels below its loudest frame. This is

@@ -75,11 +75,19 @@ def _defaults(chosen: Recipe, *, use_cpu: bool) -> dict[str, Any]:
     }
 
 
-def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
-    """Return foreign arguments in which a field left at the default of `transformers` has the recipe's value."""
+def stock_arguments(arguments: TrainingArguments) -> TrainingArguments:
+    """Return arguments at the defaults of `transformers`, of the same device.
+
+    Those of another device would turn the whole process, which has one `PartialState`, over to it.
+    """
     from transformers import TrainingArguments
 
-    stock = TrainingArguments(output_dir=str(arguments.output_dir), use_cpu=arguments.use_cpu)
+    return TrainingArguments(output_dir=str(arguments.output_dir), use_cpu=arguments.use_cpu)
+
+
+def _filled(arguments: TrainingArguments, chosen: Recipe) -> TrainingArguments:
+    """Return foreign arguments in which a field left at the default of `transformers` has the recipe's value."""
+    stock = stock_arguments(arguments)
     ours = _defaults(chosen, use_cpu=arguments.use_cpu)
     if arguments.fp16 or arguments.bf16:
         del ours["bf16"]

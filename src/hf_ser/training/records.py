@@ -78,11 +78,9 @@ def record_after(trainer: Any, facts: dict[str, Any], loss: float, stopped: str,
 
 def recorded_arguments(arguments: Any) -> dict[str, Any]:
     """Return the training arguments that matter most or differ from their defaults, without tokens and folders."""
-    from transformers import TrainingArguments
+    from hf_ser.training.arguments import stock_arguments
 
-    # Arguments of another device would turn the whole process, which has one `PartialState`, over to it.
-    defaults = TrainingArguments(output_dir="", use_cpu=arguments.use_cpu).to_dict()
-    values = arguments.to_dict()
+    values, defaults = arguments.to_dict(), stock_arguments(arguments).to_dict()
     return {
         key: value
         for key, value in sorted(values.items())
